@@ -1,0 +1,465 @@
+//! A batch of events by column: what one Kafka message of `clean-events` and `enriched-events` holds.
+//!
+//! Columns make the hop from stage to stage cheap: a stage that only adds stamps never touches the columns it
+//! passes on, and a field that no event of the batch has costs nothing. Texts are stored once per batch.
+use bytes::Bytes;
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use prost::Message;
+use std::hash::BuildHasher;
+
+use crate::{FIELDS, Field, FieldKind, wire};
+
+/// Most events in one batch.
+pub const MAX_ROWS: usize = 500;
+/// A batch is closed when its texts are larger than this, in bytes, so that a message stays below Kafka's limits.
+const MAX_TEXT_BYTES: usize = 512 * 1024;
+/// Layout version written and read by this crate.
+const FORMAT: u32 = 1;
+
+/// Number of a text in its batch; 0 is the empty text.
+pub type TextRef = u32;
+
+/// Why the bytes of a message are not a batch.
+#[derive(Debug, thiserror::Error)]
+pub enum BatchError {
+    /// The bytes are not the Protobuf message.
+    #[error("not an EventBatch: {0}")]
+    Protobuf(#[from] prost::DecodeError),
+    /// Written by a newer program.
+    #[error("batch format {0} is not known, this program reads format {FORMAT}: upgrade it first")]
+    Format(u32),
+    /// The parts of the message contradict each other.
+    #[error("batch is damaged: {0}")]
+    Damaged(String),
+}
+
+#[derive(Debug, Clone, Default)]
+struct Column {
+    texts: Vec<TextRef>,
+    numbers: Vec<i64>,
+    keys: Vec<u64>,
+    list_ends: Vec<u32>,
+}
+
+impl Column {
+    fn is_empty(&self) -> bool {
+        self.texts.is_empty() && self.numbers.is_empty() && self.keys.is_empty() && self.list_ends.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.texts.clear();
+        self.numbers.clear();
+        self.keys.clear();
+        self.list_ends.clear();
+    }
+}
+
+/// The texts of a batch, one after the other.
+#[derive(Debug, Clone, Default)]
+struct Texts {
+    text: String,
+    ends: Vec<u32>,
+}
+
+impl Texts {
+    fn get(&self, text: TextRef) -> &str {
+        let Some(index) = (text as usize).checked_sub(1) else { return "" };
+        let start = if index == 0 { 0 } else { self.ends.get(index - 1).copied().unwrap_or(0) };
+        let end = self.ends.get(index).copied().unwrap_or(start);
+        self.text.get(start as usize..end as usize).unwrap_or("")
+    }
+
+    fn push(&mut self, text: &str) -> TextRef {
+        self.text.push_str(text);
+        self.ends.push(self.text.len() as u32);
+        self.ends.len() as TextRef
+    }
+
+    /// How many numbers are in use, 0 included.
+    fn count(&self) -> usize {
+        self.ends.len() + 1
+    }
+}
+
+/// A decoded batch. Every reference inside it has been checked.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    rows: usize,
+    texts: Texts,
+    columns: Vec<Column>,
+    /// Columns of a newer catalogue: passed on as they are.
+    unknown: Vec<wire::Column>,
+}
+
+impl Batch {
+    /// Reads one Kafka message.
+    ///
+    /// # Errors
+    /// [`BatchError`] when the bytes are no batch, of an unknown format, or damaged.
+    pub fn decode(payload: &[u8]) -> Result<Self, BatchError> {
+        let message = wire::EventBatch::decode(payload)?;
+        if message.format != FORMAT {
+            return Err(BatchError::Format(message.format));
+        }
+        let damaged = |what: String| BatchError::Damaged(what);
+        let text = String::from_utf8(Vec::from(message.text)).map_err(|_| damaged("text is not UTF-8".into()))?;
+        let mut start = 0;
+        for &end in &message.text_ends {
+            if end < start || !text.is_char_boundary(end as usize) {
+                return Err(damaged(format!("text_ends {end} is no end of a text")));
+            }
+            start = end;
+        }
+        let rows = message.rows as usize;
+        let texts = Texts { text, ends: message.text_ends };
+        let mut columns = vec![Column::default(); FIELDS.len()];
+        let mut unknown = Vec::new();
+        for column in message.columns {
+            let Some(field) = Field::parse(&column.field) else {
+                unknown.push(column);
+                continue;
+            };
+            let checked = Column {
+                texts: column.texts,
+                numbers: column.numbers,
+                keys: column.keys,
+                list_ends: column.list_ends,
+            };
+            check(field, &checked, rows, texts.count()).map_err(damaged)?;
+            columns[field.index()] = checked;
+        }
+        Ok(Self { rows, texts, columns, unknown })
+    }
+
+    /// Number of events.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// How many text numbers are in use, 0 included: a table indexed by [`TextRef`] needs this many places.
+    pub fn text_count(&self) -> usize {
+        self.texts.count()
+    }
+
+    /// The text behind a number.
+    pub fn resolve(&self, text: TextRef) -> &str {
+        self.texts.get(text)
+    }
+
+    /// All text numbers of a text field; may be shorter than [`rows`](Self::rows), the rest is 0.
+    pub fn text_column(&self, field: Field) -> &[TextRef] {
+        &self.columns[field.index()].texts
+    }
+
+    /// All values of a number field; may be shorter than [`rows`](Self::rows), the rest is 0.
+    pub fn number_column(&self, field: Field) -> &[i64] {
+        &self.columns[field.index()].numbers
+    }
+
+    /// All values of a key field; may be shorter than [`rows`](Self::rows), the rest is 0.
+    pub fn key_column(&self, field: Field) -> &[u64] {
+        &self.columns[field.index()].keys
+    }
+
+    /// One event's text.
+    pub fn text(&self, field: Field, row: usize) -> &str {
+        self.texts.get(self.text_column(field).get(row).copied().unwrap_or(0))
+    }
+
+    /// One event's number.
+    pub fn number(&self, field: Field, row: usize) -> i64 {
+        self.number_column(field).get(row).copied().unwrap_or(0)
+    }
+
+    /// One event's key.
+    pub fn key(&self, field: Field, row: usize) -> u64 {
+        self.key_column(field).get(row).copied().unwrap_or(0)
+    }
+
+    /// One event's identifier.
+    pub fn uuid(&self, field: Field, row: usize) -> u128 {
+        let keys = &self.columns[field.index()].keys;
+        let half = |at: usize| u128::from(keys.get(at).copied().unwrap_or(0));
+        half(2 * row) << 64 | half(2 * row + 1)
+    }
+
+    /// One event's list; of a map, names and values in turn.
+    pub fn list(&self, field: Field, row: usize) -> &[TextRef] {
+        let column = &self.columns[field.index()];
+        let Some(&end) = column.list_ends.get(row) else { return &[] };
+        let start = if row == 0 { 0 } else { column.list_ends[row - 1] };
+        &column.texts[start as usize..end as usize]
+    }
+}
+
+fn check(field: Field, column: &Column, rows: usize, texts: usize) -> Result<(), String> {
+    let name = field.name();
+    if column.texts.iter().any(|&text| text as usize >= texts) {
+        return Err(format!("column {name} names a text that is not there"));
+    }
+    let fits = match field.kind() {
+        FieldKind::Text => column.texts.len() <= rows,
+        FieldKind::Number => column.numbers.len() <= rows,
+        FieldKind::Key => column.keys.len() <= rows,
+        FieldKind::Uuid => column.keys.len() <= 2 * rows,
+        FieldKind::List | FieldKind::Map => {
+            let mut start = 0;
+            let ordered = column.list_ends.iter().all(|&end| start <= end && { start = end; true });
+            ordered && column.list_ends.len() <= rows && start as usize <= column.texts.len()
+        }
+    };
+    if fits { Ok(()) } else { Err(format!("column {name} has more values than the batch has rows")) }
+}
+
+/// Builds a batch row by row: set the fields of an event in any order, then call [`end_row`](Self::end_row).
+#[derive(Debug, Clone)]
+pub struct BatchBuilder {
+    row: usize,
+    texts: Texts,
+    /// Texts that may occur again, found by content.
+    known: HashTable<TextRef>,
+    columns: Vec<Column>,
+    unknown: Vec<wire::Column>,
+}
+
+impl Default for BatchBuilder {
+    fn default() -> Self {
+        Self {
+            row: 0,
+            texts: Texts::default(),
+            known: HashTable::new(),
+            columns: vec![Column::default(); FIELDS.len()],
+            unknown: Vec::new(),
+        }
+    }
+}
+
+impl BatchBuilder {
+    /// Continues a decoded batch: its columns stay, and stamps are set row by row from the first event on.
+    /// Setting a field that the batch already has values for replaces them, row by row.
+    pub fn stamping(batch: Batch) -> Self {
+        Self {
+            row: 0,
+            texts: batch.texts,
+            known: HashTable::new(),
+            columns: batch.columns,
+            unknown: batch.unknown,
+        }
+    }
+
+    /// Number of finished rows.
+    pub fn rows(&self) -> usize {
+        self.row
+    }
+
+    /// Whether the batch should be sent before another event is added.
+    pub fn is_full(&self) -> bool {
+        self.row >= MAX_ROWS || self.texts.text.len() >= MAX_TEXT_BYTES
+    }
+
+    /// Sets a text that other events of the batch are likely to share. '' leaves the field absent.
+    pub fn text(&mut self, field: Field, value: &str) {
+        debug_assert_eq!(field.kind(), FieldKind::Text);
+        let text = self.intern(value);
+        self.set_text(field, text);
+    }
+
+    /// Sets a text that is likely to differ from event to event, without looking for an equal one.
+    pub fn unique_text(&mut self, field: Field, value: &str) {
+        debug_assert_eq!(field.kind(), FieldKind::Text);
+        let text = if value.is_empty() { 0 } else { self.texts.push(value) };
+        self.set_text(field, text);
+    }
+
+    /// Sets a text by a number of this batch, as [`intern`](Self::intern) gives them.
+    pub fn set_text(&mut self, field: Field, text: TextRef) {
+        set(&mut self.columns[field.index()].texts, self.row, text, text == 0);
+    }
+
+    /// Sets a number.
+    pub fn number(&mut self, field: Field, value: i64) {
+        debug_assert_eq!(field.kind(), FieldKind::Number);
+        set(&mut self.columns[field.index()].numbers, self.row, value, value == 0);
+    }
+
+    /// Sets a key.
+    pub fn key(&mut self, field: Field, value: u64) {
+        debug_assert_eq!(field.kind(), FieldKind::Key);
+        set(&mut self.columns[field.index()].keys, self.row, value, value == 0);
+    }
+
+    /// Sets an identifier.
+    pub fn uuid(&mut self, field: Field, value: u128) {
+        debug_assert_eq!(field.kind(), FieldKind::Uuid);
+        let keys = &mut self.columns[field.index()].keys;
+        keys.resize(2 * self.row, 0);
+        keys.extend([(value >> 64) as u64, value as u64]);
+    }
+
+    /// Adds an entry to the event's list; to a map, call it for the name and then for the value.
+    pub fn push_list(&mut self, field: Field, value: &str) {
+        debug_assert!(matches!(field.kind(), FieldKind::List | FieldKind::Map));
+        let text = self.intern(value);
+        let column = &mut self.columns[field.index()];
+        let end = column.texts.len() as u32;
+        if column.list_ends.len() <= self.row {
+            column.list_ends.resize(self.row + 1, end);
+        }
+        column.texts.push(text);
+        column.list_ends[self.row] = end + 1;
+    }
+
+    /// Finishes the event.
+    pub fn end_row(&mut self) {
+        self.row += 1;
+    }
+
+    /// The number of a text in this batch, added if it is new.
+    pub fn intern(&mut self, value: &str) -> TextRef {
+        if value.is_empty() {
+            return 0;
+        }
+        let hash = hash(value);
+        let texts = &self.texts;
+        if let Some(&known) = self.known.find(hash, |&known| texts.get(known) == value) {
+            return known;
+        }
+        let new = self.texts.push(value);
+        let texts = &self.texts;
+        self.known.insert_unique(hash, new, |&known| self::hash(texts.get(known)));
+        new
+    }
+
+    /// The finished batch as the bytes of one Kafka message; the builder is empty afterwards.
+    pub fn finish(&mut self) -> Vec<u8> {
+        let mut columns = std::mem::take(&mut self.unknown);
+        for (&field, column) in FIELDS.iter().zip(&mut self.columns) {
+            if !column.is_empty() {
+                columns.push(wire::Column {
+                    field: field.name().to_owned(),
+                    texts: std::mem::take(&mut column.texts),
+                    numbers: std::mem::take(&mut column.numbers),
+                    keys: std::mem::take(&mut column.keys),
+                    list_ends: std::mem::take(&mut column.list_ends),
+                });
+            }
+        }
+        let message = wire::EventBatch {
+            format: FORMAT,
+            rows: self.row as u32,
+            text: Bytes::from(std::mem::take(&mut self.texts.text)),
+            text_ends: std::mem::take(&mut self.texts.ends),
+            columns,
+        };
+        self.clear();
+        message.encode_to_vec()
+    }
+
+    fn clear(&mut self) {
+        self.row = 0;
+        self.known.clear();
+        for column in &mut self.columns {
+            column.clear();
+        }
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    FixedState::with_seed(0x6d69_6c6c).hash_one(text)
+}
+
+/// Writes one row's value. Rows nobody wrote hold the default; a default at the end needs no place at all.
+fn set<T: Copy + Default>(column: &mut Vec<T>, row: usize, value: T, is_default: bool) {
+    if let Some(place) = column.get_mut(row) {
+        *place = value;
+    } else if !is_default {
+        column.resize(row, T::default());
+        column.push(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn two_events() -> Vec<u8> {
+        let mut builder = BatchBuilder::default();
+        builder.text(Field::EventName, "login");
+        builder.uuid(Field::EventId, 7 << 64 | 9);
+        builder.push_list(Field::Tags, "music");
+        builder.push_list(Field::Tags, "live");
+        builder.end_row();
+        builder.text(Field::EventName, "login");
+        builder.number(Field::PlayedMs, -5);
+        builder.end_row();
+        builder.finish()
+    }
+
+    #[test]
+    fn what_was_built_is_read_back() {
+        let batch = Batch::decode(&two_events()).unwrap();
+        assert_eq!(batch.rows(), 2);
+        assert_eq!(batch.text(Field::EventName, 1), "login");
+        assert_eq!(batch.uuid(Field::EventId, 0), 7 << 64 | 9);
+        assert_eq!(batch.uuid(Field::EventId, 1), 0);
+        assert_eq!((batch.number(Field::PlayedMs, 0), batch.number(Field::PlayedMs, 1)), (0, -5));
+        let tags: Vec<&str> = batch.list(Field::Tags, 0).iter().map(|&t| batch.resolve(t)).collect();
+        assert_eq!(tags, ["music", "live"]);
+        assert!(batch.list(Field::Tags, 1).is_empty());
+        assert_eq!(batch.text(Field::UserId, 0), "");
+    }
+
+    #[test]
+    fn stamping_adds_and_replaces_columns_and_keeps_unknown_ones() {
+        let mut message = wire::EventBatch::decode(two_events().as_slice()).unwrap();
+        let newer = wire::Column { field: "of_the_future".into(), numbers: vec![1, 2], ..Default::default() };
+        message.columns.push(newer.clone());
+        let mut builder = BatchBuilder::stamping(Batch::decode(&message.encode_to_vec()).unwrap());
+        builder.end_row();
+        builder.text(Field::ChannelGroup, "direct");
+        builder.text(Field::EventName, "logout");
+        builder.end_row();
+        let bytes = builder.finish();
+        let batch = Batch::decode(&bytes).unwrap();
+        assert_eq!((batch.text(Field::EventName, 0), batch.text(Field::EventName, 1)), ("login", "logout"));
+        assert_eq!((batch.text(Field::ChannelGroup, 0), batch.text(Field::ChannelGroup, 1)), ("", "direct"));
+        assert_eq!(batch.number(Field::PlayedMs, 1), -5);
+        assert!(wire::EventBatch::decode(bytes.as_slice()).unwrap().columns.contains(&newer));
+    }
+
+    #[test]
+    fn a_builder_can_be_used_again() {
+        let mut builder = BatchBuilder::default();
+        builder.text(Field::EventName, "login");
+        builder.end_row();
+        builder.finish();
+        builder.text(Field::EventName, "share");
+        builder.end_row();
+        let batch = Batch::decode(&builder.finish()).unwrap();
+        assert_eq!((batch.rows(), batch.text(Field::EventName, 0)), (1, "share"));
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_bytes_are_refused_without_panic(at in 0usize..200, value: u8) {
+            let mut bytes = two_events();
+            let at = at % bytes.len();
+            bytes[at] = value;
+            if let Ok(batch) = Batch::decode(&bytes) {
+                for row in 0..batch.rows().min(1000) {
+                    for &field in FIELDS {
+                        match field.kind() {
+                            FieldKind::Text => { batch.text(field, row); }
+                            FieldKind::Number => { batch.number(field, row); }
+                            FieldKind::Key => { batch.key(field, row); }
+                            FieldKind::Uuid => { batch.uuid(field, row); }
+                            FieldKind::List | FieldKind::Map => { batch.list(field, row); }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The contract between clients and stages, as pure values: which fields an event has, why an event may be
+//! refused, and how events travel from stage to stage. No Kafka, no ClickHouse, no clock.
+
+mod batch;
+mod code;
+mod dead_letter;
+mod field;
+mod identity;
+mod kind;
+mod limit;
+mod verdict;
+
+pub use batch::{Batch, BatchBuilder, BatchError, MAX_ROWS, TextRef};
+pub use code::RejectCode;
+pub use dead_letter::header;
+pub use field::{FIELDS, Field, FieldKind, Source};
+pub use identity::{IdentityKey, murmur2, partition_for};
+pub use kind::{ActivityStatus, Kind, Platform, TimeSource};
+pub use limit::Limits;
+pub use verdict::{DropReason, Rejection, Verdict};
+
+/// The types generated from `schemas/event_batch.proto`.
+#[allow(missing_docs, reason = "generated; the .proto file holds the comments")]
+pub mod wire {
+    include!(concat!(env!("OUT_DIR"), "/millrace.v1.rs"));
+}
