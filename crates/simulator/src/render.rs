@@ -1,0 +1,196 @@
+//! Writes one event of a session as JSON, by hand into a reused buffer, and says what must become of it.
+
+use crate::activity::{Activities, Pair};
+use crate::catalogue::Video;
+use crate::clock::{Timing, write_time};
+use crate::config::Config;
+use crate::dice::Dice;
+use crate::names::{EventName, Group, Status};
+use crate::population::Memory;
+use crate::channel::Evidence;
+use crate::session::{Session, write_evidence};
+use crate::tally::Fact;
+
+/// How far the event time of an event without a trusted clock may be from what the simulator assumes.
+const UNCERTAIN_MS: i64 = 3_600_000;
+
+/// Everything that is not the session itself.
+pub(crate) struct World {
+    pub(crate) config: Config,
+    pub(crate) dice: Dice,
+    pub(crate) videos: Vec<Video>,
+    pub(crate) activities: Activities,
+    pub(crate) memory: Vec<Memory>,
+    pub(crate) lost: u64,
+}
+
+/// When an event happened and what the client says about it, epoch ms.
+struct Times {
+    original: i64,
+    sent_at: Option<i64>,
+    event_time: i64,
+    uncertain_ms: i64,
+}
+
+pub(crate) fn text(out: &mut Vec<u8>, before: &str, value: &str) {
+    out.extend_from_slice(before.as_bytes());
+    out.extend_from_slice(value.as_bytes());
+}
+
+pub(crate) fn number(out: &mut Vec<u8>, before: &str, value: u64) {
+    out.extend_from_slice(before.as_bytes());
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Writes a new UUID v7 between the quotes.
+pub(crate) fn event_id(out: &mut Vec<u8>, dice: &mut Dice, moment: i64) {
+    let id = uuid::Builder::from_unix_timestamp_millis(moment.max(0) as u64, &dice.bytes()).into_uuid();
+    out.extend_from_slice(id.hyphenated().encode_lower(&mut [0; 36]).as_bytes());
+}
+
+impl World {
+    /// The next event of `session`, at about `moment`, sent at `now_ms`.
+    pub(crate) fn write_event(
+        &mut self,
+        session: &mut Session,
+        moment: i64,
+        now_ms: i64,
+        out: &mut Vec<u8>,
+    ) -> Fact {
+        let custom = !self.config.reject_unknown_events;
+        let event =
+            session.advance(&mut self.dice, &mut self.memory[session.number as usize], custom);
+        let times = self.times(session, moment, now_ms);
+        let is_test = self.dice.chance(self.config.tests);
+
+        text(out, "{\"schema_version\":\"1-0-0\",\"event_id\":\"", "");
+        event_id(out, &mut self.dice, moment);
+        text(out, "\",\"event_name\":\"", event.as_str());
+        text(out, "\",\"original_timestamp\":", "");
+        write_time(out, times.original, session.device.time_format);
+        if let Some(sent_at) = times.sent_at {
+            text(out, ",\"sent_at\":", "");
+            write_time(out, sent_at, session.device.time_format);
+        }
+        out.extend_from_slice(&session.device.identity);
+        text(out, ",\"session_id\":\"", &session.session_id);
+        out.push(b'"');
+        if session.logged_in {
+            number(out, ",\"user_id\":\"u", self.config.seed);
+            number(out, "-", u64::from(session.device.user_id));
+            out.push(b'"');
+        }
+        if is_test {
+            text(out, ",\"is_test\":true", "");
+        } else if session.device.has_index {
+            number(out, ",\"event_index\":", u64::from(self.next_index(session.number)));
+        }
+        out.extend_from_slice(&session.place);
+        let group = self.evidence(session, event, out);
+        let touch = self.touch(session, event, &times, out);
+        self.details(session, event, out);
+        out.push(b'}');
+        self.settle(session, event);
+
+        Fact {
+            app: session.device.app,
+            platform: session.device.platform,
+            event,
+            group,
+            library: session.device.library,
+            device: Some(session.number),
+            touch,
+            is_test,
+            original: times.original,
+            sent_at: times.sent_at,
+        }
+    }
+
+    fn times(&mut self, session: &mut Session, moment: i64, now_ms: i64) -> Times {
+        let (config, dice, device) = (&self.config, &mut self.dice, &session.device);
+        if dice.chance(config.future) {
+            let original = now_ms + dice.spread(600_000, 2 * 86_400_000);
+            return Times { original, sent_at: None, event_time: now_ms, uncertain_ms: UNCERTAIN_MS };
+        }
+        if dice.chance(config.untrusted) {
+            let original = moment + device.skew_ms;
+            let sent_at = Some(original - dice.spread(1_000, 3_600_000));
+            return Times { original, sent_at, event_time: now_ms, uncertain_ms: UNCERTAIN_MS };
+        }
+        let happened = if dice.chance(config.late) {
+            moment - dice.spread(120_000, 6 * 3_600_000)
+        } else {
+            // The clocks of two events of one device never run backwards, but for late ones.
+            let jitter = if config.timing == Timing::Now { dice.spread(20, 3_000) } else { 0 };
+            session.last_ms = session.last_ms.max(moment - jitter).min(moment);
+            session.last_ms
+        };
+        Times {
+            original: happened + device.skew_ms,
+            sent_at: device.sends_sent_at.then_some(now_ms + device.skew_ms),
+            event_time: happened,
+            uncertain_ms: if device.skew_ms == 0 { 0 } else { UNCERTAIN_MS },
+        }
+    }
+
+    fn next_index(&mut self, device: u32) -> u32 {
+        let memory = &mut self.memory[device as usize];
+        if memory.next_index > 0 && self.dice.chance(self.config.lost) {
+            memory.next_index += 1;
+            self.lost += 1;
+        }
+        memory.next_index += 1;
+        memory.next_index - 1
+    }
+
+    /// Evidence beside the place, and the group of the event.
+    fn evidence(&mut self, session: &mut Session, event: EventName, out: &mut Vec<u8>) -> Group {
+        let Some(evidence) = session.start.take() else {
+            return match session.device.install_source {
+                Some((source, group)) if is_start(event) => {
+                    text(out, ",\"install_source\":\"", source);
+                    out.push(b'"');
+                    Evidence::default().group(Some(group), session.group)
+                }
+                _ => session.group,
+            };
+        };
+        write_evidence(out, &evidence, &mut self.dice);
+        let store = session.device.install_source.filter(|_| is_start(event));
+        if let Some((source, _)) = store {
+            text(out, ",\"install_source\":\"", source);
+            out.push(b'"');
+        }
+        evidence.group(store.map(|(_, group)| group), session.group)
+    }
+
+    /// The activity an event belongs to: always with `activity_event`, sometimes with what is done for one.
+    fn touch(
+        &mut self,
+        session: &Session,
+        event: EventName,
+        times: &Times,
+        out: &mut Vec<u8>,
+    ) -> Option<(Pair, Status)> {
+        let share = match event {
+            EventName::ActivityEvent => 1.0,
+            EventName::Share | EventName::ContentPublished | EventName::VipOpened => 0.1,
+            EventName::PageView | EventName::ScreenView => 0.02,
+            _ => 0.0,
+        };
+        if !self.dice.chance(share) {
+            return None;
+        }
+        let touch =
+            self.activities.touch(&mut self.dice, session.device.app, times.event_time, times.uncertain_ms)?;
+        let (activity_id, key, _) = self.activities.pair(touch.0);
+        text(out, ",\"activity_event_id\":\"", activity_id);
+        text(out, "_", key);
+        out.push(b'"');
+        Some(touch)
+    }
+}
+
+fn is_start(event: EventName) -> bool {
+    matches!(event, EventName::AppOpen | EventName::FirstOpen | EventName::AppUpdated)
+}

@@ -1,0 +1,189 @@
+//! The generator: picks what comes next, writes it, counts it.
+
+use crate::activity::Activities;
+use crate::broken::{Broken, Code};
+use crate::catalogue::videos;
+use crate::clock::Calendar;
+use crate::config::Config;
+use crate::dice::Dice;
+use crate::population::{Device, Memory};
+use crate::render::World;
+use crate::resend::Resends;
+use crate::session::Session;
+use crate::tally::{Element, Tally};
+use crate::truth::{Counts, Truth, payload_hash};
+
+/// One Kafka record. Reuse it: [`Simulator::next`] keeps its buffers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The `anonymous_id`; empty where there is none: then it is sent without a key.
+    pub key: Vec<u8>,
+    /// JSON, or what a broken client takes for it.
+    pub value: Vec<u8>,
+}
+
+/// What a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// Events in it, the bad ones included.
+    pub events: u32,
+    /// Events in it that must be rejected.
+    pub rejected: u32,
+    /// Sent before, byte for byte.
+    pub duplicate: bool,
+}
+
+/// Seeded clients and the truth about what they sent.
+pub struct Simulator {
+    world: World,
+    sessions: Vec<Session>,
+    calendar: Calendar,
+    resends: Resends,
+    broken: Broken,
+    tally: Tally,
+    /// Of the record being written.
+    elements: Vec<Element>,
+}
+
+impl Simulator {
+    /// Clients before their first event.
+    pub fn new(config: Config) -> Self {
+        let most = (config.devices / 4).max(1);
+        let sessions = config.concurrent_sessions.clamp(1, most);
+        let mut simulator = Self {
+            calendar: Calendar::new(config.timing),
+            resends: Resends::default(),
+            broken: Broken::new(&config),
+            tally: Tally::new(config.detail),
+            elements: Vec::new(),
+            sessions: Vec::with_capacity(sessions as usize),
+            world: World {
+                dice: Dice::new(config.seed),
+                videos: videos(config.seed, config.contents),
+                activities: Activities::new(config.activities.clone()),
+                memory: vec![Memory::default(); config.devices.max(1) as usize],
+                lost: 0,
+                config,
+            },
+        };
+        for _ in 0..sessions {
+            let session = simulator.world.begin_session();
+            simulator.sessions.push(session);
+        }
+        simulator
+    }
+
+    /// Writes the record sent at `now_ms` (epoch ms) into `out`. It must reach the broker within 40 s of
+    /// `now_ms`, and `now_ms` should not go back: `time_source` would differ from the truth.
+    pub fn next(&mut self, now_ms: i64, out: &mut Record) -> Sent {
+        out.key.clear();
+        out.value.clear();
+        self.elements.clear();
+        let records = self.tally.counts.records;
+        let duplicate = self.resends.due(records, now_ms, out, &mut self.elements);
+        if !duplicate {
+            self.compose(now_ms, out);
+            if self.world.dice.chance(self.world.config.duplicates) {
+                self.resends.plan(&mut self.world.dice, records, out, &self.elements, now_ms);
+            }
+        }
+        self.tally.record(&self.elements, out.value.len(), now_ms, duplicate);
+        let rejected = self.elements.iter().filter(|element| matches!(element, Element::Bad { .. })).count();
+        Sent { events: self.elements.len() as u32, rejected: rejected as u32, duplicate }
+    }
+
+    /// What must have become of everything so far. Spells out every cell: not for every record.
+    pub fn truth(&self) -> Truth {
+        let mut truth = self.tally.truth(&self.world.activities);
+        truth.counts = self.counts();
+        truth
+    }
+
+    /// The plain counts so far; cheap.
+    pub fn counts(&self) -> Counts {
+        Counts { lost: self.world.lost, ..self.tally.counts }
+    }
+
+    fn compose(&mut self, now_ms: i64, out: &mut Record) {
+        let moment = self.calendar.moment(now_ms, self.tally.counts.sent);
+        let world = &mut self.world;
+        let config = &world.config;
+        let (bad, server, arrays) = (config.bad, config.server, config.arrays);
+        let slot = world.dice.below(self.sessions.len() as u32) as usize;
+        let session = &mut self.sessions[slot];
+        if session.over() {
+            world.memory[session.number as usize].in_session = false;
+            *session = world.begin_session();
+        }
+        if world.dice.chance(bad) {
+            out.key.extend_from_slice(session.device.anonymous_id.as_bytes());
+            let code = self.broken.write_record(&mut world.dice, &session.device, moment, now_ms, out);
+            self.elements.push(Element::Bad { code, hash: payload_hash(&out.value) });
+        } else if world.dice.chance(server) {
+            let fact = world.write_server_event(moment, now_ms, &mut out.key, &mut out.value);
+            self.elements.push(Element::Valid(fact));
+        } else {
+            out.key.extend_from_slice(session.device.anonymous_id.as_bytes());
+            if world.dice.chance(arrays) {
+                self.compose_array(slot, moment, now_ms, &mut out.value);
+            } else {
+                let fact = world.write_event(session, moment, now_ms, &mut out.value);
+                self.elements.push(Element::Valid(fact));
+            }
+        }
+    }
+
+    /// Several events of one device in one record, some of them bad or there twice.
+    fn compose_array(&mut self, slot: usize, moment: i64, now_ms: i64, out: &mut Vec<u8>) {
+        let world = &mut self.world;
+        let session = &mut self.sessions[slot];
+        let (open, between, close) = world.dice.pick(&[("[", ",", "]"), ("[ ", " , ", " ]"), ("[\n  ", ",\n  ", "\n]\n")]);
+        let length = if world.dice.chance(0.02) { 60 } else { world.dice.spread(2, 16) };
+        out.extend_from_slice(open.as_bytes());
+        for at in 0..length {
+            if at > 0 {
+                out.extend_from_slice(between.as_bytes());
+            }
+            let start = out.len();
+            if world.dice.chance(world.config.bad) {
+                let code = self.broken.write_element(&mut world.dice, &session.device, moment, now_ms, out);
+                self.elements.push(Element::Bad { code, hash: payload_hash(&out[start..]) });
+                continue;
+            }
+            let fact = world.write_event(session, moment, now_ms, out);
+            if world.dice.chance(world.config.duplicates * 0.1) {
+                let end = out.len();
+                out.extend_from_slice(between.as_bytes());
+                out.extend_from_within(start..end);
+                self.elements.push(Element::Valid(fact.clone()));
+                self.elements.push(Element::Again(fact));
+            } else {
+                self.elements.push(Element::Valid(fact));
+            }
+        }
+        out.extend_from_slice(close.as_bytes());
+    }
+}
+
+impl World {
+    /// A new visit of a device that is not here already.
+    fn begin_session(&mut self) -> Session {
+        let devices = self.memory.len() as u32;
+        let mut number = self.dice.mild_rank(devices);
+        for _ in 0..8 {
+            if !self.memory[number as usize].in_session {
+                break;
+            }
+            number = self.dice.below(devices);
+        }
+        let device = Device::new(self.config.seed, number, self.config.skewed);
+        Session::new(number, device, &mut self.dice, &mut self.memory[number as usize])
+    }
+}
+
+impl Code {
+    #[cfg(test)]
+    fn of_default_policy() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|&code| code != Self::UnknownEvent)
+    }
+}

@@ -1,0 +1,181 @@
+//! What a correct pipeline must have made of everything sent so far, spelled out for tests and for people.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::broken::Code;
+
+/// The truth as of one moment. `sent = accepted + tests + duplicates + rejected` always holds.
+///
+/// Cells hold only kind `event` (but for `quality`), are keyed without time, and are sorted by their key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Truth {
+    /// Plain counts.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Rejected events by dead-letter code.
+    pub rejected_by_code: BTreeMap<Code, u64>,
+    /// Cells of the cube `traffic`.
+    pub traffic: Vec<TrafficCell>,
+    /// `traffic` per minute of event time, for events of `time_source` client only: the simulator does not
+    /// know when the broker receives the others.
+    pub traffic_minutes: Vec<MinuteCell>,
+    /// Cells of the cube `activity`.
+    pub activity: Vec<ActivityCell>,
+    /// Cells of the cube `quality`, without dead letters.
+    pub quality: Vec<QualityCell>,
+    /// Code → [`payload_hash`] of a dead letter's bytes as 16 hex digits → how often. Empty when turned off.
+    pub dead_letters: BTreeMap<Code, BTreeMap<String, u64>>,
+}
+
+/// How much was sent. An element of an array is one event; a record rejected as a whole is one event.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Kafka records.
+    pub records: u64,
+    /// Events, of whatever fate.
+    pub sent: u64,
+    /// Valid events seen for the first time and no tests: what the cubes count.
+    pub accepted: u64,
+    /// Valid test events seen for the first time.
+    pub tests: u64,
+    /// Valid events (tests included) sent again.
+    pub duplicates: u64,
+    /// Events that become dead letters, each time they are sent.
+    pub rejected: u64,
+    /// Events that were never sent and left a gap in `event_index`; not part of `sent`.
+    pub lost: u64,
+    /// Bytes of all records' values.
+    pub bytes: u64,
+}
+
+/// One cell of `traffic`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields are the contract's dimensions and measures")]
+pub struct TrafficCell {
+    pub app_id: String,
+    pub platform: String,
+    pub event_name: String,
+    pub channel_group: String,
+    pub events: u64,
+    /// Exact distinct devices; events without `anonymous_id` add none. 0 when turned off.
+    pub devices: u64,
+}
+
+/// One cell of `traffic` in one minute.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields are the contract's dimensions and measures")]
+pub struct MinuteCell {
+    /// Start of the minute, epoch seconds.
+    pub bucket: i64,
+    pub app_id: String,
+    pub platform: String,
+    pub event_name: String,
+    pub channel_group: String,
+    pub events: u64,
+}
+
+/// One cell of `activity`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields are the contract's dimensions and measures")]
+pub struct ActivityCell {
+    pub app_id: String,
+    pub activity_id: String,
+    pub activity_event_key: String,
+    pub activity_type: String,
+    pub activity_status: String,
+    pub platform: String,
+    pub channel_group: String,
+    pub events: u64,
+    /// Exact distinct devices. 0 when turned off.
+    pub devices: u64,
+}
+
+/// One cell of `quality`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields are the contract's dimensions and measures")]
+pub struct QualityCell {
+    pub app_id: String,
+    pub platform: String,
+    pub library: String,
+    pub library_version: String,
+    pub time_source: String,
+    /// event, duplicate or test.
+    pub kind: String,
+    pub events: u64,
+}
+
+/// The hash by which dead letters are compared: XXH3, 64 bits, of the exact bytes of the dead letter.
+pub fn payload_hash(bytes: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(bytes)
+}
+
+impl Counts {
+    /// Sums two runs.
+    pub fn add(&mut self, other: &Self) {
+        self.records += other.records;
+        self.sent += other.sent;
+        self.accepted += other.accepted;
+        self.tests += other.tests;
+        self.duplicates += other.duplicates;
+        self.rejected += other.rejected;
+        self.lost += other.lost;
+        self.bytes += other.bytes;
+    }
+}
+
+impl Truth {
+    /// Sums the truth of another simulator, whose seed must differ: then their devices are disjoint.
+    pub fn add(&mut self, other: Self) {
+        self.counts.add(&other.counts);
+        for (code, count) in other.rejected_by_code {
+            *self.rejected_by_code.entry(code).or_default() += count;
+        }
+        for (code, letters) in other.dead_letters {
+            let mine = self.dead_letters.entry(code).or_default();
+            for (hash, count) in letters {
+                *mine.entry(hash).or_default() += count;
+            }
+        }
+        merge(&mut self.traffic, other.traffic);
+        merge(&mut self.traffic_minutes, other.traffic_minutes);
+        merge(&mut self.activity, other.activity);
+        merge(&mut self.quality, other.quality);
+    }
+}
+
+trait Cell: Ord {
+    fn same_key(&self, other: &Self) -> bool;
+    fn absorb(&mut self, other: &Self);
+}
+
+fn merge<C: Cell>(mine: &mut Vec<C>, other: Vec<C>) {
+    mine.extend(other);
+    mine.sort();
+    mine.dedup_by(|next, kept| {
+        let same = kept.same_key(next);
+        if same {
+            kept.absorb(next);
+        }
+        same
+    });
+}
+
+macro_rules! cell {
+    ($cell:ident { $($key:ident),+ } $($measure:ident),+) => {
+        impl Cell for $cell {
+            fn same_key(&self, other: &Self) -> bool {
+                $(self.$key == other.$key)&&+
+            }
+            fn absorb(&mut self, other: &Self) {
+                $(self.$measure += other.$measure;)+
+            }
+        }
+    };
+}
+
+cell!(TrafficCell { app_id, platform, event_name, channel_group } events, devices);
+cell!(MinuteCell { bucket, app_id, platform, event_name, channel_group } events);
+cell!(ActivityCell { app_id, activity_id, activity_event_key, activity_type, activity_status, platform, channel_group } events, devices);
+cell!(QualityCell { app_id, platform, library, library_version, time_source, kind } events);
