@@ -103,7 +103,8 @@ impl Batch {
             return Err(BatchError::Format(message.format));
         }
         let damaged = |what: String| BatchError::Damaged(what);
-        let text = String::from_utf8(Vec::from(message.text)).map_err(|_| damaged("text is not UTF-8".into()))?;
+        let text =
+            String::from_utf8(Vec::from(message.text)).map_err(|_| damaged("text is not UTF-8".into()))?;
         let mut start = 0;
         for &end in &message.text_ends {
             if end < start || !text.is_char_boundary(end as usize) {
@@ -205,7 +206,12 @@ fn check(field: Field, column: &Column, rows: usize, texts: usize) -> Result<(),
         FieldKind::Uuid => column.keys.len() <= 2 * rows,
         FieldKind::List | FieldKind::Map => {
             let mut start = 0;
-            let ordered = column.list_ends.iter().all(|&end| start <= end && { start = end; true });
+            let ordered = column.list_ends.iter().all(|&end| {
+                start <= end && {
+                    start = end;
+                    true
+                }
+            });
             ordered && column.list_ends.len() <= rows && start as usize <= column.texts.len()
         }
     };

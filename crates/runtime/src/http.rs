@@ -1,0 +1,71 @@
+//! `/metrics`, `/livez`, `/readyz` and `/status`, for Prometheus, the orchestrator and people.
+use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use tokio::net::TcpListener;
+
+use crate::{Error, health::Health, shutdown::Shutdown};
+
+/// What the handlers answer from.
+#[derive(Clone)]
+pub(crate) struct Pages {
+    pub(crate) stage: &'static str,
+    pub(crate) metrics: PrometheusHandle,
+    pub(crate) health: Health,
+}
+
+/// Binds the address and answers until the process ends; returns the address really bound.
+pub(crate) async fn serve(
+    address: SocketAddr,
+    pages: Pages,
+    shutdown: Shutdown,
+) -> Result<SocketAddr, Error> {
+    let failed = |cause| Error::Listen { address, cause };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/status", get(status))
+        .with_state(pages);
+    tokio::spawn(async move {
+        let served =
+            axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.wait().await });
+        if let Err(error) = served.await {
+            tracing::error!(%error, "http server stopped");
+        }
+    });
+    Ok(bound)
+}
+
+async fn metrics(State(pages): State<Pages>) -> String {
+    pages.metrics.render()
+}
+
+async fn livez(State(pages): State<Pages>) -> (StatusCode, String) {
+    let stuck = pages.health.stuck();
+    if stuck.is_empty() {
+        (StatusCode::OK, "alive\n".into())
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, format!("no sign of life from {}\n", stuck.join(", ")))
+    }
+}
+
+async fn readyz(State(pages): State<Pages>) -> (StatusCode, &'static str) {
+    if pages.health.is_ready() {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    }
+}
+
+async fn status(State(pages): State<Pages>) -> Json<Value> {
+    Json(json!({
+        "stage": pages.stage,
+        "version": env!("CARGO_PKG_VERSION"),
+        "ready": pages.health.is_ready(),
+        "components": pages.health.status(),
+    }))
+}

@@ -1,0 +1,149 @@
+//! The process shell around a stage: arguments, configuration, logs, metrics, HTTP, signals, exit code.
+use clap::Parser;
+use std::{
+    ffi::OsString,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    Error,
+    config::{self, Settings},
+    health::Health,
+    http::{self, Pages},
+    shutdown::Shutdown,
+    telemetry,
+};
+
+/// Exit code for bad configuration (EX_CONFIG of sysexits.h).
+pub const EXIT_CONFIG: u8 = 78;
+
+/// How often old samples are folded into the histograms' buckets; without it they grow until scraped.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// Settings come from the built-in defaults, then --config FILE, then MILLRACE__SECTION__KEY in the environment.
+///
+/// Exit codes: 0 clean end, 1 failed, 2 wrong usage, 78 wrong configuration.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// TOML file that overrides the built-in defaults
+    #[arg(long, value_name = "FILE", env = "MILLRACE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Print the resulting configuration, secrets masked, and exit
+    #[arg(long)]
+    check_config: bool,
+    /// Print the version and exit
+    #[arg(long, short = 'V')]
+    version: bool,
+}
+
+/// The whole of a stage's `main`. `run` is called on the main thread inside a Tokio context
+/// (`tokio::runtime::Handle::current()` works) and must return soon after `shutdown` was requested.
+pub fn main(stage: &'static str, run: fn(Settings, Shutdown, Health) -> Result<(), Error>) -> ExitCode {
+    let name = [OsString::from(stage)];
+    let arguments = Arguments::parse_from(name.into_iter().chain(std::env::args_os().skip(1)));
+    if arguments.version {
+        print_line(&format!("{stage} {}", env!("CARGO_PKG_VERSION")));
+        return ExitCode::SUCCESS;
+    }
+    let settings = match config::load(arguments.config.as_deref()) {
+        Ok(settings) => settings,
+        Err(error) => return fail(&error.into()),
+    };
+    if arguments.check_config {
+        print_line(&config::masked(&settings));
+        return ExitCode::SUCCESS;
+    }
+    telemetry::log(&settings.log);
+    match start(stage, settings, run) {
+        Ok(()) => {
+            tracing::info!(stage, "stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!(stage, %error, "stage failed");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn start(
+    stage: &'static str,
+    settings: Settings,
+    run: fn(Settings, Shutdown, Health) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let tokio = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|source| Error::System { action: "cannot start the asynchronous runtime", source })?;
+    let metrics = telemetry::metrics().map_err(|error| Error::Stage(format!("metrics: {error}")))?;
+    let (health, shutdown) = (Health::default(), Shutdown::default());
+    let pages = Pages { stage, metrics: metrics.clone(), health: health.clone() };
+    let address = listen_address(stage, &settings)?;
+    // The HTTP server outlives the stage: it answers while the last transaction finishes.
+    let bound = tokio.block_on(http::serve(address, pages, Shutdown::default()))?;
+    tracing::info!(stage, version = env!("CARGO_PKG_VERSION"), http = %bound, instance = settings.instance, "started");
+    metrics::gauge!("millrace_build_info", "stage" => stage, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    tokio.spawn(async move {
+        loop {
+            tokio::time::sleep(METRICS_UPKEEP).await;
+            metrics.run_upkeep();
+        }
+    });
+    tokio.spawn(stop_on_signal(shutdown.clone()));
+    let _context = tokio.enter();
+    run(settings, shutdown, health)
+}
+
+fn listen_address(stage: &str, settings: &Settings) -> Result<SocketAddr, Error> {
+    let listen = settings.http.listen.as_str();
+    if listen.is_empty() {
+        let port = match stage {
+            "ingest" => 9464,
+            "enrich" => 9465,
+            _ => 9466,
+        };
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    let wrong =
+        || config::ConfigError::value("http.listen", listen, "an address and port such as 0.0.0.0:9464");
+    Ok(listen.parse().map_err(|_| wrong())?)
+}
+
+async fn stop_on_signal(shutdown: Shutdown) {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be received: only SIGKILL will stop this process");
+        return;
+    };
+    let mut received = 0;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => (),
+            _ = interrupt.recv() => (),
+        }
+        received += 1;
+        if received > 1 {
+            tracing::warn!("stopped at once by a second signal; what was unfinished will be done again");
+            std::process::exit(1);
+        }
+        tracing::info!("stopping: finishing what was begun");
+        shutdown.trigger();
+    }
+}
+
+fn fail(error: &Error) -> ExitCode {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "error: {error}");
+    ExitCode::from(error.exit_code())
+}
+
+fn print_line(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{text}");
+}

@@ -1,0 +1,42 @@
+//! One request to stop, seen by threads and by tasks.
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+use tokio::sync::Notify;
+
+/// A request to stop that any part of the process may make or watch.
+#[derive(Debug, Clone, Default)]
+pub struct Shutdown {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    requested: AtomicBool,
+    notify: Notify,
+}
+
+impl Shutdown {
+    /// Whether the process should stop.
+    pub fn requested(&self) -> bool {
+        self.inner.requested.load(Ordering::Acquire)
+    }
+
+    /// Asks the process to stop; asking again changes nothing.
+    pub fn trigger(&self) {
+        self.inner.requested.store(true, Ordering::Release);
+        self.inner.notify.notify_waiters();
+    }
+
+    /// Returns once the process should stop.
+    pub async fn wait(&self) {
+        let notified = self.inner.notify.notified();
+        tokio::pin!(notified);
+        // Registered before the flag is read, so a request in between is not missed.
+        notified.as_mut().enable();
+        if !self.requested() {
+            notified.await;
+        }
+    }
+}

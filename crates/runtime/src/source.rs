@@ -1,0 +1,331 @@
+//! A Kafka consumer whose rebalances are ordinary return values.
+//!
+//! librdkafka announces a rebalance through a callback and then waits until the application answers with assign
+//! or unassign; it need not answer inside the callback. So the callback only takes a note, [`Source::poll`] returns
+//! it, and the worker answers with [`Source::start`] or [`Source::release`] when its work is in order. The group
+//! waits as long: a revoked partition is not given away before its last transaction or insert is finished.
+use rdkafka::{
+    ClientContext, Offset as RdOffset, Statistics, TopicPartitionList,
+    bindings::rd_kafka_resp_err_t,
+    consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, ConsumerGroupMetadata},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::BorrowedMessage,
+    types::RDKafkaRespErr,
+};
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::{
+    Error, NextOffset,
+    config::{Settings, Start},
+    kafka,
+};
+
+/// How long one question to the broker may take.
+const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What [`Source::poll`] saw.
+#[derive(Debug)]
+pub enum Polled<'a> {
+    /// Nothing within the time given.
+    Idle,
+    /// A record.
+    Record(BorrowedMessage<'a>),
+    /// These partitions are now ours: answer with [`Source::start`].
+    Assigned(Vec<i32>),
+    /// These partitions are no longer ours: finish what is unfinished, then answer with [`Source::release`].
+    Revoked {
+        /// All partitions that were ours.
+        partitions: Vec<i32>,
+        /// The group has already given them away: nothing may be committed any more.
+        lost: bool,
+    },
+}
+
+/// What a group has committed for a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The partition.
+    pub partition: i32,
+    /// Where to read on; nothing when the group never committed.
+    pub next: Option<NextOffset>,
+    /// The text stored beside the offset.
+    pub metadata: String,
+}
+
+/// A consumer of one topic in one group.
+pub struct Source {
+    consumer: BaseConsumer<Context>,
+    group: String,
+    topic: String,
+    member: String,
+    start: Start,
+}
+
+#[derive(Default)]
+struct Context {
+    rebalance: Mutex<Option<(RDKafkaRespErr, Vec<i32>)>>,
+    closing: AtomicBool,
+    group: String,
+}
+
+impl ClientContext for Context {
+    fn stats(&self, statistics: Statistics) {
+        for (topic, stats) in &statistics.topics {
+            for (partition, stats) in stats.partitions.iter().filter(|(id, stats)| **id >= 0 && stats.desired)
+            {
+                if stats.consumer_lag >= 0 {
+                    let labels = [
+                        ("group", self.group.clone()),
+                        ("topic", topic.clone()),
+                        ("partition", partition.to_string()),
+                    ];
+                    metrics::gauge!("millrace_consumer_lag_records", &labels).set(stats.consumer_lag as f64);
+                }
+            }
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(group = self.group, %error, reason, "kafka client reports trouble, it keeps trying");
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, tpl: &mut TopicPartitionList) {
+        if self.closing.load(Ordering::Acquire) {
+            // Nobody polls any more: the work was finished before the source was dropped.
+            let _ = consumer.unassign();
+            return;
+        }
+        let partitions = tpl.elements().iter().map(|element| element.partition()).collect();
+        *self.rebalance.lock().unwrap_or_else(PoisonError::into_inner) = Some((err, partitions));
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.consumer.context().closing.store(true, Ordering::Release);
+    }
+}
+
+impl Source {
+    /// Joins `group` as the static member `member`, to read `topic`.
+    ///
+    /// # Errors
+    /// librdkafka refuses the configuration.
+    pub fn new(settings: &Settings, group: &str, topic: &str, member: &str) -> Result<Self, Error> {
+        let failed = |e| Error::kafka("subscribing", member, e);
+        let context = Context { group: group.to_owned(), ..Context::default() };
+        let consumer: BaseConsumer<Context> =
+            kafka::consumer(settings, group, member).create_with_context(context).map_err(failed)?;
+        consumer.subscribe(&[topic]).map_err(failed)?;
+        Ok(Self {
+            consumer,
+            group: group.to_owned(),
+            topic: topic.to_owned(),
+            member: member.to_owned(),
+            start: settings.kafka.start,
+        })
+    }
+
+    /// The next record or rebalance. Must be called at least every few minutes, or the group gives up on us.
+    ///
+    /// # Errors
+    /// The consumer cannot go on: fenced, or its offsets are gone. Trouble that heals is logged and waited out.
+    pub fn poll(&self, timeout: Duration) -> Result<Polled<'_>, Error> {
+        let polled = self.consumer.poll(timeout);
+        match polled {
+            Some(Ok(message)) => Ok(Polled::Record(message)),
+            Some(Err(error)) => self.judge(error).map(|()| Polled::Idle),
+            None => Ok(self.take_rebalance()),
+        }
+    }
+
+    fn take_rebalance(&self) -> Polled<'static> {
+        let mut pending = self.consumer.context().rebalance.lock().unwrap_or_else(PoisonError::into_inner);
+        match pending.take() {
+            None => Polled::Idle,
+            Some((rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS, partitions)) => {
+                Polled::Assigned(partitions)
+            }
+            Some((_, partitions)) => Polled::Revoked { partitions, lost: self.consumer.assignment_lost() },
+        }
+    }
+
+    fn judge(&self, error: KafkaError) -> Result<(), Error> {
+        use RDKafkaErrorCode as Code;
+        match error.rdkafka_error_code() {
+            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => Err(Error::Stage(format!(
+                "group {} stands at an offset of {} that is no longer there: records were removed before they were \
+                 read; set the group's offsets on purpose (kafka-consumer-groups --reset-offsets) to go on",
+                self.group, self.topic
+            ))),
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
+                Err(Error::MissingTopic(self.topic.clone()))
+            }
+            _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
+                Err(Error::kafka("reading", &self.member, error))
+            }
+            Some(Code::FencedInstanceId) => Err(Error::Fenced(self.member.clone())),
+            _ => {
+                tracing::warn!(group = self.group, topic = self.topic, %error, "reading failed, trying on");
+                Ok(())
+            }
+        }
+    }
+
+    /// What the group has committed; waits while an earlier owner's transaction is undecided.
+    ///
+    /// # Errors
+    /// The broker refused or did not answer.
+    pub fn committed(&self, partitions: &[i32]) -> Result<Vec<Committed>, Error> {
+        let mut asked = TopicPartitionList::new();
+        for &partition in partitions {
+            asked.add_partition(&self.topic, partition);
+        }
+        let answer = self.retrying("reading committed offsets", || {
+            self.consumer.committed_offsets(asked.clone(), ASK_TIMEOUT)
+        })?;
+        let elements = answer.elements();
+        let read = elements.iter().map(|element| Committed {
+            partition: element.partition(),
+            next: match element.offset() {
+                RdOffset::Offset(offset) => Some(NextOffset(offset)),
+                _ => None,
+            },
+            metadata: element.metadata().to_owned(),
+        });
+        Ok(read.collect())
+    }
+
+    /// Where to read each partition: its committed offset, or `kafka.start` where there is none.
+    ///
+    /// # Errors
+    /// The broker did not answer, or the committed records are gone.
+    pub fn committed_or_start(&self, partitions: &[i32]) -> Result<Vec<(i32, NextOffset)>, Error> {
+        let mut positions = Vec::new();
+        for committed in self.committed(partitions)? {
+            let partition = committed.partition;
+            let (low, high) = self.retrying("reading the bounds of a partition", || {
+                self.consumer.fetch_watermarks(&self.topic, partition, ASK_TIMEOUT)
+            })?;
+            let next = match (committed.next, self.start) {
+                (Some(next), _) if next.0 < low => {
+                    return Err(Error::RecordsGone {
+                        group: self.group.clone(),
+                        topic: self.topic.clone(),
+                        partition,
+                        offset: next.0,
+                        low,
+                    });
+                }
+                (Some(next), _) => next,
+                (None, Start::Earliest) => NextOffset(low),
+                (None, Start::Latest) => NextOffset(high),
+            };
+            positions.push((partition, next));
+        }
+        Ok(positions)
+    }
+
+    /// Answers [`Polled::Assigned`], or moves an assignment: read on at these offsets.
+    ///
+    /// # Errors
+    /// The consumer has been fenced or closed.
+    pub fn start(&self, positions: &[(i32, NextOffset)]) -> Result<(), Error> {
+        let failed = |e| Error::kafka("starting to read", &self.member, e);
+        let mut assignment = TopicPartitionList::new();
+        for &(partition, next) in positions {
+            assignment
+                .add_partition_offset(&self.topic, partition, RdOffset::Offset(next.0))
+                .map_err(failed)?;
+        }
+        self.consumer.assign(&assignment).map_err(failed)
+    }
+
+    /// Answers [`Polled::Revoked`].
+    ///
+    /// # Errors
+    /// The consumer has been fenced or closed.
+    pub fn release(&self) -> Result<(), Error> {
+        self.consumer.unassign().map_err(|e| Error::kafka("releasing partitions", &self.member, e))
+    }
+
+    /// Commits offsets, each with its text, and waits for the answer.
+    ///
+    /// # Errors
+    /// The group did not take them: the partitions may belong to another member now.
+    pub fn commit(&self, offsets: &[(i32, NextOffset, &str)]) -> Result<(), Error> {
+        let failed = |e| Error::kafka("committing offsets", &self.member, e);
+        // A fresh list each time: setting an element's metadata twice leaks it.
+        let mut list = TopicPartitionList::new();
+        for &(partition, next, metadata) in offsets {
+            let mut element = list.add_partition(&self.topic, partition);
+            element.set_offset(RdOffset::Offset(next.0)).map_err(failed)?;
+            if !metadata.is_empty() {
+                element.set_metadata(metadata);
+            }
+        }
+        self.consumer.commit(&list, CommitMode::Sync).map_err(failed)
+    }
+
+    /// Stops reading these partitions until [`resume`](Self::resume).
+    ///
+    /// # Errors
+    /// A partition is not ours.
+    pub fn pause(&self, partitions: &[i32]) -> Result<(), Error> {
+        self.consumer.pause(&self.list(partitions)).map_err(|e| Error::kafka("pausing", &self.member, e))
+    }
+
+    /// Reads these partitions again.
+    ///
+    /// # Errors
+    /// A partition is not ours.
+    pub fn resume(&self, partitions: &[i32]) -> Result<(), Error> {
+        self.consumer.resume(&self.list(partitions)).map_err(|e| Error::kafka("resuming", &self.member, e))
+    }
+
+    /// The topic read.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// What a transaction needs to commit offsets for this group; fresh for each transaction.
+    pub(crate) fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
+        self.consumer.group_metadata()
+    }
+
+    fn list(&self, partitions: &[i32]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for &partition in partitions {
+            list.add_partition(&self.topic, partition);
+        }
+        list
+    }
+
+    /// Asks again a few times: a broker that restarts is away for seconds.
+    fn retrying<T>(
+        &self,
+        action: &'static str,
+        mut ask: impl FnMut() -> Result<T, KafkaError>,
+    ) -> Result<T, Error> {
+        let mut tries = 0;
+        loop {
+            match ask() {
+                Ok(answer) => return Ok(answer),
+                Err(error) if tries < 12 => {
+                    tries += 1;
+                    tracing::warn!(group = self.group, topic = self.topic, %error, action, "asking kafka again");
+                    std::thread::sleep(Duration::from_millis(500));
+                }
+                Err(error) => return Err(Error::kafka(action, &self.member, error)),
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! A Kafka transaction as a value: it borrows its producer, `commit` consumes it, and dropping it aborts.
+//! Nothing else in Millrace commits what a stage produced.
+use rdkafka::{
+    Offset as RdOffset, TopicPartitionList,
+    consumer::ConsumerGroupMetadata,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{Header, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, Producer},
+    util::Timeout,
+};
+use std::time::{Duration, Instant};
+
+use crate::{
+    Error, NextOffset,
+    config::Settings,
+    kafka,
+    shutdown::Shutdown,
+    stage::{Message, Output},
+};
+
+/// How long a retriable step of a transaction is repeated before the process gives up on its coordinator.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A producer under one transactional ID.
+pub(crate) struct TransactionalProducer {
+    producer: BaseProducer,
+    id: String,
+}
+
+/// How a transaction ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Its messages and offsets are visible.
+    Committed,
+    /// None of them ever will be.
+    Aborted,
+}
+
+impl TransactionalProducer {
+    /// Registers the ID. Whoever used it before is shut out, and its open transaction is aborted.
+    pub(crate) fn new(settings: &Settings, id: &str, shutdown: &Shutdown) -> Result<Self, Error> {
+        let failed = |e| Error::kafka("starting transactions", id, e);
+        let producer: BaseProducer = kafka::transactional_producer(settings, id).create().map_err(failed)?;
+        let started = Instant::now();
+        loop {
+            match producer.init_transactions(Duration::from_secs(10)) {
+                Ok(()) => return Ok(Self { producer, id: id.to_owned() }),
+                Err(error)
+                    if retriable(&error)
+                        && started.elapsed() < settings.startup_timeout
+                        && !shutdown.requested() =>
+                {
+                    tracing::warn!(id, %error, "waiting for the transaction coordinator");
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+
+    /// Begins a transaction.
+    pub(crate) fn begin(&mut self) -> Result<Transaction<'_>, Error> {
+        self.producer
+            .begin_transaction()
+            .map_err(|e| Error::kafka("beginning a transaction", &self.id, e))?;
+        Ok(Transaction { producer: &self.producer, id: &self.id, open: true })
+    }
+}
+
+/// An open transaction.
+pub(crate) struct Transaction<'a> {
+    producer: &'a BaseProducer,
+    id: &'a str,
+    open: bool,
+}
+
+impl Transaction<'_> {
+    /// Commits the messages together with the offsets they stand for.
+    ///
+    /// # Errors
+    /// The outcome is not known or the producer was shut out: the process must start again, and the broker then
+    /// says what really happened.
+    pub(crate) fn commit(
+        mut self,
+        topic: &str,
+        positions: &[(i32, NextOffset)],
+        group: &ConsumerGroupMetadata,
+    ) -> Result<Ended, Error> {
+        let failed = |e| Error::kafka("adding offsets to a transaction", self.id, e);
+        let mut offsets = TopicPartitionList::new();
+        for &(partition, next) in positions {
+            offsets.add_partition_offset(topic, partition, RdOffset::Offset(next.0)).map_err(failed)?;
+        }
+        let producer = self.producer;
+        let sent = repeat(|| producer.send_offsets_to_transaction(&offsets, group, Timeout::After(PATIENCE)));
+        let ended = sent.and_then(|()| repeat(|| producer.commit_transaction(Timeout::After(PATIENCE))));
+        match ended {
+            Ok(()) => {
+                self.open = false;
+                Ok(Ended::Committed)
+            }
+            Err(error) if requires_abort(&error) => {
+                tracing::warn!(id = self.id, %error, "transaction aborted, its records will be read again");
+                self.abort()
+            }
+            Err(error) => {
+                // Whether it was committed is for the broker to say, so it must not be aborted here.
+                self.open = false;
+                Err(Error::kafka("committing a transaction", self.id, error))
+            }
+        }
+    }
+
+    /// Gives up what was produced.
+    pub(crate) fn abort(mut self) -> Result<Ended, Error> {
+        self.open = false;
+        let producer = self.producer;
+        repeat(|| producer.abort_transaction(Timeout::After(PATIENCE)))
+            .map(|()| Ended::Aborted)
+            .map_err(|e| Error::kafka("aborting a transaction", self.id, e))
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            let _ = self.producer.abort_transaction(Timeout::After(Duration::from_secs(5)));
+        }
+    }
+}
+
+impl Output for Transaction<'_> {
+    fn send(&mut self, message: Message<'_>) -> Result<(), Error> {
+        let mut record: BaseRecord<'_, [u8], [u8]> =
+            BaseRecord::to(message.topic).partition(message.partition).payload(message.value);
+        if let Some(key) = message.key {
+            record = record.key(key);
+        }
+        if !message.headers.is_empty() {
+            let mut headers = OwnedHeaders::new_with_capacity(message.headers.len());
+            for &(key, value) in message.headers {
+                headers = headers.insert(Header { key, value: Some(value) });
+            }
+            record = record.headers(headers);
+        }
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    record = back;
+                    self.producer.poll(Duration::from_millis(10));
+                }
+                Err((error, _)) => return Err(Error::kafka("producing", self.id, error)),
+            }
+        }
+    }
+}
+
+fn repeat(mut step: impl FnMut() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+    let started = Instant::now();
+    loop {
+        match step() {
+            Err(error) if retriable(&error) && started.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            done => return done,
+        }
+    }
+}
+
+fn retriable(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::Transaction(error) if error.is_retriable())
+}
+
+fn requires_abort(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::Transaction(error) if error.txn_requires_abort())
+}
