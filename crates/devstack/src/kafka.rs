@@ -1,0 +1,187 @@
+//! Apache Kafka as one process, broker and controller in one, sized for a small machine.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use crate::error::{Error, io_error};
+use crate::ports;
+use crate::process::Process;
+use crate::server::{Plan, Server};
+use crate::spawn::Host;
+
+const PORT_ATTEMPTS: usize = 3;
+
+/// Where Kafka comes from and where it lives.
+pub(crate) struct KafkaPlan {
+    host: Host,
+    java: PathBuf,
+    jars: PathBuf,
+    directory: PathBuf,
+    port: u16,
+    cluster_id: String,
+}
+
+/// Formats the storage in `directory` and starts Kafka on free ports.
+pub(crate) fn start(
+    host: &Host,
+    java: &Path,
+    jars: &Path,
+    directory: &Path,
+) -> Result<Server<KafkaPlan>, Error> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let reserved = ports::reserve::<2>().map_err(io_error("reserve ports for", directory))?;
+        let [port, controller_port] = reserved.ports;
+        let plan = KafkaPlan {
+            host: host.clone(),
+            java: java.to_path_buf(),
+            jars: jars.to_path_buf(),
+            directory: directory.join(attempt.to_string()),
+            port,
+            cluster_id: random_cluster_id(),
+        };
+        plan.format(controller_port)?;
+        let ports = reserved.release();
+        match Server::start(plan) {
+            // Somebody took a port between our release and its bind.
+            Err(Error::ServerStopped { .. }) if attempt < PORT_ATTEMPTS && ports::any_taken(&ports) => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+impl KafkaPlan {
+    /// What clients connect to.
+    pub(crate) fn brokers(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn format(&self, controller_port: u16) -> Result<(), Error> {
+        let temporary = self.directory.join("tmp");
+        fs::create_dir_all(&temporary).map_err(io_error("create", &temporary))?;
+        let properties = self.properties_path();
+        let text = properties_text(self.port, controller_port, &self.directory.join("data"));
+        fs::write(&properties, text).map_err(io_error("write", &properties))?;
+
+        let mut command = self.java();
+        command.args([
+            "-XX:TieredStopAtLevel=1",
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            &self.cluster_id,
+            "-c",
+        ]);
+        command.arg(&properties);
+        let mut format = Process::start_bound("kafka format".to_owned(), command, &self.log())?;
+        let status = format.wait(Duration::from_secs(60))?;
+        if !status.success() {
+            let output = format.log_tail(200);
+            let detail = Self::telling_line(&output).unwrap_or("it wrote nothing").to_owned();
+            return Err(Error::ServerStopped { server: "kafka format", status, detail });
+        }
+        Ok(())
+    }
+
+    fn java(&self) -> Command {
+        let mut command = self.host.exec(&self.java);
+        command.args(["-Xmx1g", "-XX:+UseSerialGC", "-XX:-UsePerfData"]);
+        // Errors only; kafka's own log is not what anybody wants to read here.
+        command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=error");
+        // The compression libraries unpack native code there and a killed JVM leaves it behind.
+        command.arg(format!("-Djava.io.tmpdir={}", self.directory.join("tmp").display()));
+        command.arg("-cp").arg(self.jars.join("*"));
+        command
+    }
+
+    fn properties_path(&self) -> PathBuf {
+        self.directory.join("server.properties")
+    }
+}
+
+impl Plan for KafkaPlan {
+    const NAME: &'static str = "kafka";
+
+    fn command(&self) -> Command {
+        let mut command = self.java();
+        command.arg("kafka.Kafka").arg(self.properties_path());
+        command
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.join("kafka.log")
+    }
+
+    fn answers(&self) -> bool {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        if TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_err() {
+            return false;
+        }
+        let consumer: Result<BaseConsumer, _> = ClientConfig::new()
+            .set("bootstrap.servers", address.to_string())
+            .set("reconnect.backoff.ms", "50")
+            .set("reconnect.backoff.max.ms", "200")
+            .create();
+        let Ok(consumer) = consumer else { return false };
+        let timeout = Duration::from_secs(2);
+        let is_ours = consumer.client().fetch_cluster_id(timeout).is_some_and(|id| id == self.cluster_id);
+        is_ours && consumer.fetch_metadata(None, timeout).is_ok_and(|metadata| metadata.brokers().len() == 1)
+    }
+
+    fn telling_line(output: &str) -> Option<&str> {
+        output
+            .lines()
+            .find(|line| line.contains("Exception: "))
+            .or_else(|| output.lines().find(|line| line.contains("ERROR")))
+    }
+}
+
+fn properties_text(port: u16, controller_port: u16, data: &Path) -> String {
+    format!(
+        "\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+log.dirs={data}
+auto.create.topics.enable=false
+num.partitions=8
+
+# One broker.
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+
+# A small machine.
+offsets.topic.num.partitions=8
+transaction.state.log.num.partitions=8
+share.coordinator.state.topic.num.partitions=1
+num.network.threads=2
+num.io.threads=4
+log.segment.bytes=134217728
+log.cleaner.dedupe.buffer.size=33554432
+",
+        data = data.display()
+    )
+}
+
+/// 16 bytes in URL-safe base64, as Kafka wants it. Only letters in front: a leading dash would read as an option.
+fn random_cluster_id() -> String {
+    const LETTERS: &[u8; 52] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut id: String = (0..21).map(|_| char::from(LETTERS[rand::random_range(0..LETTERS.len())])).collect();
+    // 16 bytes leave four zero bits in the 22nd digit.
+    id.push('A');
+    id
+}

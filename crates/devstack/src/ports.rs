@@ -1,0 +1,77 @@
+//! Free ports, kept until just before a server takes them.
+//!
+//! They come from below the range the kernel hands out for outgoing connections: a client that keeps connecting to a
+//! killed server's port inside that range can end up connected to itself, and the restarted server cannot bind.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+
+const LOWEST: u16 = 15_000;
+const USUAL_OUTGOING_RANGE_START: u16 = 32_768;
+
+/// Ports that nobody else can bind as long as this value lives.
+pub(crate) struct Reserved<const N: usize> {
+    listeners: [TcpListener; N],
+    /// The ports' numbers.
+    pub(crate) ports: [u16; N],
+}
+
+impl<const N: usize> Reserved<N> {
+    /// Gives the ports free for the server that is started next.
+    pub(crate) fn release(self) -> [u16; N] {
+        drop(self.listeners);
+        self.ports
+    }
+}
+
+/// Reserves `N` ports on 127.0.0.1.
+pub(crate) fn reserve<const N: usize>() -> io::Result<Reserved<N>> {
+    let mut listeners = Vec::with_capacity(N);
+    for _ in 0..N {
+        listeners.push(listen()?);
+    }
+    let listeners: [TcpListener; N] =
+        listeners.try_into().map_err(|_| io::Error::other("too few listeners"))?;
+    let mut ports = [0; N];
+    for (port, listener) in ports.iter_mut().zip(&listeners) {
+        *port = listener.local_addr()?.port();
+    }
+    Ok(Reserved { listeners, ports })
+}
+
+/// Whether somebody listens on one of these ports.
+pub(crate) fn any_taken(ports: &[u16]) -> bool {
+    ports.iter().any(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err())
+}
+
+fn listen() -> io::Result<TcpListener> {
+    for _ in 0..200 {
+        let port = rand::random_range(LOWEST..outgoing_range_start());
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return Ok(listener);
+        }
+    }
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+}
+
+fn outgoing_range_start() -> u16 {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let start = range.split_whitespace().next().and_then(|start| start.parse().ok());
+    start.filter(|&start| start > LOWEST + 1000).unwrap_or(USUAL_OUTGOING_RANGE_START)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserved_port_is_taken_until_it_is_released() {
+        let reserved = reserve::<3>().unwrap();
+        let [first, second, third] = reserved.ports;
+        assert!(first != second && second != third && first != third);
+        assert!(any_taken(&[second]));
+        reserved.release();
+        assert!(!any_taken(&[first, second, third]));
+    }
+}
