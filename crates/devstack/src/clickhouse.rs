@@ -84,7 +84,8 @@ impl Plan for ClickHousePlan {
 
     fn command(&self) -> Command {
         let mut command = self.host.clickhouse(&self.library);
-        command.args(["--multiquery", "--output-format=CSV", "--listen_host=127.0.0.1"]);
+        // The output format becomes that of HTTP answers without FORMAT; a server's default is this one.
+        command.args(["--multiquery", "--output-format=TabSeparated", "--listen_host=127.0.0.1"]);
         command.arg(format!("--query={SERVE}"));
         command.arg(format!("--config-file={}", self.directory.join("config.xml").display()));
         command.arg(format!("--path={}", self.data().display()));
