@@ -1,6 +1,7 @@
 //! The contract between clients and stages, as pure values: which fields an event has, why an event may be
 //! refused, and how events travel from stage to stage. No Kafka, no ClickHouse, no clock.
 
+mod activity;
 mod batch;
 mod code;
 mod dead_letter;
@@ -10,6 +11,7 @@ mod kind;
 mod limit;
 mod verdict;
 
+pub use activity::{Activity, ActivityError, ActivityEvent, ActivityKind};
 pub use batch::{Batch, BatchBuilder, BatchError, MAX_ROWS, TextRef};
 pub use code::RejectCode;
 pub use dead_letter::header;

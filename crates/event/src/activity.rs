@@ -1,0 +1,243 @@
+//! An entry of the activity registry: what `millrace activity create` writes to the topic `activities` and enrich
+//! looks up. Every entry is checked when it is written and again when it is read, by the same rules.
+use serde::{Deserialize, Serialize};
+
+/// One activity. The topic's key is `activity_id`; a later entry with the same key replaces it.
+///
+/// As JSON, times are RFC 3339 text under `starts_at` and `ends_at`, unknown fields are ignored, and all but
+/// `activity_id` may be absent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activity {
+    /// First half of the activity event ID: 1–40 of `[A-Za-z0-9-]`.
+    pub activity_id: String,
+    /// For people.
+    #[serde(default)]
+    pub name: String,
+    /// Where it comes from.
+    #[serde(default, rename = "type")]
+    pub kind: ActivityKind,
+    /// Apps it runs in; empty means all.
+    #[serde(default)]
+    pub app_ids: Vec<String>,
+    /// First moment, epoch milliseconds; None: open.
+    #[serde(default, rename = "starts_at", with = "rfc3339", skip_serializing_if = "Option::is_none")]
+    pub starts_at_ms: Option<i64>,
+    /// First moment after it, epoch milliseconds; None: open.
+    #[serde(default, rename = "ends_at", with = "rfc3339", skip_serializing_if = "Option::is_none")]
+    pub ends_at_ms: Option<i64>,
+    /// Who answers for it.
+    #[serde(default)]
+    pub owner: String,
+    /// What clients may report of it.
+    #[serde(default)]
+    pub events: Vec<ActivityEvent>,
+    /// For how long after a touch a conversion counts for it, such as `24h` or `7d`; None: the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attribution_window: Option<String>,
+}
+
+/// Where an activity comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActivityKind {
+    /// Made from a template.
+    Template,
+    /// Made by hand.
+    #[default]
+    Custom,
+}
+
+impl ActivityKind {
+    /// The value as it stands in the registry and in `activity_type`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Template => "template",
+            Self::Custom => "custom",
+        }
+    }
+}
+
+/// One kind of event of an activity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivityEvent {
+    /// Second half of the activity event ID: 1–40 of `[A-Za-z0-9-]`.
+    pub key: String,
+    /// For people.
+    #[serde(default)]
+    pub name: String,
+}
+
+/// Why an entry of the registry cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ActivityError {
+    /// The bytes are not such an object.
+    #[error("not an activity: {0}")]
+    Json(String),
+    /// A field has a value that cannot be.
+    #[error("{field} = {value:?} is not {expected}")]
+    Value {
+        /// The field as it is called in JSON.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+}
+
+const ID: &str = "1 to 40 letters, digits and dashes (no underscore: it parts activity and event key)";
+const WINDOW: &str = "a positive duration such as 24h or 7d";
+
+impl Activity {
+    /// Reads and checks an entry.
+    ///
+    /// # Errors
+    /// The bytes are not JSON of an activity, or [`check`](Self::check) refuses it.
+    pub fn parse(json: &[u8]) -> Result<Self, ActivityError> {
+        let activity: Self =
+            serde_json::from_slice(json).map_err(|error| ActivityError::Json(error.to_string()))?;
+        activity.check()?;
+        Ok(activity)
+    }
+
+    /// Whether the parts of the entry are possible by themselves and together.
+    ///
+    /// # Errors
+    /// The first field that is not, with its value and what would be right.
+    pub fn check(&self) -> Result<(), ActivityError> {
+        let wrong = |field, value: &str, expected| {
+            Err(ActivityError::Value { field, value: value.to_owned(), expected })
+        };
+        if !is_id(&self.activity_id) {
+            return wrong("activity_id", &self.activity_id, ID);
+        }
+        for app_id in &self.app_ids {
+            let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+            if !(1..=64).contains(&app_id.len()) || !app_id.bytes().all(allowed) {
+                return wrong("app_ids", app_id, "1 to 64 lowercase letters, digits and dashes");
+            }
+        }
+        if let (Some(starts_at), Some(ends_at)) = (self.starts_at_ms, self.ends_at_ms)
+            && ends_at <= starts_at
+        {
+            return wrong("ends_at", &rfc3339::text(ends_at), "after starts_at");
+        }
+        for (index, event) in self.events.iter().enumerate() {
+            if !is_id(&event.key) {
+                return wrong("events.key", &event.key, ID);
+            }
+            if self.events[..index].iter().any(|earlier| earlier.key == event.key) {
+                return wrong("events.key", &event.key, "unique: each key of an activity stands once");
+            }
+        }
+        match (&self.attribution_window, self.attribution_window_ms()) {
+            (Some(window), None) => wrong("attribution_window", window, WINDOW),
+            _ => Ok(()),
+        }
+    }
+
+    /// The attribution window in milliseconds, a day being 24 h; None when it is absent or not a positive duration.
+    pub fn attribution_window_ms(&self) -> Option<i64> {
+        let span: jiff::Span = self.attribution_window.as_deref()?.trim().parse().ok()?;
+        let relative = jiff::SpanRelativeTo::days_are_24_hours();
+        let duration = span.to_duration(relative).ok()?;
+        i64::try_from(duration.as_millis()).ok().filter(|&ms| ms > 0)
+    }
+}
+
+/// Whether `text` may be an activity ID or the key of one of its events.
+fn is_id(text: &str) -> bool {
+    (1..=40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// Epoch milliseconds as RFC 3339 text.
+mod rfc3339 {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn text(ms: i64) -> String {
+        jiff::Timestamp::from_millisecond(ms).map_or_else(|_| format!("{ms} ms"), |at| at.to_string())
+    }
+
+    pub(super) fn serialize<S: Serializer>(ms: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
+        match *ms {
+            Some(ms) => serializer.serialize_str(&text(ms)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+        let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+        match text.parse::<jiff::Timestamp>() {
+            Ok(at) => Ok(Some(at.as_millisecond())),
+            Err(_) => Err(D::Error::custom(format!(
+                "{text:?} is not RFC 3339 with a zone, such as 2026-03-01T00:00:00+08:00"
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draw() -> Activity {
+        Activity {
+            activity_id: "A2026-0042".into(),
+            name: "夏日抽奖".into(),
+            kind: ActivityKind::Template,
+            app_ids: vec!["web-main".into()],
+            starts_at_ms: Some(1_772_366_400_000),
+            ends_at_ms: Some(1_772_366_400_500),
+            owner: "growth".into(),
+            events: vec![ActivityEvent { key: "draw".into(), name: "抽奖".into() }],
+            attribution_window: Some("7d".into()),
+        }
+    }
+
+    #[test]
+    fn an_activity_is_written_as_the_contract_says_and_read_back() {
+        let json = serde_json::to_value(draw()).unwrap();
+        assert_eq!(json["type"], "template");
+        assert_eq!(json["starts_at"], "2026-03-01T12:00:00Z");
+        assert_eq!(Activity::parse(json.to_string().as_bytes()), Ok(draw()));
+        assert_eq!(draw().attribution_window_ms(), Some(7 * 86_400_000));
+    }
+
+    #[test]
+    fn all_but_the_id_may_be_absent_and_unknown_fields_are_ignored() {
+        let activity =
+            Activity::parse(br#"{"activity_id":"x","ends_at":null,"rules":[],"of_the_future":1}"#).unwrap();
+        assert_eq!((activity.kind, activity.starts_at_ms), (ActivityKind::Custom, None));
+        let json = serde_json::to_value(&activity).unwrap();
+        assert!(json.get("starts_at").is_none() && json.get("attribution_window").is_none(), "{json}");
+    }
+
+    #[test]
+    fn an_offset_in_a_time_is_understood() {
+        let activity =
+            Activity::parse(br#"{"activity_id":"x","starts_at":"2026-03-01T20:00:00+08:00"}"#).unwrap();
+        assert_eq!(activity.starts_at_ms, Some(1_772_366_400_000));
+    }
+
+    #[test]
+    fn a_refusal_names_the_field_and_the_value() {
+        for (change, field, value) in [
+            ((|a| a.activity_id = "a_b".into()) as fn(&mut Activity), "activity_id", "a_b"),
+            (|a| a.activity_id = String::new(), "activity_id", ""),
+            (|a| a.app_ids.push("Web".into()), "app_ids", "Web"),
+            (|a| a.ends_at_ms = a.starts_at_ms, "ends_at", "2026-03-01T12:00:00Z"),
+            (|a| a.events[0].key = "k".repeat(41), "events.key", "kkkk"),
+            (|a| a.events.push(a.events[0].clone()), "events.key", "draw"),
+            (|a| a.attribution_window = Some("soon".into()), "attribution_window", "soon"),
+            (|a| a.attribution_window = Some("-1h".into()), "attribution_window", "-1h"),
+        ] {
+            let mut activity = draw();
+            change(&mut activity);
+            let message = activity.check().unwrap_err().to_string();
+            assert!(message.starts_with(field) && message.contains(value), "{message}");
+        }
+        let message =
+            Activity::parse(br#"{"activity_id":"x","starts_at":"1 March"}"#).unwrap_err().to_string();
+        assert!(message.contains("1 March") && message.contains("RFC 3339"), "{message}");
+    }
+}
