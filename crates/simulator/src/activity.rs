@@ -49,17 +49,26 @@ impl ActivityKind {
 /// A plausible registry as of `now_ms`: some running, some for one app only, one over, one still to come.
 pub fn default_activities(now_ms: i64) -> Vec<ActivityPlan> {
     use ActivityKind::{Custom, Template};
-    let plan = |id: &str, name: &str, kind, app_ids: &[&str], from_days, to_days, events: &[&str]| ActivityPlan {
-        activity_id: id.to_owned(),
-        name: name.to_owned(),
-        kind,
-        app_ids: app_ids.iter().map(|&app| app.to_owned()).collect(),
-        starts_at: now_ms + from_days * DAY_MS,
-        ends_at: now_ms + to_days * DAY_MS,
-        events: events.iter().map(|&key| key.to_owned()).collect(),
-    };
+    let plan =
+        |id: &str, name: &str, kind, app_ids: &[&str], from_days, to_days, events: &[&str]| ActivityPlan {
+            activity_id: id.to_owned(),
+            name: name.to_owned(),
+            kind,
+            app_ids: app_ids.iter().map(|&app| app.to_owned()).collect(),
+            starts_at: now_ms + from_days * DAY_MS,
+            ends_at: now_ms + to_days * DAY_MS,
+            events: events.iter().map(|&key| key.to_owned()).collect(),
+        };
     vec![
-        plan("spring-creators", "春季创作者大赛", Template, &[], -20, 40, &["enter", "share", "submit", "vote"]),
+        plan(
+            "spring-creators",
+            "春季创作者大赛",
+            Template,
+            &[],
+            -20,
+            40,
+            &["enter", "share", "submit", "vote"],
+        ),
         plan("vip-festival", "会员节", Template, &[], -12, 20, &["visit", "draw", "open"]),
         plan("summer-draw", "夏日抽奖", Custom, &["app-main"], -15, 30, &["visit", "draw", "win"]),
         plan("campus-clips", "校园录屏", Custom, &["pc-recorder", "web-main"], -30, 60, &["enter", "upload"]),
@@ -70,7 +79,8 @@ pub fn default_activities(now_ms: i64) -> Vec<ActivityPlan> {
 }
 
 /// IDs that are never registered.
-const UNREGISTERED: [(&str, &str); 3] = [("retired-2019", "visit"), ("ghost-9", "draw"), ("typo-spring", "enter")];
+const UNREGISTERED: [(&str, &str); 3] =
+    [("retired-2019", "visit"), ("ghost-9", "draw"), ("typo-spring", "enter")];
 const UNKNOWN_KEY: &str = "no-such-step";
 
 /// Number of an (activity, key) pair in [`Activities::pairs`].
@@ -162,7 +172,8 @@ mod tests {
 
     fn status(activity_id: &str, key: &str, app: App, at: i64) -> Status {
         let activities = Activities::new(default_activities(NOW));
-        let pair = activities.pairs.iter().position(|pair| pair.activity_id == activity_id && pair.key == key);
+        let pair =
+            activities.pairs.iter().position(|pair| pair.activity_id == activity_id && pair.key == key);
         activities.status(pair.unwrap(), app, at)
     }
 

@@ -11,8 +11,8 @@ use crate::population::{Device, LIBRARIES};
 use crate::render::{event_id, number, text};
 use crate::simulator::Record;
 
-/// Records above this are `too_large`, bytes.
-const LARGEST_RECORD: usize = 256 * 1024;
+/// Events above this are `too_large`, bytes.
+const LARGEST_EVENT: usize = 256 * 1024;
 /// Deeper than any sensible limit of a parser.
 const ABYSS: usize = 200;
 
@@ -87,7 +87,7 @@ impl Code {
 
     /// Spoils the array around it, too.
     const fn needs_own_record(self) -> bool {
-        matches!(self, Self::NotUtf8 | Self::MalformedJson | Self::TooLarge)
+        matches!(self, Self::NotUtf8)
     }
 }
 
@@ -105,13 +105,14 @@ pub(crate) struct Broken {
 impl Broken {
     pub(crate) fn new(config: &Config) -> Self {
         let wanted = |code: &Code| *code != Code::UnknownEvent || config.reject_unknown_events;
-        let codes: Vec<_> = Code::ALL.iter().copied().filter(wanted).map(|code| (code, code.weight())).collect();
+        let codes: Vec<_> =
+            Code::ALL.iter().copied().filter(wanted).map(|code| (code, code.weight())).collect();
         Self {
             element_codes: codes.iter().copied().filter(|(code, _)| !code.needs_own_record()).collect(),
             codes,
             records: 0,
             max_event_age_ms: config.max_event_age_ms,
-            largest_bytes: config.largest_bad_bytes.max(LARGEST_RECORD + 1),
+            largest_bytes: config.largest_bad_bytes.max(LARGEST_EVENT + 1),
         }
     }
 
@@ -135,18 +136,6 @@ impl Broken {
         match code {
             Code::NotUtf8 => event.added("user_id", dice.pick(&NOT_UTF8)).write(value),
             Code::MalformedJson => malformed(dice, &mut event, value),
-            Code::TooLarge => {
-                let bytes = if dice.chance(0.3) {
-                    LARGEST_RECORD + 1
-                } else {
-                    dice.between(LARGEST_RECORD as i64 + 1, self.largest_bytes as i64 + 1) as usize
-                };
-                event.write(value);
-                value.pop();
-                text(value, ",\"padding\":\"", "");
-                value.resize(bytes - 2, b'x');
-                text(value, "\"}", "");
-            }
             Code::InvalidValue if dice.chance(0.05) => {
                 // One more element than an array may have.
                 text(value, "[{}", "");
@@ -179,6 +168,9 @@ impl Broken {
 
     fn write_defect(&self, code: Code, dice: &mut Dice, event: &mut Event, now_ms: i64, out: &mut Vec<u8>) {
         match code {
+            Code::TooLarge => return self.too_large(dice, event, out),
+            // The grammar is kept, so the elements around it can be told apart.
+            Code::MalformedJson => event.add("user_id", dice.pick(&[b"\"\\ud800\"", b"\"\\udc0a\""])),
             Code::TooOld => {
                 let age = self.max_event_age_ms + dice.spread(86_400_000, 400 * 86_400_000);
                 let original = if dice.chance(0.1) { 0 } else { now_ms - age };
@@ -197,6 +189,20 @@ impl Broken {
             }
         }
         event.write(out);
+    }
+
+    fn too_large(&self, dice: &mut Dice, event: &Event, out: &mut Vec<u8>) {
+        let bytes = if dice.chance(0.3) {
+            LARGEST_EVENT + 1
+        } else {
+            dice.between(LARGEST_EVENT as i64 + 1, self.largest_bytes as i64 + 1) as usize
+        };
+        let start = out.len();
+        event.write(out);
+        out.pop();
+        text(out, ",\"padding\":\"", "");
+        out.resize(start + bytes - 2, b'x');
+        text(out, "\"}", "");
     }
 }
 
@@ -222,7 +228,8 @@ fn malformed(dice: &mut Dice, event: &mut Event, out: &mut Vec<u8>) {
             text(out, dice.pick(&["}", " {}", "x", "\0"]), "");
         }
         4 => {
-            let value: &[u8] = dice.pick(&[b"\"\\ud800\"", b"\"a\nb\"", b"NaN", b"'single'", b"+1", b"\"\\x\""]);
+            let value: &[u8] =
+                dice.pick(&[b"\"\\ud800\"", b"\"a\nb\"", b"NaN", b"'single'", b"+1", b"\"\\x\""]);
             event.added("user_id", value).write(out);
         }
         _ => out.extend_from_slice(dice.pick(&BYTES)),
@@ -266,7 +273,8 @@ impl Event {
             Change::Drop(name) => self.members.retain(|member| member.0 != name),
             Change::Set(name, value) => self.set(name, value.as_bytes()),
             Change::Again(name) => {
-                let value = self.members.iter().find(|member| member.0 == name).map(|member| member.1.clone());
+                let value =
+                    self.members.iter().find(|member| member.0 == name).map(|member| member.1.clone());
                 self.add(name, &value.unwrap_or_default());
             }
             Change::Long(name, length) => self.set(name, format!("\"{}\"", "a".repeat(length)).as_bytes()),
@@ -295,7 +303,11 @@ impl Event {
     }
 
     fn anonymous_id(&self) -> &[u8] {
-        let value = self.members.iter().find(|member| member.0 == "anonymous_id").map_or(&b""[..], |member| &member.1);
+        let value = self
+            .members
+            .iter()
+            .find(|member| member.0 == "anonymous_id")
+            .map_or(&b""[..], |member| &member.1);
         value.get(1..value.len() - 1).unwrap_or_default()
     }
 

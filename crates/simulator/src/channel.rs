@@ -133,9 +133,15 @@ mod tests {
         let store = Some(Group::AppStore);
         let all = Evidence { campaign, click, referrer };
         assert_eq!(all.group(store, Group::MiniProgram), Group::Email);
-        assert_eq!(Evidence { click, referrer, ..Evidence::default() }.group(store, Group::Direct), Group::FeedAds);
+        assert_eq!(
+            Evidence { click, referrer, ..Evidence::default() }.group(store, Group::Direct),
+            Group::FeedAds
+        );
         assert_eq!(Evidence { referrer, ..Evidence::default() }.group(store, Group::Direct), Group::AppStore);
-        assert_eq!(Evidence { referrer, ..Evidence::default() }.group(None, Group::Direct), Group::OrganicSearch);
+        assert_eq!(
+            Evidence { referrer, ..Evidence::default() }.group(None, Group::Direct),
+            Group::OrganicSearch
+        );
         assert_eq!(Evidence::default().group(None, Group::MiniProgram), Group::MiniProgram);
     }
 

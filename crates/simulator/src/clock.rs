@@ -14,8 +14,8 @@ pub(crate) const LONGEST_TRANSIT_MS: i64 = 40_000;
 
 /// Activity by hour of the day in Asia/Shanghai, as a multiple of the mean of the day.
 const DAY_CURVE: [f64; 24] = [
-    0.72, 0.42, 0.24, 0.16, 0.14, 0.19, 0.36, 0.62, 0.82, 0.93, 1.00, 1.10, 1.36, 1.30, 1.08, 1.02, 1.04, 1.12,
-    1.30, 1.58, 1.92, 2.08, 1.98, 1.52,
+    0.72, 0.42, 0.24, 0.16, 0.14, 0.19, 0.36, 0.62, 0.82, 0.93, 1.00, 1.10, 1.36, 1.30, 1.08, 1.02, 1.04,
+    1.12, 1.30, 1.58, 1.92, 2.08, 1.98, 1.52,
 ];
 
 /// When the events happen.
@@ -48,7 +48,11 @@ pub fn day_weight(now_ms: i64) -> f64 {
 pub(crate) enum Calendar {
     Now,
     /// Ends of the slices of the span with the share of events until then.
-    Span { start_ms: i64, slices: Vec<(i64, f64)>, events: u64 },
+    Span {
+        start_ms: i64,
+        slices: Vec<(i64, f64)>,
+        events: u64,
+    },
 }
 
 impl Calendar {

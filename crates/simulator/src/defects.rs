@@ -31,9 +31,18 @@ pub(crate) const BYTES: [&[u8]; 6] =
 pub(crate) const DEFECTS: &[(Code, &[Defect])] = &[
     (
         Code::DuplicateKey,
-        &[&[Again("event_name")], &[Again("app_id")], &[Again("event_id")], &[Again("library")], &[Again("page")]],
+        &[
+            &[Again("event_name")],
+            &[Again("app_id")],
+            &[Again("event_id")],
+            &[Again("library")],
+            &[Again("page")],
+        ],
     ),
-    (Code::UnsupportedSchema, &[&[Set("schema_version", "\"2-0-0\"")], &[Set("schema_version", "\"9-1-4\"")]]),
+    (
+        Code::UnsupportedSchema,
+        &[&[Set("schema_version", "\"2-0-0\"")], &[Set("schema_version", "\"9-1-4\"")]],
+    ),
     (
         Code::MissingField,
         &[

@@ -7,8 +7,12 @@ use crate::tables::{CATEGORIES, TAGS, WORDS};
 
 const GIFTS: [(&str, u64); 5] =
     [("flower", 10), ("rocket", 50_000), ("heart", 100), ("crown", 6_600), ("cola", 500)];
-const VIP_PRODUCTS: [((&str, u64), u32); 4] =
-    [(("vip-month", 1_500), 60), (("vip-quarter", 4_000), 18), (("vip-year", 14_800), 17), (("vip-trial", 100), 5)];
+const VIP_PRODUCTS: [((&str, u64), u32); 4] = [
+    (("vip-month", 1_500), 60),
+    (("vip-quarter", 4_000), 18),
+    (("vip-year", 14_800), 17),
+    (("vip-trial", 100), 5),
+];
 
 impl World {
     pub(crate) fn details(&mut self, session: &mut Session, event: EventName, out: &mut Vec<u8>) {
@@ -76,12 +80,20 @@ impl World {
                 out.extend_from_slice(b",\"filters\":{\"order\":\"new\",\"duration\":[0,600]}}");
             }
             AdShown | AdClicked => {
-                text(out, ",\"properties\":{\"slot\":\"", self.dice.pick(&["feed_3", "pre_roll", "banner_top"]));
+                text(
+                    out,
+                    ",\"properties\":{\"slot\":\"",
+                    self.dice.pick(&["feed_3", "pre_roll", "banner_top"]),
+                );
                 number(out, "\",\"bid\":0.", 1 + u64::from(self.dice.below(998)));
                 out.push(b'}');
             }
             ImageProcessed | ContentCaptured => {
-                number(out, ",\"properties\":{\"width\":1920,\"height\":1080,\"took_ms\":", u64::from(self.dice.below(9_000)));
+                number(
+                    out,
+                    ",\"properties\":{\"width\":1920,\"height\":1080,\"took_ms\":",
+                    u64::from(self.dice.below(9_000)),
+                );
                 text(out, ",\"codec\":\"", self.dice.pick(&["h264", "hevc", "av1"]));
                 out.extend_from_slice(b"\",\"gpu\":true,\"error\":null}");
                 if event == ContentCaptured {
@@ -128,7 +140,11 @@ impl World {
         text(out, "\",\"state\":\"", state);
         number(out, "\",\"position_ms\":", u64::from(play.position_ms));
         number(out, ",\"played_ms\":", u64::from(play.played_ms));
-        text(out, ",\"quality\":\"", self.dice.weighted(&[("1080p", 50), ("720p", 30), ("480p", 12), ("4k", 8)]));
+        text(
+            out,
+            ",\"quality\":\"",
+            self.dice.weighted(&[("1080p", 50), ("720p", 30), ("480p", 12), ("4k", 8)]),
+        );
         let rebuffer_ms = if self.dice.chance(0.06) { self.dice.below(4_000) } else { 0 };
         number(out, "\",\"rebuffer_ms\":", u64::from(rebuffer_ms));
         out.push(b'}');
@@ -150,7 +166,11 @@ impl World {
         text(out, "\",\"type\":\"video\",\"source\":\"", source);
         if event == EventName::ContentPublished {
             number(out, "\",\"author_id\":\"u", u64::from(session.device.user_id));
-            text(out, "\",\"producer_type\":\"", self.dice.weighted(&[("ugc", 80), ("pugc", 17), ("pgc", 3)]));
+            text(
+                out,
+                "\",\"producer_type\":\"",
+                self.dice.weighted(&[("ugc", 80), ("pugc", 17), ("pgc", 3)]),
+            );
             text(out, "\",\"category\":\"", self.dice.weighted(&CATEGORIES));
             text(out, "\",\"tags\":[\"", self.dice.pick(&TAGS));
             text(out, "\",\"", self.dice.pick(&TAGS));

@@ -24,13 +24,13 @@ mod resend;
 mod server;
 mod session;
 mod simulator;
-mod tally;
 mod tables;
+mod tally;
 mod truth;
 
 pub use activity::{ActivityKind, ActivityPlan, default_activities};
 pub use broken::Code;
-pub use clock::{day_weight, Timing};
+pub use clock::{Timing, day_weight};
 pub use config::{Config, Detail};
 pub use names::APP_IDS;
 pub use simulator::{Record, Sent, Simulator};

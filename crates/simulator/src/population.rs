@@ -189,7 +189,11 @@ impl Device {
                 phone(dice, out, &APPLE, "iOS", version);
             }
             Platform::MiniProgram => {
-                let (brand, os) = dice.weighted(&[((&HUAWEI, "Android"), 3), ((&XIAOMI, "Android"), 3), ((&APPLE, "iOS"), 3)]);
+                let (brand, os) = dice.weighted(&[
+                    ((&HUAWEI, "Android"), 3),
+                    ((&XIAOMI, "Android"), 3),
+                    ((&APPLE, "iOS"), 3),
+                ]);
                 phone(dice, out, brand, os, "");
             }
             Platform::Pc => {
@@ -197,7 +201,12 @@ impl Device {
                 let brands: Vec<_> = PC_BRANDS.iter().map(|brand| ((brand.0, brand.1), brand.2)).collect();
                 let (manufacturer, models) = dice.weighted(&brands);
                 device(out, manufacturer, dice.weighted(models), "desktop");
-                system(out, "Windows", dice.weighted(&PC_OS), dice.pick(&[(1920, 1080), (2560, 1440), (1366, 768)]));
+                system(
+                    out,
+                    "Windows",
+                    dice.weighted(&PC_OS),
+                    dice.pick(&[(1920, 1080), (2560, 1440), (1366, 768)]),
+                );
                 out.push(b'}');
             }
             Platform::Web => {
@@ -216,7 +225,11 @@ impl Device {
                 let version = dice.weighted(&ANDROID_VERSIONS);
                 text(out, ",\"user_agent\":\"Mozilla/5.0 (Linux; Android ", version);
                 text(out, "; ", dice.weighted(brand.models));
-                text(out, ") AppleWebKit/537.36 (KHTML, like Gecko) Chrome/", dice.pick(&["116.0.0.0", "123.0.0.0"]));
+                text(
+                    out,
+                    ") AppleWebKit/537.36 (KHTML, like Gecko) Chrome/",
+                    dice.pick(&["116.0.0.0", "123.0.0.0"]),
+                );
                 out.extend_from_slice(b" Mobile Safari/537.36\"");
             }
         }

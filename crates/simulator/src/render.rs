@@ -2,12 +2,12 @@
 
 use crate::activity::{Activities, Pair};
 use crate::catalogue::Video;
+use crate::channel::Evidence;
 use crate::clock::{Timing, write_time};
 use crate::config::Config;
 use crate::dice::Dice;
 use crate::names::{EventName, Group, Status};
 use crate::population::Memory;
-use crate::channel::Evidence;
 use crate::session::{Session, write_evidence};
 use crate::tally::Fact;
 
@@ -58,8 +58,7 @@ impl World {
         out: &mut Vec<u8>,
     ) -> Fact {
         let custom = !self.config.reject_unknown_events;
-        let event =
-            session.advance(&mut self.dice, &mut self.memory[session.number as usize], custom);
+        let event = session.advance(&mut self.dice, &mut self.memory[session.number as usize], custom);
         let times = self.times(session, moment, now_ms);
         let is_test = self.dice.chance(self.config.tests);
 
@@ -181,8 +180,12 @@ impl World {
         if !self.dice.chance(share) {
             return None;
         }
-        let touch =
-            self.activities.touch(&mut self.dice, session.device.app, times.event_time, times.uncertain_ms)?;
+        let touch = self.activities.touch(
+            &mut self.dice,
+            session.device.app,
+            times.event_time,
+            times.uncertain_ms,
+        )?;
         let (activity_id, key, _) = self.activities.pair(touch.0);
         text(out, ",\"activity_event_id\":\"", activity_id);
         text(out, "_", key);

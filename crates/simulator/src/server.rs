@@ -16,7 +16,8 @@ impl World {
         out: &mut Vec<u8>,
     ) -> Fact {
         use EventName::*;
-        let event = self.dice.weighted(&[(ContentFeatured, 4), (ContentDistributed, 4), (CreatorLevelChanged, 2)]);
+        let event =
+            self.dice.weighted(&[(ContentFeatured, 4), (ContentDistributed, 4), (CreatorLevelChanged, 2)]);
         let library = self.dice.pick(&SERVER_LIBRARIES);
         let device = self.dice.chance(0.3).then(|| self.dice.mild_rank(self.memory.len() as u32));
         let (app, anonymous_id) = match device {

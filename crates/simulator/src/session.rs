@@ -95,12 +95,13 @@ impl Session {
         matches!(self.device.platform, Platform::Web | Platform::H5)
     }
 
-    /// What happens next; the session is there already when the event is written.
+    /// What happens next; the session is there already when the event is written. `custom` allows names
+    /// outside the standard list.
     pub(crate) fn advance(&mut self, dice: &mut Dice, memory: &mut Memory, custom: bool) -> EventName {
         self.left = self.left.saturating_sub(1);
         let event = match self.forced.take() {
             Some(event) => event,
-            None if self.play.is_some() => self.watch_on(dice),
+            None if self.play.is_some() => self.watch_on(dice, custom),
             None if self.upload.is_some() => EventName::UploadStep,
             None => self.choose(dice, memory, custom),
         };
@@ -150,7 +151,7 @@ impl Session {
     }
 
     /// Watching goes on until the end or until boredom.
-    fn watch_on(&mut self, dice: &mut Dice) -> EventName {
+    fn watch_on(&mut self, dice: &mut Dice, custom: bool) -> EventName {
         use EventName::*;
         let Some(play) = &mut self.play else { return ScreenView };
         let event = dice.weighted(&[
@@ -166,14 +167,15 @@ impl Session {
         ]);
         play.played_ms = 0;
         if matches!(event, PlaybackPing | PlaybackPaused | PlaybackEnded) {
-            let wanted = if event == PlaybackPing { dice.between(9_000, 31_000) } else { dice.spread(300, 20_000) };
+            let wanted =
+                if event == PlaybackPing { dice.between(9_000, 31_000) } else { dice.spread(300, 20_000) };
             play.played_ms = (wanted as u32).min(play.duration_ms - play.position_ms);
             play.position_ms += play.played_ms;
             if play.position_ms == play.duration_ms {
                 return PlaybackEnded;
             }
         }
-        event
+        if event == DanmakuSent && !custom { Comment } else { event }
     }
 
     /// What `event` changes here before it is written, and what must come after it.

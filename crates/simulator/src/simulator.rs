@@ -1,7 +1,7 @@
 //! The generator: picks what comes next, writes it, counts it.
 
 use crate::activity::Activities;
-use crate::broken::{Broken, Code};
+use crate::broken::Broken;
 use crate::catalogue::videos;
 use crate::clock::Calendar;
 use crate::config::Config;
@@ -14,7 +14,7 @@ use crate::tally::{Element, Tally};
 use crate::truth::{Counts, Truth, payload_hash};
 
 /// One Kafka record. Reuse it: [`Simulator::next`] keeps its buffers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Record {
     /// The `anonymous_id`; empty where there is none: then it is sent without a key.
     pub key: Vec<u8>,
@@ -137,7 +137,8 @@ impl Simulator {
     fn compose_array(&mut self, slot: usize, moment: i64, now_ms: i64, out: &mut Vec<u8>) {
         let world = &mut self.world;
         let session = &mut self.sessions[slot];
-        let (open, between, close) = world.dice.pick(&[("[", ",", "]"), ("[ ", " , ", " ]"), ("[\n  ", ",\n  ", "\n]\n")]);
+        let (open, between, close) =
+            world.dice.pick(&[("[", ",", "]"), ("[ ", " , ", " ]"), ("[\n  ", ",\n  ", "\n]\n")]);
         let length = if world.dice.chance(0.02) { 60 } else { world.dice.spread(2, 16) };
         out.extend_from_slice(open.as_bytes());
         for at in 0..length {
@@ -178,12 +179,5 @@ impl World {
         }
         let device = Device::new(self.config.seed, number, self.config.skewed);
         Session::new(number, device, &mut self.dice, &mut self.memory[number as usize])
-    }
-}
-
-impl Code {
-    #[cfg(test)]
-    fn of_default_policy() -> impl Iterator<Item = Self> {
-        Self::ALL.iter().copied().filter(|&code| code != Self::UnknownEvent)
     }
 }

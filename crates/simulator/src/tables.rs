@@ -23,7 +23,14 @@ pub(crate) const HUAWEI: Brand = brand(
 pub(crate) const XIAOMI: Brand = brand(
     "Xiaomi",
     "com.xiaomi.market",
-    &[("Redmi Note 13", 24), ("Redmi K70", 20), ("Xiaomi 14", 18), ("Xiaomi 13", 12), ("Redmi 12C", 9), ("Xiaomi Pad 6", 5)],
+    &[
+        ("Redmi Note 13", 24),
+        ("Redmi K70", 20),
+        ("Xiaomi 14", 18),
+        ("Xiaomi 13", 12),
+        ("Redmi 12C", 9),
+        ("Xiaomi Pad 6", 5),
+    ],
 );
 pub(crate) const OPPO: Brand = brand(
     "OPPO",
@@ -35,17 +42,29 @@ pub(crate) const VIVO: Brand = brand(
     "com.bbk.appstore",
     &[("Y78", 18), ("S18", 16), ("X100", 14), ("iQOO Neo9", 12), ("Y36", 10), ("X90", 7)],
 );
-pub(crate) const HONOR: Brand =
-    brand("HONOR", "com.tencent.android.qqdownloader", &[("X50", 22), ("90", 16), ("Magic6", 12), ("Play 50", 8)]);
+pub(crate) const HONOR: Brand = brand(
+    "HONOR",
+    "com.tencent.android.qqdownloader",
+    &[("X50", 22), ("90", 16), ("Magic6", 12), ("Play 50", 8)],
+);
 pub(crate) const SAMSUNG: Brand =
     brand("samsung", "com.android.vending", &[("SM-S9210", 10), ("SM-S9180", 8), ("SM-F9460", 4)]);
 pub(crate) const ONEPLUS: Brand =
     brand("OnePlus", "com.qihoo.appstore", &[("12", 8), ("Ace 3", 12), ("Ace 2 Pro", 6)]);
-pub(crate) const REALME: Brand = brand("realme", "com.baidu.appsearch", &[("GT5", 6), ("V50", 8), ("12 Pro", 5)]);
+pub(crate) const REALME: Brand =
+    brand("realme", "com.baidu.appsearch", &[("GT5", 6), ("V50", 8), ("12 Pro", 5)]);
 pub(crate) const APPLE: Brand = brand(
     "Apple",
     "com.apple.AppStore",
-    &[("iPhone 13", 22), ("iPhone 14", 16), ("iPhone 15", 18), ("iPhone 15 Pro Max", 14), ("iPhone 12", 10), ("iPhone SE", 3), ("iPad Air", 7)],
+    &[
+        ("iPhone 13", 22),
+        ("iPhone 14", 16),
+        ("iPhone 15", 18),
+        ("iPhone 15 Pro Max", 14),
+        ("iPhone 12", 10),
+        ("iPhone SE", 3),
+        ("iPad Air", 7),
+    ],
 );
 
 pub(crate) const ANDROID_BRANDS: [(&Brand, u32); 8] = [
@@ -99,15 +118,47 @@ pub(crate) const RECORDER_SOURCES: [(Option<(&str, Group)>, u32); 6] = [
 
 /// (user agent, os_name, os_version) of browsers on desktops.
 pub(crate) const WEB_AGENTS: [((&str, &str, &str), u32); 5] = [
-    (("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0.0.0 Safari/537.36", "Windows", "10"), 48),
-    (("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0.0.0 Safari/537.36 Edg/124.0.0.0", "Windows", "10"), 26),
-    (("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.4 Safari/605.1.15", "macOS", "10.15.7"), 12),
-    (("Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:125.0) Gecko/20100101 Firefox/125.0", "Windows", "10"), 6),
-    (("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/123.0.0.0 Safari/537.36", "Linux", ""), 2),
+    (
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0.0.0 Safari/537.36",
+            "Windows",
+            "10",
+        ),
+        48,
+    ),
+    (
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0.0.0 Safari/537.36 Edg/124.0.0.0",
+            "Windows",
+            "10",
+        ),
+        26,
+    ),
+    (
+        (
+            "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.4 Safari/605.1.15",
+            "macOS",
+            "10.15.7",
+        ),
+        12,
+    ),
+    (
+        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:125.0) Gecko/20100101 Firefox/125.0", "Windows", "10"),
+        6,
+    ),
+    (
+        (
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/123.0.0.0 Safari/537.36",
+            "Linux",
+            "",
+        ),
+        2,
+    ),
 ];
 
 pub(crate) const NETWORKS: [(&str, u32); 4] = [("wifi", 62), ("5g", 22), ("4g", 14), ("3g", 1)];
-pub(crate) const LOCALES: [(&str, u32); 5] = [("zh-CN", 90), ("zh-TW", 3), ("zh-HK", 2), ("en-US", 4), ("ja-JP", 1)];
+pub(crate) const LOCALES: [(&str, u32); 5] =
+    [("zh-CN", 90), ("zh-TW", 3), ("zh-HK", 2), ("en-US", 4), ("ja-JP", 1)];
 pub(crate) const TIMEZONES: [(&str, u32); 4] =
     [("Asia/Shanghai", 94), ("Asia/Hong_Kong", 2), ("Asia/Taipei", 2), ("America/Los_Angeles", 2)];
 
@@ -123,12 +174,40 @@ pub(crate) const CATEGORIES: [(&str, u32); 9] = [
     ("film", 2),
 ];
 pub(crate) const TAGS: [&str; 20] = [
-    "王者荣耀", "原神", "英雄联盟", "我的世界", "和平精英", "搞笑", "翻唱", "开箱", "教程", "vlog",
-    "美食", "旅行", "剪辑", "录屏", "直播回放", "萌宠", "健身", "数码", "手办", "鬼畜",
+    "王者荣耀",
+    "原神",
+    "英雄联盟",
+    "我的世界",
+    "和平精英",
+    "搞笑",
+    "翻唱",
+    "开箱",
+    "教程",
+    "vlog",
+    "美食",
+    "旅行",
+    "剪辑",
+    "录屏",
+    "直播回放",
+    "萌宠",
+    "健身",
+    "数码",
+    "手办",
+    "鬼畜",
 ];
 pub(crate) const WORDS: [&str; 12] = [
-    "原神 攻略", "周杰伦 翻唱", "录屏 教程", "C++ 入门", "红烧肉", "\\\"百年孤独\\\" 解说", "\\u6e38\\u620f 合集", "lol s14",
-    "猫 🐱", "健身 10 分钟", "iPhone 15 开箱", "会员 兑换",
+    "原神 攻略",
+    "周杰伦 翻唱",
+    "录屏 教程",
+    "C++ 入门",
+    "红烧肉",
+    "\\\"百年孤独\\\" 解说",
+    "\\u6e38\\u620f 合集",
+    "lol s14",
+    "猫 🐱",
+    "健身 10 分钟",
+    "iPhone 15 开箱",
+    "会员 兑换",
 ];
 pub(crate) const SCREENS: [&str; 8] =
     ["home", "follow_feed", "category", "my_profile", "settings", "messages", "live_hall", "editor"];

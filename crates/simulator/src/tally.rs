@@ -21,7 +21,10 @@ pub(crate) enum Element {
     Valid(Fact),
     /// A copy of an element before it in the same array.
     Again(Fact),
-    Bad { code: Code, hash: u64 },
+    Bad {
+        code: Code,
+        hash: u64,
+    },
 }
 
 /// What the cubes must see of one valid event.

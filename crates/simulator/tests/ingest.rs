@@ -1,0 +1,66 @@
+//! The truth against the verdicts of the real ingest code: both follow the contract, neither knows the other.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use event::Verdict;
+use simulator::{APP_IDS, Config, Record, Simulator, default_activities, payload_hash};
+
+const NOW: i64 = 1_772_366_400_000;
+
+#[test]
+fn ingest_rejects_what_was_planned_to_be_rejected_and_trusts_the_same_clocks() {
+    for (seed, reject_unknown_events) in [(1, false), (2, true), (3, false)] {
+        let config = Config {
+            seed,
+            reject_unknown_events,
+            bad: 0.03,
+            arrays: 0.2,
+            devices: 3_000,
+            activities: default_activities(NOW),
+            ..Config::default()
+        };
+        let week = Duration::from_secs(7 * 86_400);
+        let rules = ingest::Rules::new(APP_IDS.iter().map(|&id| id.to_owned()), reject_unknown_events, week);
+        let mut simulator = Simulator::new(config);
+        let mut record = Record::default();
+        let mut letters: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+        let mut sources: BTreeMap<String, u64> = BTreeMap::new();
+        while simulator.counts().sent < 60_000 {
+            let records = simulator.counts().records as i64;
+            let now_ms = NOW + records * 20;
+            simulator.next(now_ms, &mut record);
+            // From at once to as late as the simulator allows.
+            let received_at = now_ms + records % 40_000;
+            let settled = ingest::decide(Some(&record.value), received_at, &rules, |decision| {
+                match decision.verdict {
+                    Verdict::Emit(facts) => {
+                        *sources.entry(facts.time.source.as_str().to_owned()).or_default() += 1;
+                    }
+                    Verdict::Reject(rejection) => {
+                        let hash = format!("{:016x}", payload_hash(decision.bytes));
+                        let code = rejection.code.as_str().to_owned();
+                        *letters.entry(code).or_default().entry(hash).or_default() += 1;
+                    }
+                    Verdict::Drop(_) => panic!("ingest drops nothing"),
+                }
+                Ok::<_, Infallible>(())
+            });
+            settled.unwrap();
+        }
+        let truth = simulator.truth();
+        let mut expected_sources: BTreeMap<String, u64> = BTreeMap::new();
+        for cell in truth.quality {
+            *expected_sources.entry(cell.time_source).or_default() += cell.events;
+        }
+        assert_eq!(sources, expected_sources);
+        for (code, expected) in truth.dead_letters {
+            let found = letters.remove(code.as_str()).unwrap_or_default();
+            assert_eq!(found.len(), expected.len(), "{code:?}: others are {:?}", letters.keys());
+            assert_eq!(found, expected, "{code:?}");
+        }
+        assert!(letters.is_empty(), "{:?}", letters.keys());
+    }
+}
