@@ -1,6 +1,10 @@
 //! The topics of a pipeline and what each must look like for the promises to hold.
 use crate::config::Kafka;
 
+mod check;
+
+pub use check::{Found, Problem, check, find, problems};
+
 /// A topic of the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Topic {

@@ -1,0 +1,267 @@
+//! Whether the topics that are there keep the pipeline's promises; asked by `millrace topics check` and by stages
+//! before the first record flows.
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use crate::{
+    Error,
+    config::{Kafka, Settings},
+    kafka,
+    topic::Topic,
+};
+
+/// How long the broker may take to say which topics it has.
+const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A topic as the broker has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Which topic.
+    pub topic: Topic,
+    /// Number of partitions.
+    pub partitions: u32,
+    /// Its settings, defaults included.
+    pub settings: Vec<(String, String)>,
+}
+
+/// A topic that breaks a promise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Full name of the topic.
+    pub topic: String,
+    /// What is wrong.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self::WrongTopic { topic: problem.topic, problem: format!("{}: {}", problem.what, problem.remedy) }
+    }
+}
+
+/// What is wrong with these topics; empty when all is well. Topics left out of `topics` are not asked about.
+///
+/// # Errors
+/// The broker refused or did not answer.
+pub async fn check(settings: &Settings, topics: &[Topic]) -> Result<Vec<Problem>, Error> {
+    Ok(problems(&settings.kafka, topics, &find(settings, topics).await?))
+}
+
+/// Those of `topics` that exist.
+///
+/// # Errors
+/// The broker refused or did not answer.
+pub async fn find(settings: &Settings, topics: &[Topic]) -> Result<Vec<Found>, Error> {
+    let failed = |e| Error::kafka("listing the topics", "admin", e);
+    let consumer: BaseConsumer = kafka::client(settings).create().map_err(failed)?;
+    let metadata = consumer.fetch_metadata(None, ASK_TIMEOUT).map_err(failed)?;
+    let mut found = Vec::new();
+    for &topic in topics {
+        let name = settings.kafka.topic(topic);
+        if let Some(listed) = metadata.topics().iter().find(|listed| listed.name() == name) {
+            let partitions = listed.partitions().len() as u32;
+            found.push(Found { topic, partitions, settings: Vec::new() });
+        }
+    }
+    if found.is_empty() {
+        return Ok(found);
+    }
+    let names: Vec<_> = found.iter().map(|found| settings.kafka.topic(found.topic)).collect();
+    for (found, settings) in found.iter_mut().zip(kafka::topic_settings(settings, &names).await?) {
+        found.settings = settings;
+    }
+    Ok(found)
+}
+
+/// What is wrong with `wanted`, given those that were found.
+pub fn problems(kafka: &Kafka, wanted: &[Topic], found: &[Found]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for &topic in wanted {
+        let name = kafka.topic(topic);
+        match found.iter().find(|found| found.topic == topic) {
+            Some(found) => check_one(kafka, found, &mut problems),
+            None => problems.push(Problem {
+                topic: name,
+                what: "does not exist".into(),
+                remedy: "run `millrace topics create`, or check kafka.topic_prefix".into(),
+            }),
+        }
+    }
+    check_partitions(kafka, found, &mut problems);
+    check_room_for_dead_letters(kafka, found, &mut problems);
+    problems
+}
+
+fn check_one(kafka: &Kafka, found: &Found, problems: &mut Vec<Problem>) {
+    let name = kafka.topic(found.topic);
+    let mut report = |what: String, remedy: String| {
+        problems.push(Problem { topic: name.clone(), what, remedy });
+    };
+    let timestamps = found.setting("message.timestamp.type");
+    if found.topic == Topic::RawEvents && !kafka.allow_create_time && timestamps != "LogAppendTime" {
+        report(
+            format!("message.timestamp.type is {timestamps}, so a client's clock decides what is too old"),
+            alter(kafka, &name, "message.timestamp.type=LogAppendTime")
+                + ", or accept it with kafka.allow_create_time = true",
+        );
+    }
+    let policy = found.setting("cleanup.policy");
+    let compacted = policy.split(',').any(|policy| policy.trim() == "compact");
+    match found.topic {
+        Topic::EnrichState | Topic::Activities if policy != "compact" => report(
+            format!("cleanup.policy is {policy}, so what is not written again is forgotten"),
+            alter(kafka, &name, "cleanup.policy=compact"),
+        ),
+        Topic::EnrichState | Topic::Activities => {}
+        _ if compacted => report(
+            format!("cleanup.policy is {policy}, so records with equal keys replace each other"),
+            alter(kafka, &name, "cleanup.policy=delete"),
+        ),
+        _ => {}
+    }
+}
+
+/// Enrich writes to the number of the partition it reads from, and so does its changelog.
+fn check_partitions(kafka: &Kafka, found: &[Found], problems: &mut Vec<Problem>) {
+    let Some(clean) = found.iter().find(|found| found.topic == Topic::CleanEvents) else { return };
+    for other in found {
+        let follows = matches!(other.topic, Topic::EnrichedEvents | Topic::EnrichState);
+        if follows && other.partitions != clean.partitions {
+            let name = kafka.topic(other.topic);
+            let clean_name = kafka.topic(Topic::CleanEvents);
+            problems.push(Problem {
+                what: format!(
+                    "has {} partitions, {clean_name} has {}: a device keeps one number through all of them",
+                    other.partitions, clean.partitions
+                ),
+                remedy: format!(
+                    "give it as many (`kafka-topics --bootstrap-server {} --alter --topic {name} --partitions {}`), or \
+                     delete and create the smaller one before events have flowed",
+                    kafka.brokers,
+                    clean.partitions.max(other.partitions)
+                ),
+                topic: name,
+            });
+        }
+    }
+}
+
+/// A dead letter is the raw record with headers: if it does not fit, its partition stands still.
+fn check_room_for_dead_letters(kafka: &Kafka, found: &[Found], problems: &mut Vec<Problem>) {
+    let limit = |topic| {
+        let found = found.iter().find(|found| found.topic == topic)?;
+        found.setting("max.message.bytes").parse::<u64>().ok()
+    };
+    let (Some(raw), Some(dead_letters)) = (limit(Topic::RawEvents), limit(Topic::DeadLetters)) else {
+        return;
+    };
+    if dead_letters <= raw {
+        let (name, raw_name) = (kafka.topic(Topic::DeadLetters), kafka.topic(Topic::RawEvents));
+        problems.push(Problem {
+            what: format!(
+                "max.message.bytes is {dead_letters}, not above the {raw} of {raw_name}: a large refused record would \
+                 not fit and block its partition"
+            ),
+            remedy: alter(kafka, &name, &format!("max.message.bytes={}", raw.saturating_mul(2))),
+            topic: name,
+        });
+    }
+}
+
+impl Found {
+    /// A setting's value; '' when the broker does not know it.
+    pub fn setting(&self, key: &str) -> &str {
+        self.settings.iter().find(|(name, _)| name == key).map_or("", |(_, value)| value)
+    }
+}
+
+fn alter(kafka: &Kafka, topic: &str, setting: &str) -> String {
+    format!(
+        "`kafka-configs --bootstrap-server {} --alter --entity-type topics --entity-name {topic} --add-config {setting}`",
+        kafka.brokers
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load_from;
+
+    fn as_created(kafka: &Kafka) -> Vec<Found> {
+        let found = |&topic: &Topic| {
+            let mut settings: Vec<(String, String)> =
+                topic.settings().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+            // The broker's defaults for what was not asked.
+            settings.push(("cleanup.policy".into(), "delete".into()));
+            settings.push(("message.timestamp.type".into(), "CreateTime".into()));
+            Found { topic, partitions: topic.partitions(kafka) as u32, settings }
+        };
+        Topic::ALL.iter().map(found).collect()
+    }
+
+    fn change(found: &mut [Found], topic: Topic, key: &str, value: &str) {
+        let found = found.iter_mut().find(|found| found.topic == topic).unwrap();
+        found.settings.insert(0, (key.into(), value.into()));
+    }
+
+    #[test]
+    fn topics_as_they_are_created_have_no_problem() {
+        let settings = load_from(None, []).unwrap();
+        assert_eq!(problems(&settings.kafka, Topic::ALL, &as_created(&settings.kafka)), []);
+    }
+
+    #[test]
+    fn each_broken_promise_is_one_problem_with_a_remedy() {
+        let kafka = load_from(None, [("MILLRACE__KAFKA__TOPIC_PREFIX".into(), "p.".into())]).unwrap().kafka;
+        type Change = fn(&mut Vec<Found>);
+        let cases: [(Change, &str, &str, &str); 6] = [
+            (|f| f.retain(|f| f.topic != Topic::Activities), "p.activities", "not exist", "topics create"),
+            (|f| f[2].partitions = 3, "p.enriched-events", "3 partitions", "--partitions 8"),
+            (
+                |f| change(f, Topic::RawEvents, "message.timestamp.type", "CreateTime"),
+                "p.raw-events",
+                "CreateTime",
+                "message.timestamp.type=LogAppendTime",
+            ),
+            (
+                |f| change(f, Topic::EnrichState, "cleanup.policy", "delete"),
+                "p.enrich-state",
+                "delete",
+                "cleanup.policy=compact",
+            ),
+            (
+                |f| change(f, Topic::RawEvents, "cleanup.policy", "compact,delete"),
+                "p.raw-events",
+                "compact,delete",
+                "cleanup.policy=delete",
+            ),
+            (
+                |f| change(f, Topic::DeadLetters, "max.message.bytes", "4194304"),
+                "p.dead-letters",
+                "4194304",
+                "max.message.bytes=8388608",
+            ),
+        ];
+        for (break_it, topic, what, remedy) in cases {
+            let mut found = as_created(&kafka);
+            break_it(&mut found);
+            let problems = problems(&kafka, Topic::ALL, &found);
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            let problem = &problems[0];
+            assert_eq!(problem.topic, topic);
+            assert!(problem.what.contains(what) && problem.remedy.contains(remedy), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn create_time_is_accepted_when_the_settings_say_so() {
+        let mut kafka = load_from(None, []).unwrap().kafka;
+        kafka.allow_create_time = true;
+        let mut found = as_created(&kafka);
+        change(&mut found, Topic::RawEvents, "message.timestamp.type", "CreateTime");
+        assert_eq!(problems(&kafka, Topic::ALL, &found), []);
+    }
+}
