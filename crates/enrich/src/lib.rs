@@ -1,1 +1,72 @@
-//! enrich
+//! Stage two: clean events in, enriched events out.
+//!
+//! Every event of a device passes through one partition here, so duplicates can be recognised and stamps decided
+//! in memory. The deciding modules are pure: [`dedupe`], [`channel`], [`activity`]; [`stamp`] puts them together;
+//! `stage` and `registry` know Kafka.
+
+pub mod activity;
+pub mod channel;
+pub mod dedupe;
+pub mod evidence;
+mod registry;
+mod stage;
+pub mod stamp;
+
+use event::IdentityKey;
+use runtime::{
+    Error,
+    config::Settings,
+    health::Health,
+    kafka::partition_count,
+    shutdown::Shutdown,
+    stage::{StageOptions, run as run_stage},
+    topic::Topic,
+};
+use std::sync::Arc;
+
+use crate::{channel::ChannelRules, registry::Registry, stage::EnrichStage};
+
+/// Runs the stage until `shutdown`.
+///
+/// # Errors
+/// The process cannot go on; the error says why and what to do.
+pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(), Error> {
+    let rules = Arc::new(channel_rules(&settings)?);
+    tracing::info!(version = rules.version(), rules = rules.len(), "channel rules loaded");
+    check_partitions(&settings, &shutdown)?;
+    let registry = Registry::follow(&settings, &shutdown, &health)?;
+    let identity = IdentityKey::new(settings.enrich.identity_secret.expose());
+    let options = StageOptions { name: "enrich", input: Topic::CleanEvents };
+    run_stage(options, &settings, &shutdown, &health, |_| {
+        Ok(EnrichStage::new(&settings, identity.clone(), Arc::clone(&rules), registry.clone()))
+    })
+}
+
+fn channel_rules(settings: &Settings) -> Result<ChannelRules, Error> {
+    let path = &settings.enrich.channels_file;
+    let (origin, text) = if path.is_empty() {
+        ("the built-in channel rules", channel::BUILT_IN.to_owned())
+    } else {
+        let read = std::fs::read_to_string(path);
+        let unreadable = |e| Error::Stage(format!("enrich.channels_file {path} cannot be read: {e}"));
+        (path.as_str(), read.map_err(unreadable)?)
+    };
+    ChannelRules::parse(&text, &settings.enrich.own_hosts).map_err(|e| Error::Stage(format!("{origin}: {e}")))
+}
+
+/// Enrich writes to the partition number it read from, so the topics must agree.
+fn check_partitions(settings: &Settings, shutdown: &Shutdown) -> Result<(), Error> {
+    let clean = settings.kafka.topic(Topic::CleanEvents);
+    let partitions = partition_count(settings, &clean, shutdown)?;
+    for topic in [Topic::EnrichedEvents, Topic::EnrichState] {
+        let name = settings.kafka.topic(topic);
+        let found = partition_count(settings, &name, shutdown)?;
+        if found != partitions {
+            let problem = format!(
+                "has {found} partitions, but {clean} has {partitions}: delete it and run `millrace topics create`"
+            );
+            return Err(Error::WrongTopic { topic: name, problem });
+        }
+    }
+    Ok(())
+}
