@@ -1,1 +1,46 @@
-//! ingest
+//! Stage one: raw events in, clean events out. Every record is parsed, validated, given its time and re-keyed by
+//! device, or it becomes a dead letter with its original bytes.
+//!
+//! [`decide`] is the pure core: bytes and a time in, verdicts out. [`Ingest`] is the same as a stage of the runtime's
+//! transactional loop, [`run`] the whole process.
+
+mod contract;
+mod decide;
+mod encode;
+mod json;
+mod parse;
+mod stage;
+mod tally;
+mod time;
+mod validate;
+
+use runtime::{
+    Error, config::Settings, config::UnknownEvents, health::Health, kafka, shutdown::Shutdown,
+    stage::StageOptions, topic::Topic,
+};
+
+pub use decide::{Decision, decide};
+pub use encode::{Origin, encode, partition};
+pub use parse::Event;
+pub use stage::{Ingest, Topics};
+pub use time::{EventTime, event_time};
+pub use validate::{Facts, Rules};
+
+/// Runs ingest until `shutdown`.
+///
+/// # Errors
+/// The process cannot go on.
+pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(), Error> {
+    let topics = Topics::new(&settings.kafka, |topic| kafka::partition_count(&settings, topic, &shutdown))?;
+    let rules = rules(&settings.ingest);
+    let options = StageOptions { name: "ingest", input: Topic::RawEvents };
+    runtime::stage::run(options, &settings, &shutdown, &health, |_worker| {
+        Ok(Ingest::new(topics.clone(), rules.clone()))
+    })
+}
+
+/// The rules that the settings ask for.
+pub fn rules(settings: &runtime::config::Ingest) -> Rules {
+    let standard_names_only = settings.unknown_events == UnknownEvents::Reject;
+    Rules::new(settings.apps.iter().cloned(), standard_names_only, settings.max_event_age)
+}

@@ -1,0 +1,89 @@
+//! A valid event as a row of a batch, and the partition its device lives on.
+use event::{BatchBuilder, Field, Kind, partition_for};
+use std::borrow::Cow;
+
+use crate::{
+    contract::{self, ENVELOPE, Group, Rule},
+    json::{Value, elements_of},
+    parse::Event,
+    validate::{Facts, experiments_of},
+};
+
+/// Where an event comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    /// Partition of the raw record.
+    pub partition: i32,
+    /// Offset of the raw record.
+    pub offset: i64,
+    /// Place in the record's array.
+    pub index: usize,
+    /// The raw record's time, epoch milliseconds.
+    pub received_at: i64,
+}
+
+/// Adds a row.
+pub fn encode(event: &Event<'_>, facts: &Facts, origin: Origin, batch: &mut BatchBuilder) {
+    fields(ENVELOPE, event, batch);
+    let time = facts.time;
+    batch.uuid(Field::EventId, facts.event_id.as_u128());
+    batch.number(Field::EventTime, time.event_time);
+    batch.number(Field::ReceivedAt, origin.received_at);
+    batch.text(Field::TimeSource, time.source.as_str());
+    batch.number(Field::ClockSkewMs, time.skew_ms);
+    batch.number(Field::LatenessMs, origin.received_at.saturating_sub(time.event_time));
+    batch.number(Field::OriginPartition, origin.partition.into());
+    batch.number(Field::OriginOffset, origin.offset);
+    batch.number(Field::OriginIndex, i64::try_from(origin.index).unwrap_or(i64::MAX));
+    let kind = if facts.is_test { Kind::Test } else { Kind::Event };
+    batch.text(Field::Kind, kind.as_str());
+    batch.end_row();
+}
+
+/// The output partition: all events of a device share one. Events of a server that acts for no device are spread
+/// by their own identifier. `key` is room for the partition's key, so that none is allocated per event.
+pub fn partition(event: &Event<'_>, facts: &Facts, partitions: u32, key: &mut Vec<u8>) -> u32 {
+    key.clear();
+    match event.text(contract::ANONYMOUS_ID) {
+        Some(anonymous_id) => {
+            key.extend(event.text(contract::APP_ID).unwrap_or(Cow::Borrowed("")).as_bytes());
+            key.push(b':');
+            key.extend(anonymous_id.as_bytes());
+        }
+        None => key.extend(facts.event_id.hyphenated().encode_lower(&mut [0; 36]).as_bytes()),
+    }
+    partition_for(key, partitions)
+}
+
+fn fields(group: &'static Group, event: &Event<'_>, batch: &mut BatchBuilder) {
+    let values = event.values.get(group.first..).unwrap_or_default();
+    for (part, value) in group.parts.iter().zip(values) {
+        match (part.rule, part.field, *value) {
+            (_, _, Value::Absent | Value::Null) => (),
+            (Rule::Object(inner), ..) => fields(inner, event, batch),
+            (_, None, _) => (),
+            (_, Some(field), Value::Whole(number)) => batch.number(field, number),
+            (Rule::UniqueText, Some(field), Value::Text(text)) => batch.unique_text(field, &text.read()),
+            (_, Some(field), Value::Text(text)) => batch.text(field, &text.read()),
+            (Rule::Tags, Some(field), Value::Array { json, .. }) => {
+                for tag in elements_of(json) {
+                    push(field, tag, batch);
+                }
+            }
+            (Rule::Experiments, Some(field), Value::Object { json, .. }) => {
+                for (name, variant) in experiments_of(json) {
+                    batch.push_list(field, &name);
+                    push(field, variant, batch);
+                }
+            }
+            (_, Some(field), Value::Object { json, .. }) => batch.unique_text(field, json),
+            (_, Some(_), Value::Bool(_) | Value::Number(_) | Value::Array { .. }) => (),
+        }
+    }
+}
+
+fn push(field: Field, value: Value<'_>, batch: &mut BatchBuilder) {
+    if let Value::Text(text) = value {
+        batch.push_list(field, &text.read());
+    }
+}
