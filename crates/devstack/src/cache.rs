@@ -23,8 +23,10 @@ pub(crate) struct Artifact<'a> {
     /// Room the download needs at its peak, in MB.
     pub(crate) needed_mb: u64,
     /// Puts the files of the manifest (more do no harm) into the given empty directory.
-    pub(crate) fetch: &'a dyn Fn(&Path) -> Result<(), Error>,
+    pub(crate) fetch: &'a Fetch<'a>,
 }
+
+type Fetch<'a> = dyn Fn(&Path) -> Result<(), Error> + 'a;
 
 /// The root of our cache: `$XDG_CACHE_HOME/millrace` or `~/.cache/millrace`.
 pub(crate) fn root() -> Result<PathBuf, Error> {
@@ -153,7 +155,7 @@ mod tests {
     const MANIFEST: &str =
         "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824  5  greeting.txt\n";
 
-    fn artifact(fetch: &dyn Fn(&Path) -> Result<(), Error>) -> Artifact<'_> {
+    fn artifact<'a>(fetch: &'a Fetch<'a>) -> Artifact<'a> {
         Artifact { name: "greeting-1", manifest: MANIFEST, needed_mb: 1, fetch }
     }
 
@@ -186,7 +188,7 @@ mod tests {
     fn a_file_that_is_not_the_pinned_one_is_refused_and_not_kept() {
         let cache = tempfile::tempdir().unwrap();
         let nothing = |_: &Path| Ok(());
-        let fetches: [&dyn Fn(&Path) -> Result<(), Error>; 3] = [&write("jello"), &write(""), &nothing];
+        let fetches: [&Fetch<'_>; 3] = [&write("jello"), &write(""), &nothing];
         for fetch in fetches {
             let error = ensure(cache.path(), &artifact(fetch)).unwrap_err();
             assert!(matches!(error, Error::Checksum { .. }), "{error}");

@@ -151,7 +151,6 @@ fn config_text(directory: &Path) -> String {
     <timezone>UTC</timezone>
     <max_server_memory_usage>4294967296</max_server_memory_usage>
     <mark_cache_size>268435456</mark_cache_size>
-    <max_concurrent_queries>200</max_concurrent_queries>
 </clickhouse>
 ",
         data = data_path(directory).display(),

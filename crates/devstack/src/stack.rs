@@ -19,7 +19,9 @@ const CLICKHOUSE_VARIABLE: &str = "MILLRACE_TEST_CLICKHOUSE";
 
 /// Who is told what is going on while the stack starts: one short line per step.
 #[derive(Clone, Default)]
-pub struct Progress(Option<Arc<dyn Fn(&str) + Send + Sync>>);
+pub struct Progress(Option<Arc<Tell>>);
+
+type Tell = dyn Fn(&str) + Send + Sync;
 
 impl Progress {
     /// Calls `tell` with each step, from any thread.

@@ -1,5 +1,7 @@
 //! The real servers: they answer, keep their data over a kill, and are gone with whoever started them.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::symlink;
