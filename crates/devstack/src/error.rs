@@ -108,6 +108,44 @@ pub enum Error {
         /// Variable that names it.
         variable: &'static str,
     },
+    /// A command of ours failed.
+    #[error("`{command}` failed ({status}): {errors}")]
+    Command {
+        /// With its arguments.
+        command: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// What it wrote to stderr.
+        errors: String,
+    },
+    /// A process ended when it should not have, or not cleanly.
+    #[error("{program} ended with {status}; its last words:\n{log}")]
+    Ended {
+        /// Name of the program.
+        program: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// The end of its log.
+        log: String,
+    },
+    /// ClickHouse did not answer a question.
+    #[error("clickhouse at {url}: {reason}")]
+    Query {
+        /// Where it was asked.
+        url: String,
+        /// Its words.
+        reason: String,
+    },
+    /// Events sent have not all arrived, and nothing moves any more.
+    #[error("{arrived} of {sent} events have arrived, and nothing has moved for {seconds} s")]
+    Stalled {
+        /// Stored, duplicates and dead letters so far.
+        arrived: u64,
+        /// What was sent.
+        sent: u64,
+        /// How long nothing moved.
+        seconds: u64,
+    },
     /// Cargo could not build the workspace's binaries.
     #[error("cargo could not build the workspace's binaries: {0}")]
     Build(String),

@@ -164,6 +164,10 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 
+# After a kill the new controller waits for the session of the dead broker, 9 s by default, before it lets it back in.
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+
 # A small machine.
 offsets.topic.num.partitions=8
 transaction.state.log.num.partitions=8

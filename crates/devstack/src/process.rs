@@ -71,6 +71,11 @@ impl Process {
         Ok(Self { name, pid: Pid::from_child(&child), child, log: log.to_path_buf(), end: None })
     }
 
+    /// The program's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()

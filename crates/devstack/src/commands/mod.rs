@@ -1,7 +1,10 @@
 //! One file per command.
 
+mod bench;
+mod demo;
 mod host_clickhouse;
 mod host_exec;
+mod spinner;
 mod up;
 
 use std::io::Write;
@@ -21,6 +24,8 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Up(up::Up),
+    Demo(demo::Demo),
+    Bench(bench::Bench),
     #[command(hide = true)]
     HostExec(host_exec::HostExec),
     #[command(hide = true)]
@@ -33,6 +38,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) fn run(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
         Command::Up(command) => command.run(),
+        Command::Demo(command) => command.run(),
+        Command::Bench(command) => command.run(),
         Command::HostExec(command) => command.run(),
         Command::HostClickhouse(command) => command.run(),
     };

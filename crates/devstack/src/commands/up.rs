@@ -1,15 +1,13 @@
 //! `devstack up`: both servers until Ctrl-C.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use devstack::{Progress, Stack, StackOptions};
-use indicatif::{ProgressBar, ProgressStyle};
+use devstack::{Stack, StackOptions};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::Failure;
+use super::{Failure, spinner::Spinner};
 
 /// Start Kafka and ClickHouse, print their addresses and keep them until Ctrl-C
 ///
@@ -59,36 +57,5 @@ impl Up {
         stdout.flush()?;
         stopped().await;
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// What the stack is doing right now: a spinner on a terminal, lines elsewhere.
-struct Spinner(Option<ProgressBar>);
-
-impl Spinner {
-    fn new() -> Self {
-        if !std::io::stderr().is_terminal() {
-            return Self(None);
-        }
-        let bar = ProgressBar::new_spinner().with_style(ProgressStyle::default_spinner());
-        bar.enable_steady_tick(Duration::from_millis(100));
-        Self(Some(bar))
-    }
-
-    fn progress(&self) -> Progress {
-        let bar = self.0.clone();
-        Progress::new(move |step| match &bar {
-            Some(bar) => bar.set_message(step.to_owned()),
-            None => {
-                // Progress is a courtesy: nothing depends on it arriving.
-                let _ = writeln!(std::io::stderr(), "{step}");
-            }
-        })
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
     }
 }
