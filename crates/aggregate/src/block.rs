@@ -1,0 +1,430 @@
+//! The rows of one INSERT by column, and how a flush is cut into such blocks.
+//!
+//! One INSERT is one block: ClickHouse remembers a token per block, so a block must be cut the same on a retry
+//! and stay below every limit at which the server would cut it again. Each block carries its own marker rows.
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::Xxh3;
+
+/// Most data rows in a block; the server cuts at about a million.
+pub const MAX_ROWS: usize = 500_000;
+/// Largest block in bytes; the server cuts at 256 MiB.
+pub const MAX_BYTES: usize = 32 * 1024 * 1024;
+/// Most ClickHouse partitions in a block; the server refuses more than 100.
+pub const MAX_PARTITIONS: usize = 50;
+
+const DAY: u32 = 86_400;
+
+/// How a column is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnKind {
+    /// `String`; the server makes it LowCardinality where the table says so.
+    Text,
+    /// `UInt16`.
+    Small,
+    /// `UInt32`, seconds since 1970: what a `DateTime` is.
+    Seconds,
+    /// `UInt64`.
+    Offset,
+    /// `Int64`.
+    Number,
+    /// `DateTime64(3)`: milliseconds since 1970.
+    Millis,
+    /// `Array(UInt64)`.
+    Ids,
+}
+
+/// Names and kinds of the columns a block may have.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    columns: Arc<[(String, ColumnKind)]>,
+}
+
+impl Layout {
+    /// A layout of these columns.
+    pub fn new(columns: Vec<(String, ColumnKind)>) -> Self {
+        Self { columns: columns.into() }
+    }
+
+    /// Name of the column at a place.
+    pub fn name(&self, place: usize) -> &str {
+        self.columns.get(place).map_or("", |(name, _)| name)
+    }
+
+    /// All columns.
+    pub fn columns(&self) -> &[(String, ColumnKind)] {
+        &self.columns
+    }
+}
+
+/// The values of one column. A column that no row has set is empty; any other has one value per row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Column {
+    /// Texts one after the other, and where each ends.
+    Text {
+        /// All texts.
+        text: String,
+        /// End of each in bytes.
+        ends: Vec<usize>,
+    },
+    /// See [`ColumnKind::Small`].
+    Small(Vec<u16>),
+    /// See [`ColumnKind::Seconds`].
+    Seconds(Vec<u32>),
+    /// See [`ColumnKind::Offset`].
+    Offset(Vec<u64>),
+    /// See [`ColumnKind::Number`].
+    Number(Vec<i64>),
+    /// See [`ColumnKind::Millis`].
+    Millis(Vec<i64>),
+    /// Lists one after the other, and where each ends.
+    Ids {
+        /// All IDs.
+        ids: Vec<u64>,
+        /// End of each list.
+        ends: Vec<usize>,
+    },
+}
+
+impl Column {
+    fn new(kind: ColumnKind) -> Self {
+        match kind {
+            ColumnKind::Text => Self::Text { text: String::new(), ends: Vec::new() },
+            ColumnKind::Small => Self::Small(Vec::new()),
+            ColumnKind::Seconds => Self::Seconds(Vec::new()),
+            ColumnKind::Offset => Self::Offset(Vec::new()),
+            ColumnKind::Number => Self::Number(Vec::new()),
+            ColumnKind::Millis => Self::Millis(Vec::new()),
+            ColumnKind::Ids => Self::Ids { ids: Vec::new(), ends: Vec::new() },
+        }
+    }
+
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Text { ends, .. } | Self::Ids { ends, .. } => ends.len(),
+            Self::Small(values) => values.len(),
+            Self::Seconds(values) => values.len(),
+            Self::Offset(values) => values.len(),
+            Self::Number(values) | Self::Millis(values) => values.len(),
+        }
+    }
+
+    /// Whether no row has set it: then it is not sent.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Gives the rows before `rows` that have no value the default.
+    fn pad(&mut self, rows: usize) {
+        match self {
+            Self::Text { text, ends } => ends.resize(rows, text.len()),
+            Self::Ids { ids, ends } => ends.resize(rows, ids.len()),
+            Self::Small(values) => values.resize(rows, 0),
+            Self::Seconds(values) => values.resize(rows, 0),
+            Self::Offset(values) => values.resize(rows, 0),
+            Self::Number(values) | Self::Millis(values) => values.resize(rows, 0),
+        }
+    }
+
+    fn digest(&self, hasher: &mut Xxh3) {
+        match self {
+            Self::Text { text, ends } => {
+                hasher.update(text.as_bytes());
+                ends.iter().for_each(|end| hasher.update(&end.to_le_bytes()));
+            }
+            Self::Ids { ids, ends } => {
+                ids.iter().for_each(|id| hasher.update(&id.to_le_bytes()));
+                ends.iter().for_each(|end| hasher.update(&end.to_le_bytes()));
+            }
+            Self::Small(values) => values.iter().for_each(|value| hasher.update(&value.to_le_bytes())),
+            Self::Seconds(values) => values.iter().for_each(|value| hasher.update(&value.to_le_bytes())),
+            Self::Offset(values) => values.iter().for_each(|value| hasher.update(&value.to_le_bytes())),
+            Self::Number(values) | Self::Millis(values) => {
+                values.iter().for_each(|value| hasher.update(&value.to_le_bytes()));
+            }
+        }
+    }
+}
+
+/// One value of a row.
+#[derive(Debug, Clone, Copy)]
+pub enum Value<'a> {
+    /// For a text column.
+    Text(&'a str),
+    /// For a small column.
+    Small(u16),
+    /// For a seconds column.
+    Seconds(u32),
+    /// For an offset column.
+    Offset(u64),
+    /// For a number or millis column.
+    Number(i64),
+    /// For an IDs column.
+    Ids(&'a [u64]),
+}
+
+/// The rows of one INSERT.
+#[derive(Debug, Clone)]
+pub struct Block {
+    layout: Layout,
+    rows: usize,
+    data_rows: usize,
+    columns: Vec<Column>,
+}
+
+impl Block {
+    fn new(layout: Layout) -> Self {
+        let columns = layout.columns().iter().map(|&(_, kind)| Column::new(kind)).collect();
+        Self { layout, rows: 0, data_rows: 0, columns }
+    }
+
+    /// Number of rows, markers included.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of rows that are not markers.
+    pub fn data_rows(&self) -> usize {
+        self.data_rows
+    }
+
+    /// The columns that are sent, with their names, in the order of the layout.
+    pub fn columns(&self) -> impl Iterator<Item = (&str, &Column)> {
+        self.columns
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| !column.is_empty())
+            .map(|(place, column)| (self.layout.name(place), column))
+    }
+
+    /// A fingerprint of everything that is sent.
+    pub fn digest(&self) -> u128 {
+        let mut hasher = Xxh3::new();
+        for (name, column) in self.columns() {
+            hasher.update(name.as_bytes());
+            column.digest(&mut hasher);
+        }
+        hasher.digest128()
+    }
+
+    fn set(&mut self, place: usize, value: Value<'_>) {
+        let Some(column) = self.columns.get_mut(place) else { return };
+        column.pad(self.rows);
+        match (column, value) {
+            (Column::Text { text, ends }, Value::Text(value)) => {
+                text.push_str(value);
+                ends.push(text.len());
+            }
+            (Column::Ids { ids, ends }, Value::Ids(value)) => {
+                ids.extend_from_slice(value);
+                ends.push(ids.len());
+            }
+            (Column::Small(values), Value::Small(value)) => values.push(value),
+            (Column::Seconds(values), Value::Seconds(value)) => values.push(value),
+            (Column::Offset(values), Value::Offset(value)) => values.push(value),
+            (Column::Number(values) | Column::Millis(values), Value::Number(value)) => values.push(value),
+            (column, value) => debug_assert!(false, "{value:?} does not fit {column:?}"),
+        }
+    }
+
+    fn finish(&mut self) {
+        for column in &mut self.columns {
+            if !column.is_empty() {
+                column.pad(self.rows);
+            }
+        }
+    }
+}
+
+/// Where the columns of marker rows stand, and what is written there.
+#[derive(Debug, Clone)]
+pub struct Marker {
+    /// The range's source, `{epoch}/{topic}/{partition}`.
+    pub source: String,
+    /// The range's end, `c`: the offset after its last record.
+    pub end: u64,
+    /// `keep_days` of the marker rows.
+    pub keep_days: u16,
+    /// Place of the time column by which the table is partitioned.
+    pub time: usize,
+    /// Place of `keep_days`.
+    pub keep: usize,
+    /// Place of `src`.
+    pub src: usize,
+    /// Place of `src_end`.
+    pub src_end: usize,
+}
+
+/// Takes the rows of one flush in their fixed order and cuts them into blocks.
+#[derive(Debug)]
+pub struct Cutter {
+    layout: Layout,
+    marker: Marker,
+    max_rows: usize,
+    bytes: usize,
+    partitions: BTreeSet<u32>,
+    current: Block,
+    done: Vec<Block>,
+}
+
+impl Cutter {
+    /// Cuts rows of this layout.
+    pub fn new(layout: Layout, marker: Marker) -> Self {
+        Self::with_max_rows(layout, marker, MAX_ROWS)
+    }
+
+    /// Cuts into blocks of at most `max_rows` data rows.
+    pub fn with_max_rows(layout: Layout, marker: Marker, max_rows: usize) -> Self {
+        let current = Block::new(layout.clone());
+        Self { layout, marker, max_rows, bytes: 0, partitions: BTreeSet::new(), current, done: Vec::new() }
+    }
+
+    /// Begins a row at this time (seconds since 1970) that takes about this many bytes.
+    pub fn begin_row(&mut self, seconds: u32, bytes: usize) {
+        let week = monday(seconds);
+        let full = self.current.rows >= self.max_rows
+            || self.bytes + bytes > MAX_BYTES
+            || (self.partitions.len() >= MAX_PARTITIONS && !self.partitions.contains(&week));
+        if full && self.current.rows > 0 {
+            self.close();
+        }
+        self.partitions.insert(week);
+        self.bytes += bytes;
+    }
+
+    /// Sets a value of the row begun; what is not set has the default.
+    pub fn set(&mut self, place: usize, value: Value<'_>) {
+        self.current.set(place, value);
+    }
+
+    /// Ends the row.
+    pub fn end_row(&mut self) {
+        self.current.rows += 1;
+    }
+
+    /// The blocks, in order; the place of each is its chunk number.
+    pub fn finish(mut self) -> Vec<Block> {
+        if self.current.rows > 0 {
+            self.close();
+        }
+        self.done
+    }
+
+    fn close(&mut self) {
+        let mut block = std::mem::replace(&mut self.current, Block::new(self.layout.clone()));
+        block.data_rows = block.rows;
+        // A later chunk has a source of its own: the marker of chunk 0 must not vouch for chunk 1.
+        let chunk = self.done.len();
+        let source =
+            if chunk == 0 { self.marker.source.clone() } else { format!("{}#{chunk}", self.marker.source) };
+        let marker = &self.marker;
+        let millis = matches!(block.columns.get(marker.time), Some(Column::Millis(_)));
+        for &week in &self.partitions {
+            let time = if millis { Value::Number(i64::from(week) * 1000) } else { Value::Seconds(week) };
+            block.set(marker.time, time);
+            block.set(marker.keep, Value::Small(marker.keep_days));
+            block.set(marker.src, Value::Text(&source));
+            block.set(marker.src_end, Value::Offset(marker.end));
+            block.rows += 1;
+        }
+        block.finish();
+        self.partitions.clear();
+        self.bytes = 0;
+        self.done.push(block);
+    }
+}
+
+/// The first second of the ClickHouse partition, `toMonday`, of a time.
+pub fn monday(seconds: u32) -> u32 {
+    let day = seconds / DAY;
+    // Day 0 was a Thursday. ClickHouse counts the days before the first Monday to 1970-01-01.
+    day.saturating_sub((day + 3) % 7) * DAY
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout() -> Layout {
+        Layout::new(vec![
+            ("time".into(), ColumnKind::Seconds),
+            ("keep_days".into(), ColumnKind::Small),
+            ("src".into(), ColumnKind::Text),
+            ("src_end".into(), ColumnKind::Offset),
+            ("name".into(), ColumnKind::Text),
+            ("never".into(), ColumnKind::Number),
+        ])
+    }
+
+    fn marker() -> Marker {
+        Marker { source: "1/t/0".into(), end: 7, keep_days: 9, time: 0, keep: 1, src: 2, src_end: 3 }
+    }
+
+    fn cut(max_rows: usize, times: &[u32]) -> Vec<Block> {
+        let mut cutter = Cutter::with_max_rows(layout(), marker(), max_rows);
+        for &time in times {
+            cutter.begin_row(time, 10);
+            cutter.set(0, Value::Seconds(time));
+            cutter.set(4, Value::Text("a"));
+            cutter.end_row();
+        }
+        cutter.finish()
+    }
+
+    fn sources(block: &Block) -> Vec<String> {
+        let Column::Text { text, ends } = &block.columns[2] else { panic!("src is a text") };
+        let starts = std::iter::once(&0).chain(ends);
+        starts.zip(ends).map(|(&start, &end)| text[start..end].to_owned()).collect()
+    }
+
+    #[test]
+    fn weeks_begin_as_in_clickhouse() {
+        // 1970-01-01 (Thursday), the Sunday and the Monday after, 2026-11-22 (a Sunday), 2026-11-23.
+        for (day, expected) in [(0, 0), (3, 0), (4, 4), (10, 4), (11, 11), (20_779, 20_773), (20_780, 20_780)]
+        {
+            assert_eq!(monday(day * DAY + 5), expected * DAY, "day {day}");
+        }
+    }
+
+    #[test]
+    fn each_block_ends_with_one_marker_per_week_it_touches() {
+        let week = 7 * DAY;
+        let blocks = cut(100, &[4 * DAY, 4 * DAY + week, 4 * DAY]);
+        assert_eq!(blocks.len(), 1);
+        assert_eq!((blocks[0].data_rows(), blocks[0].rows()), (3, 5));
+        assert_eq!(sources(&blocks[0]), ["", "", "", "1/t/0", "1/t/0"]);
+        assert_eq!(blocks[0].columns[3], Column::Offset(vec![0, 0, 0, 7, 7]));
+        assert_eq!(blocks[0].columns[1], Column::Small(vec![0, 0, 0, 9, 9]));
+    }
+
+    #[test]
+    fn a_later_chunk_has_markers_of_its_own() {
+        let blocks = cut(2, &[0, 1, 2, 3, 4]);
+        let shape: Vec<_> = blocks.iter().map(|block| (block.data_rows(), block.rows())).collect();
+        assert_eq!(shape, [(2, 3), (2, 3), (1, 2)]);
+        assert_eq!(sources(&blocks[2]), ["", "1/t/0#2"]);
+    }
+
+    #[test]
+    fn a_block_stays_below_the_servers_limit_of_partitions() {
+        let weeks: Vec<u32> = (0..120).map(|week| week * 7 * DAY).collect();
+        let blocks = cut(1000, &weeks);
+        assert_eq!(blocks.iter().map(Block::data_rows).collect::<Vec<_>>(), [50, 50, 20]);
+    }
+
+    #[test]
+    fn columns_nobody_set_are_not_sent() {
+        let blocks = cut(10, &[0]);
+        let names: Vec<&str> = blocks[0].columns().map(|(name, _)| name).collect();
+        assert_eq!(names, ["time", "keep_days", "src", "src_end", "name"]);
+        assert!(cut(10, &[]).is_empty());
+    }
+
+    #[test]
+    fn the_digest_tells_blocks_apart() {
+        assert_eq!(cut(10, &[0, 5])[0].digest(), cut(10, &[0, 5])[0].digest());
+        assert_ne!(cut(10, &[0, 5])[0].digest(), cut(10, &[0, 6])[0].digest());
+    }
+}

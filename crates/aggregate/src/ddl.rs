@@ -1,0 +1,319 @@
+//! The tables and views in ClickHouse, as SQL. Pure text; [`migrate`](crate::migrate) compares it with the server.
+//!
+//! A table `x_local` also holds marker rows (`src` is not ''); everyone reads its views, which leave them out.
+use crate::block::{ColumnKind, Layout};
+use crate::compile::LaneTable;
+use crate::cube::{Cube, Cubes, Fold, Pane};
+
+/// How long dead letters are kept, in days.
+pub const DEAD_LETTER_DAYS: u16 = 30;
+/// The table of dead letters; its view is `dead_letters`.
+pub const DEAD_LETTERS: &str = "dead_letters_local";
+
+const TEXT: &str = "LowCardinality(String)";
+/// Columns outside the sorting key. No two letters agree in it, so there is always one value to take; newer servers
+/// want it said.
+const ANY_TEXT: &str = "SimpleAggregateFunction(any, LowCardinality(String))";
+const ANY_STRING: &str = "SimpleAggregateFunction(any, String)";
+const SKETCH: &str = "uniqCombined64State(14)";
+
+/// A column of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnSpec {
+    /// Its name.
+    pub name: String,
+    /// Its type as ClickHouse prints it.
+    pub kind: String,
+    /// What stands behind the type, such as `EPHEMERAL`.
+    pub default: String,
+}
+
+impl ColumnSpec {
+    fn new(name: impl Into<String>, kind: impl Into<String>) -> Self {
+        Self { name: name.into(), kind: kind.into(), default: String::new() }
+    }
+
+    /// The column as it stands in CREATE and ALTER.
+    pub fn definition(&self) -> String {
+        let Self { name, kind, default } = self;
+        format!("{} {kind} {default}", quoted(name)).trim_end().to_owned()
+    }
+}
+
+/// A table that inserts go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableSpec {
+    /// Its name, without the database.
+    pub name: String,
+    /// The time column behind partitions and TTL.
+    pub time: String,
+    /// Its columns.
+    pub columns: Vec<ColumnSpec>,
+    /// Columns of the sorting key. Rows that agree in all of them become one.
+    pub order: Vec<String>,
+    /// How many of them are in the index.
+    pub primary: usize,
+}
+
+impl TableSpec {
+    /// The statement that makes it.
+    pub fn create(&self, database: &str, engine: &str) -> String {
+        let columns: Vec<String> = self.columns.iter().map(|c| format!("    {}", c.definition())).collect();
+        format!(
+            "CREATE TABLE {database}.{table} (\n{columns}\n) ENGINE = {engine}\nPARTITION BY toMonday({time})\n\
+             PRIMARY KEY ({primary})\nORDER BY ({order})\nTTL toDateTime({time}) + toIntervalDay(keep_days)\n\
+             SETTINGS non_replicated_deduplication_window = 100000, replicated_deduplication_window = 100000, \
+             replicated_deduplication_window_seconds = 86400",
+            database = quoted(database),
+            table = quoted(&self.name),
+            columns = columns.join(",\n"),
+            time = self.time,
+            primary = quoted_all(&self.order[..self.primary]),
+            order = quoted_all(&self.order),
+        )
+    }
+
+    /// The one statement that adds columns to a table that is there, with its present sorting key. A column joins
+    /// the sorting key only in the statement that adds it.
+    pub fn add(&self, database: &str, missing: &[&ColumnSpec], sorting_key: &str) -> String {
+        let mut changes: Vec<String> =
+            missing.iter().map(|column| format!("ADD COLUMN {}", column.definition())).collect();
+        let keys: Vec<String> = missing
+            .iter()
+            .filter(|column| self.order.contains(&column.name))
+            .map(|column| quoted(&column.name))
+            .collect();
+        if !keys.is_empty() {
+            changes.push(format!("MODIFY ORDER BY ({sorting_key}, {})", keys.join(", ")));
+        }
+        format!("ALTER TABLE {}.{} {}", quoted(database), quoted(&self.name), changes.join(", "))
+    }
+}
+
+/// A view that people read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewSpec {
+    /// Its name, without the database.
+    pub name: String,
+    /// What it shows, in words.
+    pub meaning: String,
+    /// Its SELECT.
+    pub select: String,
+}
+
+/// All tables of the lanes.
+pub fn tables(cubes: &Cubes) -> Vec<TableSpec> {
+    vec![lane_table(&LaneTable::new(cubes, "live")), dead_letters_table()]
+}
+
+/// All views: one per cube, and the dead letters.
+pub fn views(cubes: &Cubes, database: &str) -> Vec<ViewSpec> {
+    let mut views: Vec<ViewSpec> = cubes.cubes.iter().map(|cube| cube_view(cube, database)).collect();
+    let columns: Vec<String> = dead_letters_table()
+        .columns
+        .iter()
+        .filter(|column| !["keep_days", "src", "src_end"].contains(&column.name.as_str()))
+        .map(|column| quoted(&column.name))
+        .collect();
+    views.push(ViewSpec {
+        name: "dead_letters".into(),
+        meaning: "Refused records, why, and where they came from.".into(),
+        select: format!(
+            "SELECT {} FROM {}.{DEAD_LETTERS} WHERE src = ''",
+            columns.join(", "),
+            quoted(database)
+        ),
+    });
+    views
+}
+
+/// The wide table of a lane.
+pub fn lane_table(table: &LaneTable) -> TableSpec {
+    let mut columns = vec![
+        ColumnSpec::new("cube", TEXT),
+        ColumnSpec::new("pane", TEXT),
+        ColumnSpec::new("bucket", "DateTime('UTC')"),
+    ];
+    // Without an explicit default: only such columns may join the sorting key later.
+    columns.extend(table.dimensions.iter().map(|field| ColumnSpec::new(field.name(), TEXT)));
+    columns
+        .extend(table.sums.iter().map(|name| ColumnSpec::new(name, "SimpleAggregateFunction(sum, Int64)")));
+    for name in &table.uniqs {
+        let mut ids = ColumnSpec::new(format!("{name}_ids"), "Array(UInt64)");
+        ids.default = "EPHEMERAL".into();
+        let mut sketch = ColumnSpec::new(name, "AggregateFunction(uniqCombined64(14), UInt64)");
+        sketch.default = format!("DEFAULT arrayReduce('{SKETCH}', {})", quoted(&ids.name));
+        columns.extend([ids, sketch]);
+    }
+    columns.extend([
+        ColumnSpec::new("keep_days", "SimpleAggregateFunction(max, UInt16)"),
+        ColumnSpec::new("received_max", "SimpleAggregateFunction(max, DateTime64(3, 'UTC'))"),
+        ColumnSpec::new("src", TEXT),
+        ColumnSpec::new("src_end", "SimpleAggregateFunction(max, UInt64)"),
+    ]);
+    let dimensions = table.dimensions.iter().map(|field| field.name());
+    let order = ["cube", "pane", "bucket"].into_iter().chain(dimensions).chain(["src"]);
+    TableSpec {
+        name: table.name(),
+        time: "bucket".into(),
+        columns,
+        order: order.map(str::to_owned).collect(),
+        primary: 3,
+    }
+}
+
+/// Columns of the dead letters as an insert sends them, and their types in the table.
+const DEAD_LETTER_COLUMNS: &[(&str, ColumnKind, &str)] = &[
+    ("received_at", ColumnKind::Millis, "DateTime64(3, 'UTC')"),
+    ("keep_days", ColumnKind::Small, "SimpleAggregateFunction(max, UInt16)"),
+    ("src", ColumnKind::Text, TEXT),
+    ("src_end", ColumnKind::Offset, "SimpleAggregateFunction(max, UInt64)"),
+    ("code", ColumnKind::Text, TEXT),
+    ("message", ColumnKind::Text, ANY_STRING),
+    ("pointer", ColumnKind::Text, ANY_STRING),
+    ("origin_topic", ColumnKind::Text, TEXT),
+    ("origin_partition", ColumnKind::Number, "Int64"),
+    ("origin_offset", ColumnKind::Number, "Int64"),
+    ("origin_index", ColumnKind::Number, "Int64"),
+    ("stage", ColumnKind::Text, ANY_TEXT),
+    ("version", ColumnKind::Text, ANY_TEXT),
+    ("app_id", ColumnKind::Text, ANY_TEXT),
+    ("platform", ColumnKind::Text, ANY_TEXT),
+    ("library", ColumnKind::Text, ANY_TEXT),
+    ("key", ColumnKind::Text, ANY_STRING),
+    ("payload", ColumnKind::Text, ANY_STRING),
+    ("payload_encoding", ColumnKind::Text, ANY_TEXT),
+    ("payload_bytes", ColumnKind::Number, "SimpleAggregateFunction(any, Int64)"),
+    ("letter_partition", ColumnKind::Number, "Int64"),
+    ("letter_offset", ColumnKind::Number, "Int64"),
+];
+
+/// The columns of dead letters as an insert sends them.
+pub fn dead_letters_layout() -> Layout {
+    Layout::new(DEAD_LETTER_COLUMNS.iter().map(|&(name, kind, _)| (name.to_owned(), kind)).collect())
+}
+
+/// Where a dead-letter column stands in its layout.
+pub fn dead_letter_place(name: &str) -> usize {
+    DEAD_LETTER_COLUMNS.iter().position(|&(column, _, _)| column == name).unwrap_or(DEAD_LETTER_COLUMNS.len())
+}
+
+/// The table of dead letters. Its sorting key ends in the letter's own place, so that no two letters become one.
+pub fn dead_letters_table() -> TableSpec {
+    let order = [
+        "received_at",
+        "code",
+        "origin_topic",
+        "origin_partition",
+        "origin_offset",
+        "origin_index",
+        "src",
+        "letter_partition",
+        "letter_offset",
+    ];
+    TableSpec {
+        name: DEAD_LETTERS.into(),
+        time: "received_at".into(),
+        columns: DEAD_LETTER_COLUMNS.iter().map(|&(name, _, kind)| ColumnSpec::new(name, kind)).collect(),
+        order: order.map(str::to_owned).to_vec(),
+        primary: 2,
+    }
+}
+
+fn cube_view(cube: &Cube, database: &str) -> ViewSpec {
+    let with_dead_letters = cube.name == "quality";
+    let mut columns: Vec<String> = vec!["pane".into(), "bucket".into()];
+    columns.extend(cube.dimensions.iter().map(|field| quoted(field.name())));
+    if with_dead_letters {
+        columns.push(format!("{} AS code", text("")));
+    }
+    columns.extend(cube.measures.iter().map(|measure| quoted(&measure.name)));
+    columns.push("received_max".into());
+    let mut select = format!(
+        "SELECT {} FROM {}.{}_local WHERE cube = '{}' AND src = ''",
+        columns.join(", "),
+        quoted(database),
+        cube.lane,
+        cube.name
+    );
+    if with_dead_letters {
+        for &pane in &cube.panes {
+            select.push_str(" UNION ALL ");
+            select.push_str(&dead_letters_as_quality(cube, pane, database));
+        }
+    }
+    ViewSpec { name: cube.name.clone(), meaning: cube.meaning.clone(), select }
+}
+
+/// Dead letters in the shape of the cube `quality`: kind `dead_letter`, one each, by received time.
+fn dead_letters_as_quality(cube: &Cube, pane: Pane, database: &str) -> String {
+    let mut columns = vec![
+        format!("{} AS pane", text(pane.as_str())),
+        format!(
+            "toDateTime(toStartOfInterval(received_at, toIntervalSecond({})), 'UTC') AS bucket",
+            pane.seconds()
+        ),
+    ];
+    columns.extend(cube.dimensions.iter().map(|field| match field.name() {
+        name @ ("app_id" | "platform" | "library") => quoted(name),
+        "kind" => format!("{} AS kind", text("dead_letter")),
+        name => format!("{} AS {}", text(""), quoted(name)),
+    }));
+    columns.push("code".into());
+    columns.extend(cube.measures.iter().map(|measure| {
+        let value = match measure.fold {
+            Fold::Uniq(_) => format!("arrayReduce('{SKETCH}', CAST([] AS Array(UInt64)))"),
+            Fold::Count if measure.conditions.is_empty() => "toInt64(1)".to_owned(),
+            Fold::Count | Fold::Sum(_) => "toInt64(0)".to_owned(),
+        };
+        format!("{value} AS {}", quoted(&measure.name))
+    }));
+    columns.push("received_at AS received_max".into());
+    format!("SELECT {} FROM {}.{DEAD_LETTERS} WHERE src = ''", columns.join(", "), quoted(database))
+}
+
+fn text(value: &str) -> String {
+    format!("CAST('{value}' AS {TEXT})")
+}
+
+/// An identifier in backquotes.
+pub fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
+}
+
+fn quoted_all(names: &[String]) -> String {
+    names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cube::BUILT_IN;
+
+    #[test]
+    fn every_column_an_insert_may_send_is_in_the_table() {
+        let table = LaneTable::new(&Cubes::parse(BUILT_IN).unwrap(), "live");
+        let spec = lane_table(&table);
+        for (name, _) in table.layout().columns() {
+            assert!(spec.columns.iter().any(|column| &column.name == name), "{name}");
+        }
+        for name in &spec.order {
+            assert!(
+                spec.columns.iter().any(|column| &column.name == name && column.default.is_empty()),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_new_dimension_joins_the_sorting_key_and_a_new_measure_does_not() {
+        let spec = lane_table(&LaneTable::new(&Cubes::parse(BUILT_IN).unwrap(), "live"));
+        let column = |name: &str| spec.columns.iter().find(|column| column.name == name).unwrap();
+        assert_eq!(
+            spec.add("db", &[column("library"), column("late_events")], "cube, src"),
+            "ALTER TABLE `db`.`live_local` ADD COLUMN `library` LowCardinality(String), ADD COLUMN `late_events` \
+             SimpleAggregateFunction(sum, Int64), MODIFY ORDER BY (cube, src, `library`)"
+        );
+        assert!(!spec.add("db", &[column("late_events")], "cube").contains("ORDER BY"));
+    }
+}

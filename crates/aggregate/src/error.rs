@@ -1,0 +1,41 @@
+//! Why the process cannot go on, each in one line that says what to do.
+
+/// Why the process cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The cubes file does not make sense.
+    #[error("{0}")]
+    Cubes(#[from] crate::cube::CubeError),
+    /// A file of cubes could not be read.
+    #[error("aggregate.cubes_file {path}: {problem}")]
+    CubesFile {
+        /// The path as configured.
+        path: String,
+        /// What the system said.
+        problem: std::io::Error,
+    },
+    /// ClickHouse refuses for a reason that waiting does not change.
+    #[error("{0}")]
+    ClickHouse(String),
+    /// A message of the input topic is not what the stage before writes.
+    #[error("{topic} partition {partition} offset {offset}: {problem}")]
+    Undecodable {
+        /// The topic read.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The record's offset.
+        offset: i64,
+        /// Why it cannot be read, and what to do.
+        problem: String,
+    },
+    /// The lane does not exist.
+    #[error("aggregate.lanes: there is no lane `{0}`; known: live, dead_letters")]
+    UnknownLane(String),
+    /// A part of the process ended that must not.
+    #[error("{0}")]
+    Stopped(String),
+    /// Kafka or the process shell failed.
+    #[error(transparent)]
+    Runtime(#[from] runtime::Error),
+}

@@ -1,0 +1,220 @@
+//! The groups and cells of one cube: a group is one combination of dimensions, a cell is a group in one bucket
+//! of the smallest pane.
+use event::Batch;
+use hashbrown::HashTable;
+
+use crate::accumulate::{Keys, Limit, OTHER};
+use crate::compile::CompiledCube;
+use crate::intern::TextId;
+
+const NO_GROUP: u32 = u32::MAX;
+
+/// What was counted of one cube.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    width: usize,
+    sums_per_cell: usize,
+    /// Texts of each group, `width` of them.
+    keys: Vec<TextId>,
+    by_key: HashTable<u32>,
+    /// The cell each group used last, and its bucket: nearly always the one needed next.
+    latest: Vec<(u32, u32)>,
+    other: u32,
+    /// Group and bucket of each cell.
+    cells: Vec<(u32, u32)>,
+    by_cell: HashTable<u32>,
+    sums: Vec<i64>,
+    received_max: Vec<i64>,
+    /// For each sketch, cell and ID of everything seen.
+    seen: Vec<Vec<(u32, u64)>>,
+    hashes: Vec<u64>,
+    row_keys: Vec<TextId>,
+}
+
+impl Groups {
+    pub(crate) fn new(cube: &CompiledCube) -> Self {
+        Self {
+            width: cube.dimensions.len(),
+            sums_per_cell: cube.sums.len(),
+            keys: Vec::new(),
+            by_key: HashTable::new(),
+            latest: Vec::new(),
+            other: NO_GROUP,
+            cells: Vec::new(),
+            by_cell: HashTable::new(),
+            sums: Vec::new(),
+            received_max: Vec::new(),
+            seen: vec![Vec::new(); cube.uniqs.len()],
+            hashes: Vec::new(),
+            row_keys: Vec::new(),
+        }
+    }
+
+    /// Finds the cell of each row, and returns how many rows went to the group of the rest.
+    pub(crate) fn place(
+        &mut self,
+        cube: &CompiledCube,
+        batch: &Batch,
+        keys: Keys<'_>,
+        mut limit: Limit<'_>,
+        cells: &mut Vec<u32>,
+    ) -> u64 {
+        cells.clear();
+        self.hash_rows(cube, keys);
+        let times = batch.number_column(cube.time);
+        let seconds = i64::from(cube.panes[0].seconds());
+        let mut overflowed = 0;
+        for (nth, &row) in keys.rows.iter().enumerate() {
+            let (group, other) = self.group(nth, &mut limit);
+            overflowed += u64::from(other);
+            let time = times.get(row as usize).copied().unwrap_or(0);
+            let bucket = time.div_euclid(1000 * seconds) * seconds;
+            cells.push(self.cell(group, bucket.clamp(0, i64::from(u32::MAX)) as u32));
+        }
+        overflowed
+    }
+
+    /// Column by column, so that the compiler can keep several rows in flight.
+    fn hash_rows(&mut self, cube: &CompiledCube, keys: Keys<'_>) {
+        self.hashes.clear();
+        self.hashes.resize(keys.rows.len(), 0);
+        self.row_keys.clear();
+        self.row_keys.resize(keys.rows.len() * self.width, 0);
+        for (nth, &dimension) in cube.dimensions.iter().enumerate() {
+            let texts = &keys.dimensions[dimension];
+            let places = self.row_keys.iter_mut().skip(nth).step_by(self.width);
+            for ((hash, place), &row) in self.hashes.iter_mut().zip(places).zip(keys.rows) {
+                let text = texts[row as usize];
+                *place = text;
+                *hash = mixed(*hash ^ u64::from(text));
+            }
+        }
+    }
+
+    fn group(&mut self, nth: usize, limit: &mut Limit<'_>) -> (u32, bool) {
+        let width = self.width;
+        let (hash, wanted) = (self.hashes[nth], &self.row_keys[nth * width..(nth + 1) * width]);
+        let keys = &self.keys;
+        let key_of = |group: u32| &keys[group as usize * width..(group as usize + 1) * width];
+        if let Some(&group) = self.by_key.find(hash, |&group| key_of(group) == wanted) {
+            return (group, group == self.other);
+        }
+        if self.latest.len() - usize::from(self.other != NO_GROUP) >= limit.max_groups {
+            return (self.other_group(limit), true);
+        }
+        let group = self.latest.len() as u32;
+        self.keys.extend_from_slice(wanted);
+        self.latest.push((0, NO_GROUP));
+        let keys = &self.keys;
+        self.by_key.insert_unique(hash, group, |&group| {
+            hash_of(&keys[group as usize * width..(group as usize + 1) * width])
+        });
+        (group, false)
+    }
+
+    fn other_group(&mut self, limit: &mut Limit<'_>) -> u32 {
+        if self.other == NO_GROUP {
+            let text = limit.interner.intern(OTHER);
+            self.other = self.latest.len() as u32;
+            self.keys.resize(self.keys.len() + self.width, text);
+            self.latest.push((0, NO_GROUP));
+        }
+        self.other
+    }
+
+    fn cell(&mut self, group: u32, bucket: u32) -> u32 {
+        let (latest_bucket, latest_cell) = self.latest[group as usize];
+        if latest_cell != NO_GROUP && latest_bucket == bucket {
+            return latest_cell;
+        }
+        let hash = cell_hash((group, bucket));
+        let cells = &self.cells;
+        let known = self.by_cell.find(hash, |&cell| cells[cell as usize] == (group, bucket)).copied();
+        let cell = known.unwrap_or_else(|| {
+            let cell = self.cells.len() as u32;
+            self.cells.push((group, bucket));
+            self.sums.resize(self.sums.len() + self.sums_per_cell, 0);
+            self.received_max.push(0);
+            let cells = &self.cells;
+            self.by_cell.insert_unique(hash, cell, |&cell| cell_hash(cells[cell as usize]));
+            cell
+        });
+        self.latest[group as usize] = (bucket, cell);
+        cell
+    }
+
+    /// Notes when a row of the cell reached the broker.
+    pub(crate) fn received(&mut self, cell: u32, millis: i64) {
+        let newest = &mut self.received_max[cell as usize];
+        *newest = millis.max(*newest);
+    }
+
+    /// Adds to a sum. It wraps as ClickHouse's own does, so that the order of additions never matters.
+    pub(crate) fn add(&mut self, cell: u32, sum: usize, value: i64) {
+        let place = &mut self.sums[cell as usize * self.sums_per_cell + sum];
+        *place = place.wrapping_add(value);
+    }
+
+    /// Notes an ID for a sketch.
+    pub(crate) fn saw(&mut self, cell: u32, sketch: usize, id: u64) {
+        self.seen[sketch].push((cell, id));
+    }
+
+    /// Number of groups.
+    pub(crate) fn group_count(&self) -> usize {
+        self.latest.len()
+    }
+
+    /// The texts of a group.
+    pub(crate) fn key(&self, group: u32) -> &[TextId] {
+        &self.keys[group as usize * self.width..(group as usize + 1) * self.width]
+    }
+
+    /// Group and bucket of each cell.
+    pub(crate) fn cells(&self) -> &[(u32, u32)] {
+        &self.cells
+    }
+
+    /// The sums of a cell.
+    pub(crate) fn sums(&self, cell: u32) -> &[i64] {
+        &self.sums[cell as usize * self.sums_per_cell..(cell as usize + 1) * self.sums_per_cell]
+    }
+
+    /// When the newest row of a cell reached the broker.
+    pub(crate) fn received_max(&self, cell: u32) -> i64 {
+        self.received_max[cell as usize]
+    }
+
+    /// The IDs of a sketch by cell: all of them, and where each cell's begin. May hold an ID twice.
+    pub(crate) fn ids(&self, sketch: usize) -> (Vec<u64>, Vec<usize>) {
+        let seen = &self.seen[sketch];
+        let mut starts = vec![0; self.cells.len() + 1];
+        for &(cell, _) in seen {
+            starts[cell as usize + 1] += 1;
+        }
+        for cell in 1..starts.len() {
+            starts[cell] += starts[cell - 1];
+        }
+        let mut next = starts.clone();
+        let mut ids = vec![0; seen.len()];
+        for &(cell, id) in seen {
+            ids[next[cell as usize]] = id;
+            next[cell as usize] += 1;
+        }
+        (ids, starts)
+    }
+}
+
+/// One round of a folded multiplication; keys are small numbers given by ourselves, so it need not be stronger.
+fn mixed(value: u64) -> u64 {
+    let wide = u128::from(value ^ 0x9e37_79b9_7f4a_7c15) * u128::from(0xd6e8_feb8_6659_fd93_u64);
+    (wide as u64) ^ (wide >> 64) as u64
+}
+
+fn hash_of(key: &[TextId]) -> u64 {
+    key.iter().fold(0, |hash, &text| mixed(hash ^ u64::from(text)))
+}
+
+fn cell_hash((group, bucket): (u32, u32)) -> u64 {
+    mixed(u64::from(group) << 32 | u64::from(bucket))
+}

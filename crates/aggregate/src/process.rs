@@ -1,0 +1,186 @@
+//! The `aggregate` process: for each lane and worker one thread, for all inserts one set of tasks.
+use std::sync::Arc;
+use std::time::Duration;
+
+use event::Batch;
+use runtime::Source;
+use runtime::config::Settings;
+use runtime::health::Health;
+use runtime::kafka::partition_count;
+use runtime::shutdown::Shutdown;
+use runtime::topic::Topic;
+use tokio::runtime::Handle;
+
+use crate::accumulate::{Accumulator, Tally};
+use crate::block::Block;
+use crate::compile::{CompiledLane, LaneTable};
+use crate::ddl::{self, TableSpec};
+use crate::dead_letter::DeadLetters;
+use crate::lane::{self, Added, Input, LaneFold, LaneOptions};
+use crate::{Cubes, Error, Writer, cube, server};
+
+/// Changes when input topics are made anew; see [`LaneOptions::epoch`].
+const EPOCH: u32 = 1;
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The cubes of `aggregate.cubes_file`, or the built-in ones.
+///
+/// # Errors
+/// The file cannot be read or does not make sense.
+pub fn cubes(settings: &Settings) -> Result<Cubes, Error> {
+    let path = &settings.aggregate.cubes_file;
+    if path.is_empty() {
+        return Ok(Cubes::parse(cube::BUILT_IN)?);
+    }
+    let text =
+        std::fs::read_to_string(path).map_err(|problem| Error::CubesFile { path: path.clone(), problem })?;
+    Ok(Cubes::parse(&text)?)
+}
+
+/// Runs every configured lane until a stop is requested or one of them cannot go on. Must be called inside a Tokio
+/// context.
+///
+/// # Errors
+/// One line that says what to do.
+pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(), runtime::Error> {
+    start(&settings, &shutdown, &health).map_err(|error| match error {
+        Error::Runtime(error) => error,
+        error => runtime::Error::Stage(error.to_string()),
+    })
+}
+
+fn start(settings: &Settings, shutdown: &Shutdown, health: &Health) -> Result<(), Error> {
+    let tokio = Handle::current();
+    let cubes = cubes(settings)?;
+    let mut lanes = Vec::new();
+    for name in &settings.aggregate.lanes {
+        lanes.push(lane_called(name, settings, &cubes)?);
+    }
+    let client = server::client(settings);
+    let version = tokio.block_on(server::wait_until_up(&client, settings, || shutdown.requested()))?;
+    tracing::info!(version, url = settings.clickhouse.url, "clickhouse is up");
+    let mut workers = Vec::new();
+    for lane in &lanes {
+        tokio.block_on(server::check_table(&client, settings, &lane.table))?;
+        let writer = tokio.block_on(Writer::new(&client, settings, lane.name, &lane.table.name))?;
+        partition_count(settings, &settings.kafka.topic(lane.topic), shutdown)?;
+        let writer = Arc::new(writer);
+        workers.extend((0..settings.workers).map(|worker| (lane, worker, Arc::clone(&writer))));
+    }
+    std::thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for (lane, worker, writer) in workers {
+            let name = format!("{}-{worker}", lane.name);
+            let tokio = tokio.clone();
+            let work = move || {
+                let result = lane.work(worker, settings, writer, tokio, shutdown, health);
+                // One lane that cannot go on stops the others in good order.
+                if result.is_err() {
+                    shutdown.trigger();
+                }
+                result
+            };
+            let spawned = std::thread::Builder::new().name(name.clone()).spawn_scoped(scope, work);
+            let thread = spawned
+                .map_err(|source| runtime::Error::System { action: "cannot start a thread", source })?;
+            threads.push((name, thread));
+        }
+        let mut first_error = Ok(());
+        for (name, thread) in threads {
+            let result = thread.join().unwrap_or_else(|_| Err(runtime::Error::Panicked(name).into()));
+            if let Err(error) = &result {
+                tracing::error!(%error, "lane failed");
+            }
+            first_error = first_error.and(result);
+        }
+        first_error
+    })
+}
+
+struct Lane {
+    name: &'static str,
+    topic: Topic,
+    table: TableSpec,
+    flush_interval: Duration,
+    kind: LaneKind,
+}
+
+enum LaneKind {
+    Cubes(Arc<CompiledLane>),
+    DeadLetters,
+}
+
+fn lane_called(name: &str, settings: &Settings, cubes: &Cubes) -> Result<Lane, Error> {
+    match name {
+        "live" => {
+            let max_age = settings.ingest.max_event_age.as_secs().div_ceil(DAY.as_secs());
+            let compiled = CompiledLane::new(cubes, "live", u16::try_from(max_age).unwrap_or(u16::MAX));
+            Ok(Lane {
+                name: "live",
+                topic: Topic::EnrichedEvents,
+                table: ddl::lane_table(&LaneTable::new(cubes, "live")),
+                flush_interval: settings.aggregate.live_flush_interval,
+                kind: LaneKind::Cubes(Arc::new(compiled)),
+            })
+        }
+        "dead_letters" => Ok(Lane {
+            name: "dead_letters",
+            topic: Topic::DeadLetters,
+            table: ddl::dead_letters_table(),
+            flush_interval: settings.aggregate.dead_letters_flush_interval,
+            kind: LaneKind::DeadLetters,
+        }),
+        other => Err(Error::UnknownLane(other.to_owned())),
+    }
+}
+
+impl Lane {
+    fn work(
+        &self,
+        worker: usize,
+        settings: &Settings,
+        writer: Arc<Writer>,
+        tokio: Handle,
+        shutdown: &Shutdown,
+        health: &Health,
+    ) -> Result<(), Error> {
+        let Settings { pipeline, instance, aggregate, .. } = settings;
+        let group = format!("{pipeline}-aggregate-{}", self.name);
+        let member = format!("{group}-{instance}-{worker}");
+        let source = Source::new(settings, &group, &settings.kafka.topic(self.topic), &member)?;
+        let options = LaneOptions {
+            lane: self.name,
+            worker,
+            epoch: EPOCH,
+            flush_interval: self.flush_interval,
+            max_inserts_per_second: aggregate.max_inserts_per_second,
+        };
+        let fold: Box<dyn LaneFold> = match &self.kind {
+            LaneKind::Cubes(compiled) => {
+                Box::new(Accumulator::new(Arc::clone(compiled), aggregate.max_groups))
+            }
+            LaneKind::DeadLetters => Box::new(DeadLetters::default()),
+        };
+        lane::run(options, &source, fold, writer, tokio, shutdown, health)
+    }
+}
+
+impl LaneFold for Accumulator {
+    fn add(&mut self, input: &Input<'_>) -> Result<Added, String> {
+        let Some(value) = input.value else {
+            return Err("the record has no bytes; enrich never writes that".into());
+        };
+        let batch = Batch::decode(value).map_err(|error| error.to_string())?;
+        Self::add(self, input.partition, &batch);
+        // A cell is some hundred bytes and most events find theirs; an ID is 16.
+        Ok(Added { events: batch.rows() as u64, bytes: batch.rows() * 64 })
+    }
+
+    fn flush(&mut self, partition: i32, source: String, end: u64) -> (Vec<Block>, Tally) {
+        Self::flush(self, partition, source, end)
+    }
+
+    fn discard(&mut self, partition: i32) {
+        Self::discard(self, partition);
+    }
+}

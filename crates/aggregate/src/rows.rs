@@ -1,0 +1,100 @@
+//! The rows of a flush, from the cells of a cube: every pane, sorted by bucket and by the texts of the dimensions.
+use crate::block::{Cutter, Value};
+use crate::compile::{CompiledCube, place};
+use crate::cube::Pane;
+use crate::group::Groups;
+use crate::intern::Interner;
+
+/// Bytes of a row beside its texts and IDs, roughly.
+const ROW_BYTES: usize = 64;
+
+/// Writes all rows of one cube.
+pub(crate) fn write(cube: &CompiledCube, groups: &Groups, interner: &Interner, cutter: &mut Cutter) {
+    let ranks = ranked(groups, interner);
+    let sketches: Vec<_> = (0..cube.uniqs.len()).map(|sketch| groups.ids(sketch)).collect();
+    let writer = Writer { cube, groups, interner, sketches: &sketches };
+    for &pane in &cube.panes {
+        writer.pane(pane, &ranks, cutter);
+    }
+}
+
+/// The place of each group when all are sorted by their texts.
+fn ranked(groups: &Groups, interner: &Interner) -> Vec<u32> {
+    let count = groups.group_count() as u32;
+    let mut used: Vec<u32> = (0..count).flat_map(|group| groups.key(group).iter().copied()).collect();
+    used.sort_unstable();
+    used.dedup();
+    used.sort_unstable_by_key(|&text| interner.text(text));
+    let mut text_ranks = vec![0_u32; interner.count()];
+    for (rank, &text) in used.iter().enumerate() {
+        text_ranks[text as usize] = rank as u32;
+    }
+    let mut order: Vec<u32> = (0..count).collect();
+    let rank_of = |&group: &u32| groups.key(group).iter().map(|&text| text_ranks[text as usize]);
+    order.sort_unstable_by(|a, b| rank_of(a).cmp(rank_of(b)));
+    let mut ranks = vec![0; count as usize];
+    for (rank, &group) in order.iter().enumerate() {
+        ranks[group as usize] = rank as u32;
+    }
+    ranks
+}
+
+struct Writer<'a> {
+    cube: &'a CompiledCube,
+    groups: &'a Groups,
+    interner: &'a Interner,
+    sketches: &'a [(Vec<u64>, Vec<usize>)],
+}
+
+impl Writer<'_> {
+    /// Cells that fall into one bucket of the pane and are of one group stand together and become one row.
+    fn pane(&self, pane: Pane, ranks: &[u32], cutter: &mut Cutter) {
+        let seconds = pane.seconds();
+        let cells = self.groups.cells();
+        let mut order: Vec<(u32, u32, u32)> = cells
+            .iter()
+            .enumerate()
+            .map(|(cell, &(group, bucket))| (bucket - bucket % seconds, ranks[group as usize], cell as u32))
+            .collect();
+        order.sort_unstable();
+        for row in order.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            let bucket = row[0].0;
+            self.row(pane, bucket, row.iter().map(|&(_, _, cell)| cell), cutter);
+        }
+    }
+
+    fn row(&self, pane: Pane, bucket: u32, cells: impl Iterator<Item = u32> + Clone, cutter: &mut Cutter) {
+        let Some(first) = cells.clone().next() else { return };
+        let (group, _) = self.groups.cells()[first as usize];
+        let ids: Vec<Vec<u64>> = self.sketches.iter().map(|sketch| merged(sketch, cells.clone())).collect();
+        cutter.begin_row(bucket, ROW_BYTES + ids.iter().map(|ids| ids.len() * 8).sum::<usize>());
+        cutter.set(place::CUBE, Value::Text(&self.cube.name));
+        cutter.set(place::PANE, Value::Text(pane.as_str()));
+        cutter.set(place::BUCKET, Value::Seconds(bucket));
+        cutter.set(place::KEEP_DAYS, Value::Small(self.cube.keep_days));
+        let received_max = cells.clone().map(|cell| self.groups.received_max(cell)).max().unwrap_or(0);
+        cutter.set(place::RECEIVED_MAX, Value::Number(received_max));
+        for (&dimension, &text) in self.cube.dimensions.iter().zip(self.groups.key(group)) {
+            cutter.set(place::DIMENSIONS + dimension, Value::Text(self.interner.text(text)));
+        }
+        for (nth, measure) in self.cube.sums.iter().enumerate() {
+            let total = cells.clone().fold(0_i64, |sum, cell| sum.wrapping_add(self.groups.sums(cell)[nth]));
+            cutter.set(measure.column, Value::Number(total));
+        }
+        for (measure, ids) in self.cube.uniqs.iter().zip(&ids) {
+            cutter.set(measure.column, Value::Ids(ids));
+        }
+        cutter.end_row();
+    }
+}
+
+/// The different IDs of several cells, sorted.
+fn merged((ids, starts): &(Vec<u64>, Vec<usize>), cells: impl Iterator<Item = u32>) -> Vec<u64> {
+    let mut all = Vec::new();
+    for cell in cells {
+        all.extend_from_slice(&ids[starts[cell as usize]..starts[cell as usize + 1]]);
+    }
+    all.sort_unstable();
+    all.dedup();
+    all
+}
