@@ -1,0 +1,107 @@
+//! What every command takes, and the list of commands.
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::command::{activity, cat, codes, fields, migrate, simulate, status, topics};
+
+/// Operates a Millrace pipeline: topics, tables, activities, simulated clients, and a look at what flows.
+#[derive(Debug, Parser)]
+#[command(name = "millrace", version, max_term_width = 100, propagate_version = true, after_help = AFTER_HELP)]
+pub(crate) struct Arguments {
+    /// TOML file that overrides the built-in defaults
+    #[arg(long, value_name = "FILE", env = "MILLRACE_CONFIG", global = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON for machines instead of text for people
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Settings come from the built-in defaults, then --config FILE, then the environment (MILLRACE__KAFKA__BROKERS=…).
+Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.
+
+EXAMPLES
+  millrace topics create && millrace migrate     prepare Kafka and ClickHouse; both may be run again
+  millrace simulate --rate 2000                  send events of simulated clients until Ctrl-C
+  millrace status                                lag of every stage and age of the data
+  millrace cat dead-letters | jq ._headers.code  why events were refused";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make the Kafka topics, or check them
+    #[command(subcommand)]
+    Topics(topics::Topics),
+    /// Bring database, tables and views in ClickHouse up to date
+    Migrate(migrate::Migrate),
+    /// Send events of seeded, realistic clients whose truth is known
+    Simulate(simulate::Simulate),
+    /// Register activities, or list them
+    #[command(subcommand)]
+    Activity(activity::Activity),
+    /// Print the records of a topic as JSON lines
+    Cat(cat::Cat),
+    /// Show lag, members and freshness of every stage
+    Status(status::Status),
+    /// Print the catalogue of event fields
+    Fields(fields::Fields),
+    /// Print the codes of dead letters
+    Codes(codes::Codes),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_command_has_examples() {
+        let mut command = Arguments::command();
+        command.clone().debug_assert();
+        fn check(command: &mut clap::Command) {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("EXAMPLES"), "{} has no examples:\n{help}", command.get_name());
+            let inner = command.get_subcommands_mut().filter(|inner| inner.get_name() != "help");
+            inner.for_each(check);
+        }
+        command.build();
+        check(&mut command);
+    }
+
+    #[test]
+    fn arguments_are_understood_or_refused() {
+        for (line, accepted) in [
+            ("topics create", true),
+            ("topics", false),
+            ("topics create raw-events", false),
+            ("migrate --json", true),
+            ("--json --config millrace.toml status", true),
+            (
+                "simulate --rate max --total 1000 --seed 7 --devices 10 --duplicates 0.1 --bad 0 --late 1",
+                true,
+            ),
+            ("simulate --bad 1.5", false),
+            ("simulate --rate 0", false),
+            ("activity create --name Draw --event visit=Visit --event draw", true),
+            ("activity create", false),
+            ("activity create --name Draw --event =x", false),
+            ("activity create --name Draw --starts yesterday", false),
+            ("activity create --name Draw --starts 2026-03-01T00:00:00+08:00 --type template", true),
+            ("activity list", true),
+            ("cat clean-events --follow --from end --partition 3 --limit 5", true),
+            ("cat clean-events --from 17", true),
+            ("cat clean-events --from -1", false),
+            ("cat clean-events --from middle", false),
+            ("cat", false),
+            ("fields --json", true),
+            ("codes", true),
+        ] {
+            let words = std::iter::once("millrace").chain(line.split_whitespace());
+            let parsed = Arguments::try_parse_from(words);
+            assert_eq!(parsed.is_ok(), accepted, "{line}: {:?}", parsed.err());
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! One file per command; each has its arguments as a type and one function `run`.
+use crate::{
+    arguments::{Arguments, Command},
+    context::Context,
+    error::Error,
+    output::Output,
+};
+
+pub(crate) mod activity;
+pub(crate) mod cat;
+pub(crate) mod codes;
+pub(crate) mod fields;
+pub(crate) mod migrate;
+pub(crate) mod simulate;
+pub(crate) mod status;
+pub(crate) mod topics;
+
+/// Runs the command that was asked for.
+pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
+    let mut output = Output::new(arguments.json);
+    // The catalogues are part of the program: they can be read with any configuration, or none.
+    match &arguments.command {
+        Command::Fields(fields) => return fields.run(&mut output),
+        Command::Codes(codes) => return codes.run(&mut output),
+        _ => (),
+    }
+    let mut context = Context::new(arguments.config.as_deref(), output)?;
+    match arguments.command {
+        Command::Topics(topics) => topics.run(&mut context),
+        Command::Migrate(migrate) => migrate.run(&mut context),
+        Command::Simulate(simulate) => simulate.run(&mut context),
+        Command::Activity(activity) => activity.run(&mut context),
+        Command::Cat(cat) => cat.run(&mut context),
+        Command::Status(status) => status.run(&mut context),
+        Command::Fields(_) | Command::Codes(_) => Ok(()),
+    }
+}

@@ -1,0 +1,172 @@
+//! `millrace cat`: the records of a topic as JSON lines.
+use std::{str::FromStr, time::Duration};
+
+use clap::Args;
+use event::Batch;
+use rdkafka::message::{BorrowedMessage, Message};
+use runtime::{config::Settings, topic::Topic};
+
+use crate::{
+    context::Context,
+    error::Error,
+    kafka::{self, Bounds, Read, Reader, Span},
+    output::Output,
+    record::{Place, Record},
+    row::Row,
+};
+
+/// Print the records of a topic as JSON lines, from its beginning to its present end.
+///
+/// clean-events and enriched-events: one line per event with every field it has, by the names of `millrace fields`.
+/// Others: one line per record, with its value as JSON where it is some, else as text or base64. Times are epoch
+/// milliseconds.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+EXAMPLES
+  millrace cat raw-events --limit 3
+  millrace cat enriched-events --follow --from end | jq 'select(.platform == \"ios\") | .channel_group'
+  millrace cat dead-letters | jq -r ._headers.code | sort | uniq -c
+  millrace cat clean-events --partition 3 --from 4711 --limit 1")]
+pub(crate) struct Cat {
+    /// raw-events, clean-events, enriched-events, enrich-state, dead-letters, activities (kafka.topic_prefix is put
+    /// before them), or the full name of any other topic
+    topic: String,
+    /// Go on with new records until stopped
+    #[arg(long, short)]
+    follow: bool,
+    /// Where to begin: `beginning`, `end`, or an offset
+    #[arg(long, value_name = "WHERE", default_value = "beginning")]
+    from: From,
+    /// Only this partition
+    #[arg(long, short, value_name = "N")]
+    partition: Option<i32>,
+    /// Stop after so many lines
+    #[arg(long, short = 'n', value_name = "N")]
+    limit: Option<u64>,
+}
+
+/// Where to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum From {
+    Beginning,
+    End,
+    Offset(i64),
+}
+
+impl FromStr for From {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "beginning" => Ok(Self::Beginning),
+            "end" => Ok(Self::End),
+            _ => match text.parse() {
+                Ok(offset) if offset >= 0 => Ok(Self::Offset(offset)),
+                _ => Err("it must be `beginning`, `end` or an offset".into()),
+            },
+        }
+    }
+}
+
+impl From {
+    fn span(self, bounds: Bounds) -> Span {
+        let start = match self {
+            Self::Beginning => bounds.low,
+            Self::End => bounds.high,
+            Self::Offset(offset) => offset.clamp(bounds.low, bounds.high),
+        };
+        Span { partition: bounds.partition, start, end: bounds.high }
+    }
+}
+
+impl Cat {
+    pub(crate) fn run(&self, context: &mut Context) -> Result<(), Error> {
+        let Context { settings, output, .. } = context;
+        if self.from == From::End && !self.follow {
+            return Err(Error::Usage("--from end shows only records to come: add --follow".into()));
+        }
+        let (topic, holds_batches) = resolve(settings, &self.topic);
+        let consumer = kafka::connect(settings)?;
+        let mut partitions = kafka::partitions(settings, &consumer, &topic)?;
+        if let Some(wanted) = self.partition {
+            partitions.retain(|&partition| partition == wanted);
+            if partitions.is_empty() {
+                return Err(Error::Usage(format!("--partition {wanted}: {topic} has no such partition")));
+            }
+        }
+        let bounds = kafka::bounds(&consumer, &topic, &partitions)?;
+        let spans: Vec<Span> = bounds.into_iter().map(|bounds| self.from.span(bounds)).collect();
+        let mut reader = Reader::new(consumer, &topic, &spans, self.follow)?;
+        let mut left = self.limit.unwrap_or(u64::MAX);
+        while left > 0 {
+            match reader.next(Duration::from_millis(100))? {
+                Read::Record(message) if holds_batches => left = print_events(output, &message, left)?,
+                Read::Record(message) => {
+                    output.json_line(&Record::of(&message))?;
+                    left -= 1;
+                }
+                Read::Idle => output.flush()?,
+                Read::End => break,
+            }
+        }
+        Ok(output.flush()?)
+    }
+}
+
+/// Prints the events of a batch and returns how many lines are left.
+fn print_events(output: &mut Output, message: &BorrowedMessage<'_>, mut left: u64) -> Result<u64, Error> {
+    let batch = match Batch::decode(message.payload().unwrap_or_default()) {
+        Ok(batch) => batch,
+        Err(error) => {
+            output.json_line(&Record { problem: Some(error.to_string()), ..Record::of(message) })?;
+            return Ok(left - 1);
+        }
+    };
+    for row in 0..batch.rows() {
+        if left == 0 {
+            break;
+        }
+        output.json_line(&Row { place: Place::of(message), batch: &batch, row })?;
+        left -= 1;
+    }
+    Ok(left)
+}
+
+/// The full name of a topic and whether its messages are batches of events.
+fn resolve(settings: &Settings, name: &str) -> (String, bool) {
+    let known = Topic::ALL.iter().find(|topic| topic.name() == name || settings.kafka.topic(**topic) == name);
+    match known {
+        Some(&topic) => {
+            let holds_batches = matches!(topic, Topic::CleanEvents | Topic::EnrichedEvents);
+            (settings.kafka.topic(topic), holds_batches)
+        }
+        None => (name.to_owned(), false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names_get_the_prefix_and_others_are_taken_as_they_are() {
+        let prefix = ("MILLRACE__KAFKA__TOPIC_PREFIX".to_owned(), "eu.".to_owned());
+        let settings = runtime::config::load_from(None, [prefix]).unwrap();
+        for (name, topic, holds_batches) in [
+            ("clean-events", "eu.clean-events", true),
+            ("eu.enriched-events", "eu.enriched-events", true),
+            ("raw-events", "eu.raw-events", false),
+            ("orders", "orders", false),
+        ] {
+            assert_eq!(resolve(&settings, name), (topic.to_owned(), holds_batches));
+        }
+    }
+
+    #[test]
+    fn an_offset_outside_the_partition_is_moved_to_its_nearest_end() {
+        let bounds = Bounds { partition: 2, low: 10, high: 20 };
+        for (from, start) in [("beginning", 10), ("end", 20), ("15", 15), ("3", 10), ("99", 20)] {
+            assert_eq!(from.parse::<From>().unwrap().span(bounds), Span { partition: 2, start, end: 20 });
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! `millrace status`: is everything running, does it keep up, how old is the newest number.
+use std::time::Duration;
+
+use clap::Args;
+use console::style;
+use jiff::Timestamp;
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+};
+use runtime::{config::Settings, topic::Topic};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    context::Context,
+    error::Error,
+    kafka::{self, Bounds, Read, Reader, Span},
+    table::{Table, count, duration},
+};
+
+/// Below this many offsets the records themselves are counted, because the last offsets of a topic that was written
+/// in transactions are markers: nobody reads or commits them.
+const COUNTED: i64 = 2_000;
+/// How long ClickHouse may take to answer.
+const CLICKHOUSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Newest data older than this is shown in red.
+const OLD_MS: i64 = 30_000;
+
+/// Show every stage with its members and lag, the topics, and how old the newest data in ClickHouse are.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Lag is counted in Kafka records: raw records for ingest, batches of events for the stages behind it.
+
+EXAMPLES
+  millrace status
+  watch millrace status
+  millrace status --json | jq '[.stages[].lag] | add'")]
+pub(crate) struct Status {}
+
+/// A consumer group and what it reads.
+#[derive(Debug, Serialize)]
+struct Stage {
+    stage: &'static str,
+    group: String,
+    topic: String,
+    /// Whether it has ever committed.
+    started: bool,
+    /// As Kafka calls it: Stable, Empty, PreparingRebalance, …
+    state: String,
+    members: usize,
+    /// Records it has not settled.
+    lag: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct TopicStatus {
+    topic: String,
+    /// None when the topic does not exist.
+    partitions: Option<usize>,
+    /// Offsets it spans, transaction markers included.
+    records: i64,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct ClickHouse {
+    url: String,
+    version: Option<String>,
+    /// Why there are no numbers.
+    problem: Option<String>,
+    /// Epoch milliseconds at which the broker received the newest event that is stored.
+    newest_received_at: Option<i64>,
+    data_age_ms: Option<i64>,
+    /// Stored elements by kind.
+    stored: Vec<Stored>,
+}
+
+#[derive(Debug, Serialize, Deserialize, clickhouse::Row)]
+struct Stored {
+    kind: String,
+    events: i64,
+    newest_received_at: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    pipeline: String,
+    stages: Vec<Stage>,
+    topics: Vec<TopicStatus>,
+    clickhouse: ClickHouse,
+}
+
+impl Status {
+    pub(crate) fn run(&self, context: &mut Context) -> Result<(), Error> {
+        let Context { settings, output, tokio } = context;
+        let consumer = kafka::connect(settings)?;
+        let mut topics = Vec::new();
+        let mut bounds = Vec::new();
+        for &topic in Topic::ALL {
+            let found = bounds_of(settings, &consumer, topic)?;
+            topics.push(TopicStatus {
+                topic: settings.kafka.topic(topic),
+                partitions: found.as_ref().map(Vec::len),
+                records: found.iter().flatten().map(|bounds| bounds.high - bounds.low).sum(),
+            });
+            bounds.push((topic, found.unwrap_or_default()));
+        }
+        let mut stages = Vec::new();
+        for (stage, topic) in [
+            ("ingest", Topic::RawEvents),
+            ("enrich", Topic::CleanEvents),
+            ("aggregate-live", Topic::EnrichedEvents),
+            ("aggregate-dead_letters", Topic::DeadLetters),
+        ] {
+            let bounds = bounds.iter().find(|(of, _)| *of == topic).map_or(&[][..], |(_, bounds)| bounds);
+            stages.push(inspect(settings, stage, &settings.kafka.topic(topic), bounds)?);
+        }
+        let clickhouse = tokio.block_on(ask_clickhouse(settings, Timestamp::now().as_millisecond()));
+        let report = Report { pipeline: settings.pipeline.clone(), stages, topics, clickhouse };
+        output.json(&report)?;
+        for table in [report.stage_table(), report.topic_table(), report.clickhouse_table()] {
+            output.table(&table)?;
+            output.line("")?;
+        }
+        Ok(output.line(report.clickhouse.headline())?)
+    }
+}
+
+/// None when the topic does not exist.
+fn bounds_of(
+    settings: &Settings,
+    consumer: &BaseConsumer,
+    topic: Topic,
+) -> Result<Option<Vec<Bounds>>, Error> {
+    let name = settings.kafka.topic(topic);
+    match kafka::partitions(settings, consumer, &name) {
+        Ok(partitions) => kafka::bounds(consumer, &name, &partitions).map(Some),
+        Err(Error::Runtime(runtime::Error::MissingTopic(_))) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn inspect(settings: &Settings, stage: &'static str, topic: &str, bounds: &[Bounds]) -> Result<Stage, Error> {
+    let group = format!("{}-{stage}", settings.pipeline);
+    let failed = || Error::kafka(format!("asking about group {group}"));
+    let consumer = kafka::observer(settings, &group)?;
+    let mut asked = TopicPartitionList::new();
+    for bounds in bounds {
+        asked.add_partition(topic, bounds.partition);
+    }
+    let committed = match bounds {
+        [] => asked,
+        _ => consumer.committed_offsets(asked, kafka::ASK_TIMEOUT).map_err(failed())?,
+    };
+    let next = |partition| match committed.find_partition(topic, partition)?.offset() {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    };
+    let started = bounds.iter().any(|bounds| next(bounds.partition).is_some());
+    let unread: Vec<Span> = bounds
+        .iter()
+        .map(|&Bounds { partition, low, high }| {
+            let start = next(partition).unwrap_or(low).max(low);
+            Span { partition, start, end: high.max(start) }
+        })
+        .collect();
+    let groups = consumer.fetch_group_list(Some(&group), kafka::ASK_TIMEOUT).map_err(failed())?;
+    let found = groups.groups().iter().find(|found| found.name() == group);
+    Ok(Stage {
+        stage,
+        lag: lag(settings, topic, &unread)?,
+        topic: topic.to_owned(),
+        started,
+        state: found.map_or("", |found| found.state()).to_owned(),
+        members: found.map_or(0, |found| found.members().len()),
+        group,
+    })
+}
+
+fn lag(settings: &Settings, topic: &str, unread: &[Span]) -> Result<i64, Error> {
+    let offsets = unread.iter().map(|span| span.end - span.start).sum();
+    if offsets == 0 || offsets > COUNTED {
+        return Ok(offsets);
+    }
+    let mut reader = Reader::new(kafka::connect(settings)?, topic, unread, false)?;
+    let mut records = 0;
+    loop {
+        match reader.next(Duration::from_millis(100))? {
+            Read::Record(_) => records += 1,
+            Read::Idle => (),
+            Read::End => return Ok(records),
+        }
+    }
+}
+
+async fn ask_clickhouse(settings: &Settings, now_ms: i64) -> ClickHouse {
+    let mut found = ClickHouse { url: settings.clickhouse.url.clone(), ..ClickHouse::default() };
+    let answer = tokio::time::timeout(CLICKHOUSE_TIMEOUT, async {
+        let client = aggregate::server::client(settings).with_database(&settings.clickhouse.database);
+        let version = client.query("SELECT version()").fetch_one::<String>().await?;
+        // The smallest pane holds every event once.
+        let stored = client
+            .query(
+                "SELECT toString(kind) AS kind, toInt64(sum(events)) AS events, \
+                 toUnixTimestamp64Milli(max(received_max)) AS newest_received_at \
+                 FROM quality WHERE pane = '10s' GROUP BY kind ORDER BY kind",
+            )
+            .fetch_all::<Stored>()
+            .await;
+        Ok::<_, clickhouse::error::Error>((version, stored))
+    });
+    let problem = |error: &clickhouse::error::Error| {
+        Some(aggregate::server::stop(settings, "quality", error).to_string())
+    };
+    match answer.await {
+        Err(_) => found.problem = Some(format!("no answer within {} s", CLICKHOUSE_TIMEOUT.as_secs())),
+        Ok(Err(error)) => found.problem = problem(&error),
+        Ok(Ok((version, stored))) => {
+            found.version = Some(version);
+            match stored {
+                Err(error) => found.problem = problem(&error),
+                Ok(stored) => found.stored = stored,
+            }
+        }
+    }
+    found.newest_received_at = found.stored.iter().map(|stored| stored.newest_received_at).max();
+    found.data_age_ms = found.newest_received_at.map(|newest| (now_ms - newest).max(0));
+    found
+}
+
+impl Report {
+    fn stage_table(&self) -> Table {
+        let mut table = Table::new(&["stage", "reads", "state", ">members", ">lag"]);
+        for stage in &self.stages {
+            let state = match (stage.started, stage.members) {
+                (_, 1..) => style(stage.state.to_lowercase()).green(),
+                (true, 0) => style("not running".to_owned()).red(),
+                (false, 0) => style("never ran".to_owned()).dim(),
+            };
+            let lag = style(count(stage.lag));
+            let lag = if stage.lag == 0 { lag.green() } else { lag.yellow() };
+            let name = stage.stage.to_owned();
+            let members = stage.members.to_string();
+            table.row([name, stage.topic.clone(), state.to_string(), members, lag.to_string()]);
+        }
+        table
+    }
+
+    fn topic_table(&self) -> Table {
+        let mut table = Table::new(&["topic", ">partitions", ">records"]);
+        for topic in &self.topics {
+            let partitions = match topic.partitions {
+                Some(partitions) => partitions.to_string(),
+                None => style("missing").red().to_string(),
+            };
+            table.row([topic.topic.clone(), partitions, count(topic.records)]);
+        }
+        table
+    }
+
+    fn clickhouse_table(&self) -> Table {
+        let mut table = Table::new(&["stored as", ">events"]);
+        for stored in &self.clickhouse.stored {
+            table.row([stored.kind.clone(), count(stored.events)]);
+        }
+        table
+    }
+}
+
+impl ClickHouse {
+    fn headline(&self) -> String {
+        match (&self.problem, &self.version, self.data_age_ms) {
+            (Some(problem), _, _) => format!("clickhouse: {}", style(problem).red()),
+            (None, Some(version), Some(age)) => {
+                let text = style(duration(age));
+                let text = if age > OLD_MS { text.red() } else { text.green() };
+                format!("clickhouse {version} at {}, newest data {text} old", self.url)
+            }
+            (None, version, _) => {
+                format!("clickhouse {} at {}, no data yet", version.as_deref().unwrap_or(""), self.url)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_tells_running_from_stopped_and_stored_from_missing() {
+        console::set_colors_enabled(false);
+        let stage = |stage, started, members, lag| Stage {
+            stage,
+            group: format!("millrace-{stage}"),
+            topic: "raw-events".into(),
+            started,
+            state: "Stable".into(),
+            members,
+            lag,
+        };
+        let report = Report {
+            pipeline: "millrace".into(),
+            stages: vec![
+                stage("ingest", true, 2, 0),
+                stage("enrich", true, 0, 12_000),
+                stage("x", false, 0, 5),
+            ],
+            topics: vec![TopicStatus { topic: "activities".into(), partitions: None, records: 0 }],
+            clickhouse: ClickHouse {
+                url: "http://c".into(),
+                version: Some("26.7".into()),
+                data_age_ms: Some(700),
+                ..ClickHouse::default()
+            },
+        };
+        assert_eq!(
+            report.stage_table().render(),
+            "STAGE   READS       STATE        MEMBERS     LAG\n\
+             ingest  raw-events  stable             2       0\n\
+             enrich  raw-events  not running        0  12 000\n\
+             x       raw-events  never ran          0       5\n"
+        );
+        assert!(report.topic_table().render().contains("activities     missing"));
+        assert_eq!(report.clickhouse.headline(), "clickhouse 26.7 at http://c, newest data 0.7 s old");
+    }
+}

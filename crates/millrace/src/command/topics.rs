@@ -1,0 +1,164 @@
+//! `millrace topics`: makes the topics of the pipeline, and says what is wrong with those that are there.
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand};
+use rdkafka::{
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    error::RDKafkaErrorCode,
+};
+use runtime::topic::{self, Topic};
+use serde_json::json;
+
+use crate::{context::Context, error::Error, kafka, output, table::Table};
+
+/// How long the brokers may take to make the topics and to tell each other.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+EXAMPLES
+  millrace topics create
+  millrace topics check")]
+pub(crate) enum Topics {
+    Create(Create),
+    Check(Check),
+}
+
+/// Make the topics that are missing; those that exist stay as they are.
+///
+/// Waits for Kafka as long as startup_timeout says. May be run again at any time.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Partitions and copies are those of kafka.partitions and kafka.replication. The number of partitions is frozen once
+events have flowed.
+
+EXAMPLES
+  millrace topics create
+  MILLRACE__KAFKA__PARTITIONS=64 MILLRACE__KAFKA__REPLICATION=3 millrace topics create")]
+pub(crate) struct Create {}
+
+/// Check that every topic exists and is set up so that the pipeline can keep its promises.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Prints a line for each problem with its remedy; exit code 1 if there is any.
+
+EXAMPLES
+  millrace topics check
+  millrace topics check --json | jq '.problems'")]
+pub(crate) struct Check {}
+
+impl Topics {
+    pub(crate) fn run(&self, context: &mut Context) -> Result<(), Error> {
+        match self {
+            Self::Create(_) => create(context),
+            Self::Check(_) => check(context),
+        }
+    }
+}
+
+fn create(context: &mut Context) -> Result<(), Error> {
+    let Context { settings, output, tokio } = context;
+    let mut said = None;
+    kafka::wait_until_up(settings, |cause| {
+        let brokers = &settings.kafka.brokers;
+        if said.is_none_or(|at: Instant| at.elapsed() > Duration::from_secs(10)) {
+            output::note(format!("waiting for kafka at {brokers}: {cause}; check kafka.brokers"));
+            said = Some(Instant::now());
+        }
+    })?;
+    let admin: AdminClient<DefaultClientContext> =
+        runtime::kafka::client(settings).create().map_err(Error::kafka("creating a client"))?;
+    let names: Vec<String> = Topic::ALL.iter().map(|&topic| settings.kafka.topic(topic)).collect();
+    let configs: Vec<_> = Topic::ALL.iter().map(|topic| topic.settings()).collect();
+    let new_topics: Vec<NewTopic<'_>> = Topic::ALL
+        .iter()
+        .zip(names.iter().zip(&configs))
+        .map(|(topic, (name, config))| {
+            let replication = TopicReplication::Fixed(settings.kafka.replication as i32);
+            let new = NewTopic::new(name, topic.partitions(&settings.kafka), replication);
+            config.iter().fold(new, |new, (key, value)| new.set(key, value))
+        })
+        .collect();
+    let options = AdminOptions::new().operation_timeout(Some(CREATE_TIMEOUT));
+    let answers = tokio
+        .block_on(admin.create_topics(&new_topics, &options))
+        .map_err(Error::kafka("creating topics"))?;
+    let mut list = Vec::new();
+    for (new, answer) in new_topics.iter().zip(answers) {
+        let created = match answer {
+            Ok(_) => true,
+            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => false,
+            Err((name, code)) => return Err(refused(settings.kafka.replication, &name, code)),
+        };
+        let config: Vec<String> = new.config.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let (name, partitions) = (new.name, new.num_partitions);
+        if created {
+            output.line(format!("created {name}: {partitions} partitions, {}", config.join(", ")))?;
+        } else {
+            output.line(format!("exists  {name}"))?;
+        }
+        list.push(json!({ "topic": name, "created": created }));
+    }
+    // The next command may ask another broker, which learns of new topics a little later.
+    let consumer = kafka::connect(settings)?;
+    let started = Instant::now();
+    for name in &names {
+        while let Err(error) = kafka::partitions(settings, &consumer, name) {
+            if started.elapsed() > CREATE_TIMEOUT {
+                return Err(error);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    Ok(output.json(&list)?)
+}
+
+fn refused(replication: u32, topic: &str, code: RDKafkaErrorCode) -> Error {
+    let advice = match code {
+        RDKafkaErrorCode::InvalidReplicationFactor => {
+            format!("; kafka.replication = {replication} needs as many brokers")
+        }
+        RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed => {
+            "; this user may not create topics".to_owned()
+        }
+        _ => String::new(),
+    };
+    Error::Failed(format!("topic {topic} cannot be created: {code}{advice}"))
+}
+
+fn check(context: &mut Context) -> Result<(), Error> {
+    let Context { settings, output, tokio } = context;
+    // Asked first because it has the better words when no broker answers.
+    let raw =
+        kafka::partitions(settings, &kafka::connect(settings)?, &settings.kafka.topic(Topic::RawEvents));
+    if let Err(error @ Error::Runtime(runtime::Error::KafkaUnreachable { .. })) = raw {
+        return Err(error);
+    }
+    let found = tokio.block_on(topic::find(settings, Topic::ALL))?;
+    let problems = topic::problems(&settings.kafka, Topic::ALL, &found);
+    let mut table = Table::new(&["topic", ">partitions", "timestamps", "cleanup", ">max message"]);
+    for found in &found {
+        let setting = |key| found.setting(key).to_owned();
+        table.row([
+            settings.kafka.topic(found.topic),
+            found.partitions.to_string(),
+            setting("message.timestamp.type"),
+            setting("cleanup.policy"),
+            setting("max.message.bytes"),
+        ]);
+    }
+    output.table(&table)?;
+    for problem in &problems {
+        output.line(format!("problem: {} {}: {}", problem.topic, problem.what, problem.remedy))?;
+    }
+    let listed = problems
+        .iter()
+        .map(|problem| json!({ "topic": problem.topic, "what": problem.what, "remedy": problem.remedy }));
+    output.json(&json!({ "ok": problems.is_empty(), "problems": listed.collect::<Vec<_>>() }))?;
+    if problems.is_empty() {
+        Ok(output.line("all topics are as they must be")?)
+    } else {
+        Err(Error::Reported)
+    }
+}

@@ -1,0 +1,26 @@
+//! What a command works with: settings, a place to print to, and an asynchronous runtime for those who need one.
+use std::path::Path;
+
+use runtime::config::{self, Settings};
+use tokio::runtime::Runtime;
+
+use crate::{error::Error, output::Output};
+
+pub(crate) struct Context {
+    pub(crate) settings: Settings,
+    pub(crate) output: Output,
+    pub(crate) tokio: Runtime,
+}
+
+impl Context {
+    pub(crate) fn new(config: Option<&Path>, output: Output) -> Result<Self, Error> {
+        let settings = config::load(config)?;
+        // One thread beside the main one, so that signals are heard while the main one works.
+        let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        Ok(Self {
+            settings,
+            output,
+            tokio: tokio.map_err(|source| Error::System { action: "starting", source })?,
+        })
+    }
+}

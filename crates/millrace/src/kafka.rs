@@ -1,0 +1,220 @@
+//! Kafka as a bystander sees it: which topics there are, how far they reach, and reading them without taking part in
+//! any group.
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{BorrowedMessage, Message},
+};
+use runtime::config::Settings;
+
+use crate::error::Error;
+
+/// How long one question to the broker may take.
+pub(crate) const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a read may bring nothing before it has failed, unless it waits for new records.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A client that only looks. `group` is whose offsets it may ask for; it never joins the group.
+pub(crate) fn observer(settings: &Settings, group: &str) -> Result<BaseConsumer, Error> {
+    config(settings, group).create().map_err(Error::kafka("creating a client"))
+}
+
+fn config(settings: &Settings, group: &str) -> ClientConfig {
+    let mut config = runtime::kafka::client(settings);
+    config
+        .set("client.id", "millrace-command")
+        .set("group.id", group)
+        // What an aborted transaction wrote never happened.
+        .set("isolation.level", "read_committed")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "error")
+        .set("fetch.queue.backoff.ms", "10")
+        .set("fetch.wait.max.ms", "50")
+        .set("queued.max.messages.kbytes", "65536");
+    config
+}
+
+/// A client without a group of its own. Kafka wants a name even from who only reads.
+pub(crate) fn connect(settings: &Settings) -> Result<BaseConsumer, Error> {
+    observer(settings, &format!("{}-command", settings.pipeline))
+}
+
+/// The partitions of a topic.
+pub(crate) fn partitions(
+    settings: &Settings,
+    consumer: &BaseConsumer,
+    topic: &str,
+) -> Result<Vec<i32>, Error> {
+    let asked = Instant::now();
+    let metadata =
+        consumer.fetch_metadata(Some(topic), ASK_TIMEOUT).map_err(|e| unreachable(settings, asked, &e))?;
+    let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none());
+    match found {
+        Some(found) if !found.partitions().is_empty() => {
+            Ok(found.partitions().iter().map(|partition| partition.id()).collect())
+        }
+        _ => Err(runtime::Error::MissingTopic(topic.to_owned()).into()),
+    }
+}
+
+/// First and next offset of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    pub(crate) partition: i32,
+    pub(crate) low: i64,
+    /// End of what is committed: an open transaction hides what follows.
+    pub(crate) high: i64,
+}
+
+/// How far the partitions of a topic reach, asked in one go.
+pub(crate) fn bounds(consumer: &BaseConsumer, topic: &str, partitions: &[i32]) -> Result<Vec<Bounds>, Error> {
+    let ask = |end: Offset| {
+        let failed = || Error::kafka(format!("reading the bounds of {topic}"));
+        let mut list = TopicPartitionList::new();
+        for &partition in partitions {
+            list.add_partition_offset(topic, partition, end).map_err(failed())?;
+        }
+        let answer = consumer.offsets_for_times(list, ASK_TIMEOUT).map_err(failed())?;
+        let mut offsets = HashMap::new();
+        for element in answer.elements() {
+            element.error().map_err(failed())?;
+            if let Offset::Offset(offset) = element.offset() {
+                offsets.insert(element.partition(), offset);
+            }
+        }
+        Ok::<_, Error>(offsets)
+    };
+    let (lows, highs) = (ask(Offset::Beginning)?, ask(Offset::End)?);
+    let bounds = partitions.iter().map(|&partition| {
+        let of = |offsets: &HashMap<i32, i64>| offsets.get(&partition).copied().unwrap_or(0);
+        Bounds { partition, low: of(&lows), high: of(&highs) }
+    });
+    Ok(bounds.collect())
+}
+
+/// Waits until a broker answers, for at most `startup_timeout`.
+pub(crate) fn wait_until_up(settings: &Settings, mut waiting: impl FnMut(&str)) -> Result<(), Error> {
+    let consumer = connect(settings)?;
+    let started = Instant::now();
+    loop {
+        let left = settings.startup_timeout.saturating_sub(started.elapsed());
+        match consumer.fetch_metadata(None, left.min(Duration::from_secs(2)).max(Duration::from_millis(100)))
+        {
+            Ok(metadata) if !metadata.brokers().is_empty() => return Ok(()),
+            Ok(_) => waiting("no broker yet"),
+            Err(error) if started.elapsed() >= settings.startup_timeout => {
+                return Err(unreachable(settings, started, &error));
+            }
+            Err(error) => waiting(&error.to_string()),
+        }
+    }
+}
+
+fn unreachable(settings: &Settings, asked: Instant, error: &KafkaError) -> Error {
+    let cause = match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut) => {
+            "no connection to any broker".to_owned()
+        }
+        Some(RDKafkaErrorCode::Resolve) => "the host name is not known".to_owned(),
+        _ => error.to_string(),
+    };
+    let brokers = settings.kafka.brokers.clone();
+    runtime::Error::KafkaUnreachable { brokers, seconds: asked.elapsed().as_secs(), cause }.into()
+}
+
+/// Reads some partitions of one topic, from given offsets up to given ends or for ever.
+pub(crate) struct Reader {
+    consumer: BaseConsumer,
+    /// Partitions not read to their end yet; None: there is no end.
+    ends: Option<HashMap<i32, i64>>,
+    heard: Instant,
+}
+
+/// What [`Reader::next`] saw.
+pub(crate) enum Read<'a> {
+    Record(BorrowedMessage<'a>),
+    /// Nothing new at the moment.
+    Idle,
+    /// Every partition was read to its end.
+    End,
+}
+
+impl Reader {
+    /// Reads each partition from `start` to `end`, or on and on with `follow`.
+    pub(crate) fn new(
+        consumer: BaseConsumer,
+        topic: &str,
+        spans: &[Span],
+        follow: bool,
+    ) -> Result<Self, Error> {
+        let failed = || Error::kafka(format!("reading {topic}"));
+        let mut list = TopicPartitionList::new();
+        let mut ends = HashMap::new();
+        for span in spans.iter().filter(|span| follow || span.start < span.end) {
+            list.add_partition_offset(topic, span.partition, Offset::Offset(span.start)).map_err(failed())?;
+            ends.insert(span.partition, span.end);
+        }
+        if list.count() > 0 {
+            consumer.assign(&list).map_err(failed())?;
+        }
+        Ok(Self { consumer, ends: (!follow).then_some(ends), heard: Instant::now() })
+    }
+
+    pub(crate) fn next(&mut self, patience: Duration) -> Result<Read<'_>, Error> {
+        if self.ends.as_ref().is_some_and(HashMap::is_empty) {
+            return Ok(Read::End);
+        }
+        let polled = self.consumer.poll(patience);
+        if polled.is_some() {
+            self.heard = Instant::now();
+        } else if self.ends.is_some() && self.heard.elapsed() > READ_TIMEOUT {
+            let seconds = READ_TIMEOUT.as_secs();
+            return Err(Error::Failed(format!("kafka sent nothing for {seconds} s: is a broker down?")));
+        }
+        match polled {
+            None => Ok(Read::Idle),
+            Some(Ok(message)) => {
+                let Some(ends) = &mut self.ends else { return Ok(Read::Record(message)) };
+                let Some(&end) = ends.get(&message.partition()) else { return Ok(Read::Idle) };
+                if message.offset() + 1 >= end {
+                    ends.remove(&message.partition());
+                }
+                Ok(if message.offset() < end { Read::Record(message) } else { Read::Idle })
+            }
+            // Nothing but transaction markers is left.
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                if let Some(ends) = &mut self.ends {
+                    ends.remove(&partition);
+                }
+                Ok(Read::Idle)
+            }
+            Some(Err(error)) => match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => {
+                    Ok(Read::Idle)
+                }
+                _ => Err(Error::Kafka { action: "reading".into(), source: error }),
+            },
+        }
+    }
+}
+
+/// What to read of a partition: from `start` up to, not including, `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) partition: i32,
+    pub(crate) start: i64,
+    pub(crate) end: i64,
+}
+
+impl From<Bounds> for Span {
+    fn from(bounds: Bounds) -> Self {
+        Self { partition: bounds.partition, start: bounds.low, end: bounds.high }
+    }
+}
