@@ -117,8 +117,12 @@ impl Status {
         let clickhouse = tokio.block_on(ask_clickhouse(settings, Timestamp::now().as_millisecond()));
         let report = Report { pipeline: settings.pipeline.clone(), stages, topics, clickhouse };
         output.json(&report)?;
-        for table in [report.stage_table(), report.topic_table(), report.clickhouse_table()] {
-            output.table(&table)?;
+        let mut tables = vec![report.stage_table(), report.topic_table()];
+        if !report.clickhouse.stored.is_empty() {
+            tables.push(report.clickhouse_table());
+        }
+        for table in &tables {
+            output.table(table)?;
             output.line("")?;
         }
         Ok(output.line(report.clickhouse.headline())?)

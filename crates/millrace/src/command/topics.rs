@@ -94,7 +94,7 @@ fn create(context: &mut Context) -> Result<(), Error> {
         let config: Vec<String> = new.config.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let (name, partitions) = (new.name, new.num_partitions);
         if created {
-            output.line(format!("created {name}: {partitions} partitions, {}", config.join(", ")))?;
+            output.line(format!("created {name}: partitions={partitions}, {}", config.join(", ")))?;
         } else {
             output.line(format!("exists  {name}"))?;
         }
