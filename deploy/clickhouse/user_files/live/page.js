@@ -20,7 +20,8 @@ const fine = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const hourAndMinute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
-const address = new URLSearchParams(location.search);
+// Another database than the usual one: /live?database=millrace_test.
+const database = new URLSearchParams(location.search).get("database") ?? "millrace";
 const shown = { window: 15, columns: [], marked: null, answeredAt: null, newestAge: null, askedAt: null };
 
 // ---- Asking ----
@@ -34,8 +35,7 @@ class Refusal extends Error {
 
 /** Rows of one of the addresses below /live/api/; throws a Refusal when ClickHouse answers with an error. */
 async function ask(name, parameters) {
-    const query = new URLSearchParams(parameters);
-    if (address.has("database")) query.set("database", address.get("database"));
+    const query = new URLSearchParams({ ...parameters, database });
     const answer = await fetch(`live/api/${name}?${query}`, { signal: AbortSignal.timeout(TIMEOUT_MS), cache: "no-store" });
     if (!answer.ok) {
         const text = (await answer.text()).split("\n")[0].slice(0, 200);

@@ -1,0 +1,298 @@
+//! What `deploy/` and `docker-compose.yml` name exists: there is no container engine here, so the files themselves are
+//! compared with the tree, with the configuration the code knows and with the metrics it reports.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+const ENVIRONMENT_PREFIX: &str = "MILLRACE__";
+const STAGES: [&str; 3] = ["ingest", "enrich", "aggregate"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+fn read(path: &str) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn yaml(path: &str) -> Value {
+    serde_saphyr::from_str(&read(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn compose() -> Value {
+    yaml("docker-compose.yml")
+}
+
+fn services(compose: &Value) -> Vec<(&str, &Value)> {
+    compose["services"].as_object().unwrap().iter().map(|(name, service)| (name.as_str(), service)).collect()
+}
+
+fn texts(value: &Value) -> Vec<&str> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// Files below `directory` whose names end in `ending`.
+fn files(directory: &str, ending: &str) -> Vec<PathBuf> {
+    fn walk(directory: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, ending, found);
+            } else if path.to_string_lossy().ends_with(ending) {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root().join(directory), ending, &mut found);
+    found
+}
+
+#[test]
+fn every_path_that_compose_mounts_or_builds_from_exists() {
+    let compose = compose();
+    let volumes = compose["volumes"].as_object().unwrap();
+    let mut seen = 0;
+    for (name, service) in services(&compose) {
+        for mount in texts(&service["volumes"]) {
+            let source = mount.split(':').next().unwrap();
+            if source.starts_with('.') {
+                assert!(root().join(source).exists(), "{name} mounts {source}, which does not exist");
+                assert!(mount.ends_with(":ro"), "{name} could change our tree through {mount}");
+            } else {
+                assert!(volumes.contains_key(source), "{name} mounts the unknown volume {source}");
+            }
+            seen += 1;
+        }
+        if let Some(dockerfile) = service["build"]["dockerfile"].as_str() {
+            assert!(
+                root().join(dockerfile).exists(),
+                "{name} is built from {dockerfile}, which does not exist"
+            );
+        }
+    }
+    assert!(seen >= 10, "only {seen} mounts were looked at");
+}
+
+#[test]
+fn every_millrace_variable_in_compose_is_a_key_of_the_configuration() {
+    let known: BTreeSet<String> = runtime::config::known_keys().unwrap().into_iter().collect();
+    let mut seen = 0;
+    for (name, service) in services(&compose()) {
+        for variable in service["environment"].as_object().into_iter().flatten().map(|(variable, _)| variable)
+        {
+            let Some(key) = variable.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
+            let key = key.to_lowercase().replace("__", ".");
+            assert!(known.contains(&key), "{name} sets {variable}, but there is no key {key}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 15, "only {seen} variables were looked at");
+}
+
+#[test]
+fn every_image_is_pinned_to_a_version() {
+    let mut images: Vec<String> = Vec::new();
+    for (name, service) in services(&compose()) {
+        images.push(service["image"].as_str().unwrap_or_else(|| panic!("{name} has no image")).to_owned());
+    }
+    let dockerfile = read("deploy/Dockerfile");
+    let bases = dockerfile.lines().filter_map(|line| line.strip_prefix("FROM "));
+    images.extend(bases.map(|base| base.split(' ').next().unwrap().to_owned()));
+    assert!(images.len() >= 10, "{images:?}");
+    for image in images {
+        let (_, tag) = image.rsplit_once(':').unwrap_or_else(|| panic!("{image} has no tag"));
+        assert!(tag != "latest" && tag.contains(|char: char| char.is_ascii_digit()), "{image} is not pinned");
+    }
+    for (_, plugin) in compose()["services"]["grafana"]["environment"].as_object().unwrap() {
+        let plugin = plugin.as_str().unwrap();
+        if plugin.contains("datasource") {
+            assert!(plugin.contains('@'), "the plugin {plugin} is not pinned");
+        }
+    }
+}
+
+#[test]
+fn whatever_runs_long_is_restarted_and_says_whether_it_is_healthy() {
+    let compose = compose();
+    let all = services(&compose);
+    for stage in STAGES {
+        assert!(all.iter().any(|(name, _)| *name == stage), "there is no service {stage}");
+    }
+    for (name, service) in all {
+        let restart = service["restart"].as_str().unwrap_or_else(|| panic!("{name} has no restart policy"));
+        if restart == "unless-stopped" {
+            let test = texts(&service["healthcheck"]["test"]);
+            assert!(test.len() >= 2, "{name} has no health check");
+        }
+        for (other, how) in service["depends_on"].as_object().into_iter().flatten() {
+            let condition = how["condition"].as_str().unwrap_or_default();
+            let dependency = &compose["services"][other];
+            match condition {
+                "service_healthy" => {
+                    assert!(dependency["healthcheck"].is_object(), "{name} waits for {other} for ever")
+                }
+                "service_completed_successfully" => {
+                    assert_ne!(dependency["restart"], "unless-stopped", "{other}")
+                }
+                _ => panic!("{name} does not wait until {other} is ready: {condition:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_dockerfile_copies_what_exists_and_what_its_ignore_file_lets_through() {
+    let dockerfile = read("deploy/Dockerfile");
+    let ignore = read("deploy/Dockerfile.dockerignore");
+    let mut copied = 0;
+    for line in dockerfile.lines().filter_map(|line| line.strip_prefix("COPY ")) {
+        if line.starts_with("--from") {
+            continue;
+        }
+        let words: Vec<&str> = line.split_whitespace().collect();
+        for source in &words[..words.len() - 1] {
+            assert!(root().join(source).exists(), "the Dockerfile copies {source}, which does not exist");
+            assert!(ignore.lines().any(|line| line == format!("!{source}")), "{source} is ignored");
+            copied += 1;
+        }
+    }
+    assert!(copied >= 4, "only {copied} paths are copied");
+    for member in ["crates", "schemas", "tests", "Cargo.lock"] {
+        assert!(dockerfile.contains(member), "the build needs {member}");
+    }
+    for binary in STAGES.into_iter().chain(["millrace"]) {
+        assert!(dockerfile.contains(&format!("--bin {binary}")), "{binary} is not in the image");
+        assert!(root().join(format!("crates/{binary}/src/main.rs")).exists(), "there is no binary {binary}");
+    }
+}
+
+#[test]
+fn prometheus_and_grafana_files_are_what_they_should_be() {
+    let prometheus = yaml("deploy/prometheus/prometheus.yml");
+    let compose = compose();
+    for rules in texts(&prometheus["rule_files"]) {
+        assert!(root().join("deploy/prometheus").join(rules).exists(), "{rules} does not exist");
+        let mounts = texts(&compose["services"]["prometheus"]["volumes"]);
+        assert!(mounts.iter().any(|mount| mount.contains(rules)), "{rules} is not mounted");
+    }
+    let jobs: Vec<&str> = prometheus["scrape_configs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|job| job["job_name"].as_str())
+        .collect();
+    assert_eq!(jobs, STAGES);
+
+    for alert in alerts() {
+        for text in ["summary", "runbook"] {
+            let length = alert["annotations"][text].as_str().unwrap_or_default().len();
+            assert!(length > 20, "{} has no {text}", alert["alert"]);
+        }
+        assert!(alert["labels"]["severity"].is_string(), "{} has no severity", alert["alert"]);
+    }
+
+    let sources = yaml("deploy/grafana/provisioning/datasources/millrace.yaml");
+    let known: Vec<&str> = sources["datasources"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|source| source["uid"].as_str())
+        .collect();
+    let provider = yaml("deploy/grafana/provisioning/dashboards/millrace.yaml");
+    let path = provider["providers"][0]["options"]["path"].as_str().unwrap();
+    let mounts = texts(&compose["services"]["grafana"]["volumes"]);
+    assert!(mounts.iter().any(|mount| mount.contains(&format!(":{path}:"))), "{path} is not mounted");
+    for (file, panel) in panels() {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            let uid = target["datasource"]["uid"].as_str().unwrap_or_default();
+            assert!(known.contains(&uid), "{file}: {} reads the unknown data source {uid:?}", panel["title"]);
+        }
+    }
+}
+
+#[test]
+fn every_metric_of_alerts_and_dashboards_is_one_that_the_code_reports() {
+    let mut reported = BTreeSet::new();
+    for file in files("crates", ".rs") {
+        reported.extend(metric_names(&fs::read_to_string(file).unwrap()));
+    }
+    let mut expressions: Vec<(String, String)> = Vec::new();
+    for alert in alerts() {
+        expressions.push((alert["alert"].to_string(), alert["expr"].as_str().unwrap().to_owned()));
+    }
+    for (file, panel) in panels() {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            if let Some(expression) = target["expr"].as_str() {
+                expressions.push((format!("{file}: {}", panel["title"]), expression.to_owned()));
+            }
+        }
+    }
+    let mut seen = 0;
+    for (place, expression) in expressions {
+        for name in metric_names(&expression) {
+            let plain =
+                ["_bucket", "_sum", "_count"].into_iter().find_map(|ending| name.strip_suffix(ending));
+            let is_reported = reported.contains(&name) || plain.is_some_and(|plain| reported.contains(plain));
+            assert!(is_reported, "{place} reads {name}, which no code reports");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 12, "only {seen} metrics were looked at");
+}
+
+#[test]
+fn every_page_file_that_clickhouse_serves_is_there_and_asks_only_clickhouse() {
+    let config = read("deploy/clickhouse/config.d/millrace.xml");
+    let served: Vec<&str> =
+        config.split("file://").skip(1).map(|rest| rest.split('<').next().unwrap()).collect();
+    assert!(served.len() >= 3, "{served:?}");
+    for file in served {
+        let text = read(&format!("deploy/clickhouse/user_files/{file}"));
+        for outside in ["http://", "https://", "//cdn"] {
+            let text = text.replace("http://www.w3.org/2000/svg", "");
+            assert!(!text.contains(outside), "{file} reaches outside with {outside}");
+        }
+    }
+    let page = read("deploy/clickhouse/user_files/live/page.js");
+    for query in ["arrivals", "traffic", "activities", "rejections", "last"] {
+        assert!(config.contains(&format!("<url>/live/api/{query}</url>")), "nothing answers {query}");
+        assert!(page.contains(&format!("\"{query}\"")), "the page does not ask {query}");
+    }
+}
+
+fn alerts() -> Vec<Value> {
+    let file = yaml("deploy/prometheus/alerts.yml");
+    let groups = file["groups"].as_array().unwrap();
+    let alerts: Vec<Value> =
+        groups.iter().flat_map(|group| group["rules"].as_array().unwrap()).cloned().collect();
+    assert!(alerts.len() >= 6, "only {} alerts", alerts.len());
+    alerts
+}
+
+/// Every panel of every dashboard, with its file's name.
+fn panels() -> Vec<(String, Value)> {
+    let mut panels = Vec::new();
+    for file in files("deploy/grafana/dashboards", ".json") {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        let dashboard: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap())
+            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        for panel in dashboard["panels"].as_array().unwrap() {
+            panels.push((name.clone(), panel.clone()));
+        }
+    }
+    assert!(panels.len() >= 10, "only {} panels", panels.len());
+    panels
+}
+
+/// Names such as `millrace_records_total` in a text.
+fn metric_names(text: &str) -> BTreeSet<String> {
+    let words = text.split(|char: char| !(char.is_ascii_alphanumeric() || char == '_'));
+    words.filter(|word| word.starts_with("millrace_")).map(str::to_owned).collect()
+}
