@@ -1,5 +1,6 @@
 //! How long one event takes: `cargo run --release -p ingest --example parse_rate`. Prints nanoseconds per event for
-//! deciding alone, and for deciding and encoding into batches.
+//! deciding alone, and for deciding and encoding into batches: the fastest of 40 rounds, or of as many as the first
+//! argument says.
 use event::{BatchBuilder, Verdict};
 use ingest::{Origin, Rules, decide, encode, partition};
 use std::{
@@ -14,24 +15,28 @@ const PARTITIONS: u32 = 8;
 const EVENTS: usize = 5_000;
 const ROUNDS: usize = 40;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::io::Result<()> {
     let events: Vec<String> = (0..EVENTS).map(event).collect();
     let arrays: Vec<String> = events.chunks(50).map(|chunk| format!("[{}]", chunk.join(","))).collect();
     let rules =
         Rules::new(["web-main".to_owned(), "app-main".to_owned()], false, Duration::from_secs(7 * 86_400));
+    let rounds = std::env::args().nth(1).and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
     let bytes: usize = events.iter().map(String::len).sum();
     let mut out = std::io::stdout().lock();
     writeln!(out, "{} bytes per event", bytes / events.len())?;
     for (name, records) in [("one per record", &events), ("fifty per record", &arrays)] {
-        let deciding = fastest(|| decide_all(records, &rules));
-        let encoding = fastest(|| encode_all(records, &rules));
+        let deciding = fastest(rounds, || decide_all(records, &rules));
+        let encoding = fastest(rounds, || encode_all(records, &rules));
         writeln!(out, "{name}: decide {deciding} ns, decide and encode {encoding} ns")?;
     }
     Ok(())
 }
 
-fn fastest(mut round: impl FnMut() -> usize) -> u128 {
-    let times = (0..ROUNDS).map(|_| {
+fn fastest(rounds: usize, mut round: impl FnMut() -> usize) -> u128 {
+    let times = (0..rounds).map(|_| {
         let started = Instant::now();
         let settled = round();
         (started.elapsed() / settled.max(1) as u32).as_nanos()

@@ -14,28 +14,29 @@ pub(crate) struct Malformed {
     pub(crate) expected: &'static str,
 }
 
-/// A text as it stands in the JSON, quotes and escapes included.
+/// A text as it stands in the JSON between its quotes, escapes included.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Text<'a> {
-    quoted: &'a str,
+    sent: &'a str,
     escaped: bool,
 }
 
 impl<'a> Text<'a> {
     /// Bytes between the quotes, as sent: never fewer than the text has.
     pub(crate) fn sent_bytes(self) -> usize {
-        self.quoted.len() - 2
+        self.sent.len()
     }
 
     /// The text itself. One with a lone surrogate stays as it was sent, escapes included.
+    #[inline]
     pub(crate) fn read(self) -> Cow<'a, str> {
-        let inner = self.quoted.get(1..self.quoted.len() - 1).unwrap_or("");
-        if self.escaped {
-            serde_json::from_str(self.quoted).map_or(Cow::Borrowed(inner), Cow::Owned)
-        } else {
-            Cow::Borrowed(inner)
-        }
+        if self.escaped { unescape(self.sent) } else { Cow::Borrowed(self.sent) }
     }
+}
+
+#[cold]
+fn unescape(sent: &str) -> Cow<'_, str> {
+    serde_json::from_str(&format!("\"{sent}\"")).map_or(Cow::Borrowed(sent), Cow::Owned)
 }
 
 /// One value, as sent.
@@ -337,25 +338,35 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a text whose opening quote is next.
+    #[inline]
     fn string(&mut self) -> Result<Text<'a>, Malformed> {
         let bytes = self.text.as_bytes();
-        let start = self.at;
-        let mut escaped = false;
-        self.at += 1;
+        let start = self.at + 1;
+        let end = end_of_plain_text(bytes, start);
+        if bytes.get(end) == Some(&b'"') {
+            self.at = end + 1;
+            return Ok(Text { sent: self.text.get(start..end).unwrap_or(""), escaped: false });
+        }
+        self.at = end;
+        self.string_with_escapes(start)
+    }
+
+    /// Reads the rest of a text that begins at `start`, from the first byte that is not plain.
+    #[cold]
+    fn string_with_escapes(&mut self, start: usize) -> Result<Text<'a>, Malformed> {
+        let bytes = self.text.as_bytes();
         loop {
-            self.at = end_of_plain_text(bytes, self.at);
             match bytes.get(self.at) {
                 Some(b'"') => break,
-                Some(b'\\') => {
-                    escaped = true;
-                    self.escape()?;
-                }
+                Some(b'\\') => self.escape()?,
                 Some(_) => return self.expected("no control character: escape it"),
                 None => return self.expected("a closing quote"),
             }
+            self.at = end_of_plain_text(bytes, self.at);
         }
+        let sent = self.since(start);
         self.at += 1;
-        Ok(Text { quoted: self.since(start), escaped })
+        Ok(Text { sent, escaped: true })
     }
 
     fn escape(&mut self) -> Result<(), Malformed> {

@@ -15,9 +15,15 @@ mod time;
 mod validate;
 
 use runtime::{
-    Error, config::Settings, config::UnknownEvents, health::Health, kafka, shutdown::Shutdown,
-    stage::StageOptions, topic::Topic,
+    Error,
+    config::{Settings, UnknownEvents},
+    health::Health,
+    kafka,
+    shutdown::Shutdown,
+    stage::StageOptions,
+    topic::{self, Topic},
 };
+use tokio::runtime::Handle;
 
 pub use decide::{Decision, decide};
 pub use encode::{Origin, encode, partition};
@@ -32,11 +38,19 @@ pub use validate::{Facts, Rules};
 /// The process cannot go on.
 pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(), Error> {
     let topics = Topics::new(&settings.kafka, |topic| kafka::partition_count(&settings, topic, &shutdown))?;
+    check_topics(&settings)?;
     let rules = rules(&settings.ingest);
     let options = StageOptions { name: "ingest", input: Topic::RawEvents };
     runtime::stage::run(options, &settings, &shutdown, &health, |_worker| {
         Ok(Ingest::new(topics.clone(), rules.clone()))
     })
+}
+
+/// Refuses to start where promises would be broken later: times set by clients, dead letters that do not fit.
+fn check_topics(settings: &Settings) -> Result<(), Error> {
+    let ours = [Topic::RawEvents, Topic::CleanEvents, Topic::DeadLetters];
+    let problems = Handle::current().block_on(topic::check(settings, &ours))?;
+    problems.into_iter().next().map_or(Ok(()), |problem| Err(problem.into()))
 }
 
 /// The rules that the settings ask for.

@@ -1,6 +1,8 @@
 //! The published contract and the program agree: every file of `schemas/examples`, and any number of events made
 //! from a valid one, get the same answer from the JSON Schema and from ingest. `schemas/examples/expected.json`
 //! describes itself.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
+
 use event::Verdict;
 use ingest::{Rules, decide};
 use proptest::{prelude::*, sample::Index};
@@ -65,14 +67,22 @@ fn outcomes(record: &[u8], rules: &Rules, received_at: i64) -> Vec<Outcome> {
 }
 
 /// Compares one outcome with what is expected of it, by program and schema. Faults are collected, not thrown.
-fn compare(name: &str, expected: &Value, verdict: &str, found: &Outcome, schema: &jsonschema::Validator) -> Vec<String> {
+fn compare(
+    name: &str,
+    expected: &Value,
+    verdict: &str,
+    found: &Outcome,
+    schema: &jsonschema::Validator,
+) -> Vec<String> {
     let mut faults = Vec::new();
     let mut fault = |what: String| faults.push(format!("{name}: {what}"));
     if found.verdict != verdict {
         fault(format!("ingest says {} at {:?} instead of {verdict}", found.verdict, found.pointer));
     }
     match expected["pointer"].as_str() {
-        Some(pointer) if pointer != found.pointer => fault(format!("pointer {:?}, not {pointer:?}", found.pointer)),
+        Some(pointer) if pointer != found.pointer => {
+            fault(format!("pointer {:?}, not {pointer:?}", found.pointer))
+        }
         None if verdict != "accept" => fault("expected.json names no pointer".into()),
         _ => (),
     }
@@ -130,7 +140,8 @@ fn every_example_is_judged_as_its_name_says_by_schema_and_program() {
 #[test]
 fn every_example_has_an_expectation_and_every_code_of_ingest_an_example() {
     let expected = json_file("examples/expected.json");
-    let listed: BTreeSet<String> = expected["files"].as_object().unwrap().keys().map(|name| format!("{name}.json")).collect();
+    let listed: BTreeSet<String> =
+        expected["files"].as_object().unwrap().keys().map(|name| format!("{name}.json")).collect();
     let mut there: BTreeSet<String> = fs::read_dir(schemas().join("examples"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -158,15 +169,58 @@ enum Change {
 
 fn any_value() -> impl Strategy<Value = Value> {
     let interesting = [
-        json!(null), json!(true), json!(false), json!(0), json!(-1), json!(1.5), json!(1e300), json!(u64::MAX), json!(i64::MIN),
-        json!(""), json!(" "), json!("0"), json!("null"), json!("Guest"), json!("活动"), json!("a_b"), json!("A-1_b-2"), json!("a_b_c"),
-        json!("2-0-0"), json!("1-2-3"), json!("1-0"), json!("web"), json!("server"), json!("ios"), json!("h5"), json!("mini_program"),
-        json!("login"), json!("content_view"), json!("playback_ping"), json!("upload_step"), json!("vip_opened"),
-        json!("creator_level_changed"), json!("page_view"), json!("done"), json!("pgc"), json!("web_upload"), json!([]),
-        json!(["a"]), json!(["a", 1]), json!([[[[[[[[[1]]]]]]]]]), json!({}), json!({"id": "x"}), json!({"url": "u"}),
-        json!({"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": {}}}}}}}}}), json!("2026-03-02T11:59:00Z"),
-        json!("2026-03-02T11:59:00+08:00"), json!("2026-03-02T11:59:00"), json!("2026-03-02"), json!(1_772_452_000_000_i64),
-        json!("00000000-0000-0000-0000-000000000000"), json!("01957B6E-5a3c-7d21-9c40-3f6a1b2c4d5f"), json!("01957B6E5a3c7d219c403f6a1b2c4d5f"),
+        json!(null),
+        json!(true),
+        json!(false),
+        json!(0),
+        json!(-1),
+        json!(1.5),
+        json!(1e300),
+        json!(u64::MAX),
+        json!(i64::MIN),
+        json!(""),
+        json!(" "),
+        json!("0"),
+        json!("null"),
+        json!("Guest"),
+        json!("活动"),
+        json!("a_b"),
+        json!("A-1_b-2"),
+        json!("a_b_c"),
+        json!("2-0-0"),
+        json!("1-2-3"),
+        json!("1-0"),
+        json!("web"),
+        json!("server"),
+        json!("ios"),
+        json!("h5"),
+        json!("mini_program"),
+        json!("login"),
+        json!("content_view"),
+        json!("playback_ping"),
+        json!("upload_step"),
+        json!("vip_opened"),
+        json!("creator_level_changed"),
+        json!("page_view"),
+        json!("done"),
+        json!("pgc"),
+        json!("web_upload"),
+        json!([]),
+        json!(["a"]),
+        json!(["a", 1]),
+        json!([[[[[[[[[1]]]]]]]]]),
+        json!({}),
+        json!({"id": "x"}),
+        json!({"url": "u"}),
+        json!({"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": {}}}}}}}}}),
+        json!("2026-03-02T11:59:00Z"),
+        json!("2026-03-02T11:59:00+08:00"),
+        json!("2026-03-02T11:59:00"),
+        json!("2026-03-02"),
+        json!(1_772_452_000_000_i64),
+        json!("00000000-0000-0000-0000-000000000000"),
+        json!("01957B6E-5a3c-7d21-9c40-3f6a1b2c4d5f"),
+        json!("01957B6E5a3c7d219c403f6a1b2c4d5f"),
     ];
     prop_oneof![8 => prop::sample::select(interesting.to_vec()), 1 => ".{0,70}".prop_map(Value::from), 1 => any::<i64>().prop_map(Value::from)]
 }
@@ -175,7 +229,8 @@ fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         Just(Change::Drop),
         any_value().prop_map(Change::Set),
-        prop::sample::select(vec![31, 32, 33, 64, 65, 128, 129, 256, 257, 1024, 1025]).prop_map(Change::Stretch),
+        prop::sample::select(vec![31, 32, 33, 64, 65, 128, 129, 256, 257, 1024, 1025])
+            .prop_map(Change::Stretch),
         ("[a-z_]{1,12}", any_value()).prop_map(|(key, value)| Change::AddKey(key, value)),
     ]
 }
