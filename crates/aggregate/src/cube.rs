@@ -256,7 +256,9 @@ fn measure(written: WrittenMeasure) -> Result<Measure, String> {
             Fold::Uniq(of_kind(name, &[FieldKind::Key, FieldKind::Text], "uniq").map_err(say)?)
         }
         _ => {
-            return Err(say("it takes exactly one of count = true, sum = \"field\", uniq = \"field\"".into()));
+            return Err(
+                say("it takes exactly one of count = true, sum = \"field\", uniq = \"field\"".into()),
+            );
         }
     };
     let Some(name) = written.name.or(written.sum) else {

@@ -1,0 +1,206 @@
+//! The whole process on a real Kafka and a real ClickHouse: what was sent is counted once, through stops and
+//! starts.
+#![expect(clippy::unwrap_used, reason = "a test may end by panicking")]
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use aggregate::{Cubes, cube, migrate, server};
+use devstack::{Stack, StackOptions};
+use event::{BatchBuilder, Field};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use runtime::config::Settings;
+use runtime::health::Health;
+use runtime::shutdown::Shutdown;
+use runtime::topic::Topic;
+use tokio::runtime::Runtime;
+
+const PARTITIONS: i32 = 3;
+/// 2035-06-10 00:00:00 UTC: in the future, so that no TTL ever takes the rows of a test.
+const SUNDAY: i64 = 2_065_046_400_000;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Pipeline {
+    runtime: Runtime,
+    settings: Settings,
+    producer: BaseProducer,
+}
+
+impl Pipeline {
+    /// Topics and a database of its own on the one stack of this test binary.
+    fn new() -> Self {
+        static STACK: OnceLock<Stack> = OnceLock::new();
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let stack = STACK.get_or_init(|| Stack::start(StackOptions::default()).unwrap());
+        let name = format!("lane_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut settings = runtime::config::load(None).unwrap();
+        settings.kafka.brokers = stack.brokers().to_owned();
+        settings.kafka.topic_prefix = format!("{name}.");
+        settings.clickhouse.url = stack.clickhouse_url().to_owned();
+        settings.clickhouse.database = name.clone();
+        settings.pipeline = name;
+        settings.aggregate.live_flush_interval = Duration::from_millis(50);
+        settings.aggregate.dead_letters_flush_interval = Duration::from_millis(50);
+        settings.aggregate.max_inserts_per_second = 1000;
+        let runtime = Runtime::new().unwrap();
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &settings.kafka.brokers);
+        let admin: AdminClient<DefaultClientContext> = client.create().unwrap();
+        let topics = [Topic::EnrichedEvents, Topic::DeadLetters].map(|topic| settings.kafka.topic(topic));
+        let new = topics.iter().map(|name| NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1)));
+        runtime.block_on(admin.create_topics(&new.collect::<Vec<_>>(), &AdminOptions::new())).unwrap();
+        let producer = client.create().unwrap();
+        let pipeline = Self { runtime, settings, producer };
+        pipeline.migrate();
+        pipeline
+    }
+
+    fn migrate(&self) {
+        let client = server::client(&self.settings);
+        let cubes = Cubes::parse(cube::BUILT_IN).unwrap();
+        self.runtime.block_on(migrate(&client, &self.settings, &cubes)).unwrap();
+    }
+
+    fn send(&self, topic: Topic, partition: i32, payload: &[u8]) {
+        let topic = self.settings.kafka.topic(topic);
+        let headers = OwnedHeaders::new().insert(Header { key: "code", value: Some("too_old") });
+        let record: BaseRecord<'_, str, [u8]> =
+            BaseRecord::to(&topic).partition(partition).payload(payload).headers(headers);
+        self.producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+
+    fn send_events(&self, batches: i32) {
+        for nth in 0..batches {
+            self.send(Topic::EnrichedEvents, nth % PARTITIONS, &events(nth));
+        }
+        self.producer.flush(PATIENCE).unwrap();
+    }
+
+    fn start(&self) -> Process {
+        self.start_as("0")
+    }
+
+    fn start_as(&self, instance: &str) -> Process {
+        let shutdown = Shutdown::default();
+        let (stop, handle) = (shutdown.clone(), self.runtime.handle().clone());
+        let settings = Settings { instance: instance.to_owned(), ..self.settings.clone() };
+        let thread = thread::spawn(move || {
+            let _context = handle.enter();
+            aggregate::run(settings, stop, Health::default()).map_err(|error| error.to_string())
+        });
+        Process { shutdown, thread }
+    }
+
+    fn count(&self, query: &str) -> i64 {
+        let client = server::client(&self.settings).with_database(&self.settings.clickhouse.database);
+        self.runtime.block_on(client.query_raw(query).fetch_one::<i64>()).unwrap()
+    }
+
+    fn events(&self) -> i64 {
+        self.count("SELECT toInt64(sum(events)) FROM traffic WHERE pane = '10s'")
+    }
+}
+
+struct Process {
+    shutdown: Shutdown,
+    thread: JoinHandle<Result<(), String>>,
+}
+
+impl Process {
+    fn stop(self) -> Result<(), String> {
+        self.shutdown.trigger();
+        self.thread.join().unwrap()
+    }
+}
+
+/// Ten events of a batch, all counted by `traffic`.
+fn events(seed: i32) -> Vec<u8> {
+    let mut builder = BatchBuilder::default();
+    for row in 0..10 {
+        builder.text(Field::Platform, ["web", "ios"][row % 2]);
+        builder.text(Field::Kind, "event");
+        builder.key(Field::DeviceKey, seed as u64 % 7 + 1);
+        builder.number(Field::EventTime, SUNDAY + i64::from(seed) * 100);
+        builder.number(Field::ReceivedAt, SUNDAY + i64::from(seed) * 100);
+        builder.end_row();
+    }
+    builder.finish()
+}
+
+fn eventually(expected: i64, ask: impl Fn() -> i64) {
+    let deadline = Instant::now() + PATIENCE;
+    while ask() != expected && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(ask(), expected);
+}
+
+#[test]
+fn what_is_sent_is_counted_once_through_stops_and_starts() {
+    let pipeline = Pipeline::new();
+    let process = pipeline.start();
+    pipeline.send_events(300);
+    eventually(3000, || pipeline.events());
+    // Stopped while it reads: what was read is flushed and committed, the rest waits for the next start.
+    pipeline.send_events(3000);
+    process.stop().unwrap();
+    let after_stop = pipeline.events();
+    let process = pipeline.start();
+    eventually(33_000, || pipeline.events());
+    assert!(after_stop <= 33_000);
+    process.stop().unwrap();
+    pipeline.start().stop().unwrap();
+    assert_eq!(pipeline.events(), 33_000);
+    let devices = "SELECT toInt64(uniqCombined64Merge(14)(devices)) FROM traffic WHERE pane = '60s'";
+    assert_eq!(pipeline.count(devices), 7);
+    // Markers say how far each partition was written.
+    let ends = "SELECT toInt64(count() = 3 AND min(end) = 1100) FROM
+                (SELECT src, max(src_end) AS end FROM live_local WHERE src != '' GROUP BY src)";
+    assert_eq!(pipeline.count(ends), 1);
+}
+
+#[test]
+fn partitions_move_to_a_second_process_without_loss_or_repetition() {
+    let pipeline = Pipeline::new();
+    let first = pipeline.start_as("a");
+    pipeline.send_events(1000);
+    let second = pipeline.start_as("b");
+    pipeline.send_events(1000);
+    eventually(20_000, || pipeline.events());
+    second.stop().unwrap();
+    first.stop().unwrap();
+    assert_eq!(pipeline.events(), 20_000);
+}
+
+#[test]
+fn dead_letters_are_written_once() {
+    let pipeline = Pipeline::new();
+    let process = pipeline.start();
+    for nth in 0..50 {
+        pipeline.send(Topic::DeadLetters, nth % PARTITIONS, b"{\"broken\"");
+    }
+    pipeline.producer.flush(PATIENCE).unwrap();
+    eventually(50, || pipeline.count("SELECT toInt64(count()) FROM dead_letters WHERE code = 'too_old'"));
+    process.stop().unwrap();
+    let in_quality = "SELECT toInt64(sum(events)) FROM quality WHERE kind = 'dead_letter' AND pane = '60s'";
+    assert_eq!(pipeline.count(in_quality), 50);
+}
+
+#[test]
+fn what_cannot_go_on_stops_with_one_line() {
+    let pipeline = Pipeline::new();
+    pipeline.send(Topic::EnrichedEvents, 1, b"not a batch");
+    pipeline.producer.flush(PATIENCE).unwrap();
+    let error = pipeline.start().thread.join().unwrap().unwrap_err();
+    assert!(error.contains("enriched-events partition 1 offset 0: not an EventBatch"), "{error}");
+
+    let client = server::client(&pipeline.settings).with_database(&pipeline.settings.clickhouse.database);
+    pipeline.runtime.block_on(client.query_raw("DROP TABLE live_local").execute()).unwrap();
+    let error = pipeline.start().thread.join().unwrap().unwrap_err();
+    assert!(error.ends_with("live_local is missing: run `millrace migrate`"), "{error}");
+}
