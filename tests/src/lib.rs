@@ -1,1 +1,155 @@
-//! Whole-system tests on the real stack.
+//! What the whole-system tests share: one stack per test binary, one pipeline with own topics and database per test,
+//! and the comparison of everything in ClickHouse and Kafka with the simulator's truth.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+pub mod compare;
+
+use devstack::{
+    Process, Profile, Stack, StackOptions,
+    pipeline::{Pipeline, STAGES},
+    wait_for_events,
+};
+use simulator::{
+    Config, Simulator, Truth, default_activities,
+    produce::{self, Pace, Target},
+};
+use std::{
+    sync::{OnceLock, atomic::AtomicBool},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// The stack of this test binary, started by the first test that asks.
+pub fn stack() -> &'static Stack {
+    static STACK: OnceLock<Stack> = OnceLock::new();
+    STACK.get_or_init(|| Stack::start(StackOptions::default()).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// A pipeline with topics and tables of its own. Its logs stay in the target directory when the test fails.
+pub fn pipeline(test: &str) -> Pipeline {
+    let pipeline = pipeline_without_topics(test);
+    pipeline.create().unwrap_or_else(|error| panic!("{error}"));
+    pipeline
+}
+
+/// As [`pipeline`], with nothing created yet.
+pub fn pipeline_without_topics(test: &str) -> Pipeline {
+    // A server that is shared with earlier runs must not find their topics.
+    let name = format!("{test}_{}", std::process::id());
+    let logs = std::env::temp_dir().join("millrace-tests").join(&name);
+    let mut pipeline = Pipeline::new(stack(), &name, Profile::of_this_build(), &logs)
+        .unwrap_or_else(|error| panic!("{error}"));
+    pipeline.set("MILLRACE__KAFKA__PARTITIONS", "4");
+    pipeline.set("MILLRACE__STARTUP_TIMEOUT", "60s");
+    pipeline
+}
+
+/// A simulator whose activities are registered in the pipeline.
+pub fn simulator(pipeline: &Pipeline, config: Config) -> Simulator {
+    let activities = default_activities(now_ms());
+    for activity in &activities {
+        let starts = rfc3339(activity.starts_at);
+        let ends = rfc3339(activity.ends_at);
+        let mut args = vec!["activity", "create", "--id", &activity.activity_id, "--name", &activity.name];
+        args.extend(["--type", activity.kind.as_str(), "--starts", &starts, "--ends", &ends]);
+        for app in &activity.app_ids {
+            args.extend(["--app", app]);
+        }
+        let events: Vec<String> = activity.events.iter().map(|key| format!("{key}={key}")).collect();
+        for event in &events {
+            args.extend(["--event", event]);
+        }
+        pipeline.millrace(&args).unwrap_or_else(|error| panic!("{error}"));
+    }
+    Simulator::new(Config { activities, ..config })
+}
+
+/// Sends at least `events` more events at full speed, or at `rate` per second.
+pub fn send(pipeline: &Pipeline, simulator: &mut Simulator, events: u64, rate: Option<f64>) {
+    let mut target = Target::new(stack().brokers(), topic(pipeline, "raw-events"));
+    target.events = Some(events);
+    target.pace = rate.map_or(Pace::Full, Pace::Steady);
+    produce::run(simulator, &target, &AtomicBool::new(false), |_| ()).unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// The full name of a pipeline's topic.
+pub fn topic(pipeline: &Pipeline, name: &str) -> String {
+    format!("{}.{name}", pipeline.name())
+}
+
+/// Starts one process of each stage and waits until all are ready.
+pub fn start_stages(pipeline: &Pipeline) -> Vec<Process> {
+    let mut processes: Vec<Process> = STAGES.iter().map(|stage| start(pipeline, stage, "0")).collect();
+    for process in &mut processes {
+        wait_until_ready(process);
+    }
+    processes
+}
+
+/// Starts one process.
+pub fn start(pipeline: &Pipeline, stage: &str, instance: &str) -> Process {
+    pipeline.start(stage, instance, &[], &[]).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Waits until `/readyz` says so.
+pub fn wait_until_ready(process: &mut Process) {
+    eventually("ready", Duration::from_secs(60), || {
+        if let Some(status) = process.exit_status().unwrap() {
+            panic!("{} ended with {status}:\n{}", process.name(), process.log_tail(20));
+        }
+        let ready = http_address(process).is_some_and(|address| get(&address, "/readyz").0 == 200);
+        ready.then_some(())
+    });
+}
+
+/// The address a process answers HTTP on: it logs the port it was given.
+pub fn http_address(process: &Process) -> Option<String> {
+    let log = process.log_tail(usize::MAX);
+    // The newest start in the log counts: a restarted process appends to the same file.
+    let started = log.lines().rev().find_map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        let fields = line.get("fields")?;
+        (fields.get("message")?.as_str()? == "started").then(|| fields.get("http")?.as_str().map(str::to_owned))?
+    });
+    started
+}
+
+/// Status and body of a GET; status 0 when nobody answers.
+pub fn get(address: &str, path: &str) -> (u16, String) {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    match agent.get(format!("http://{address}{path}")).call() {
+        Ok(mut response) => (response.status().as_u16(), response.body_mut().read_to_string().unwrap_or_default()),
+        Err(_) => (0, String::new()),
+    }
+}
+
+/// Waits until all that was sent is accounted for, then stops the processes, so that nothing is left in memory.
+pub fn settle(pipeline: &Pipeline, truth: &Truth, mut processes: Vec<Process>) {
+    let settled = wait_for_events(stack().clickhouse_url(), pipeline.name(), truth.counts.sent, |_| ());
+    if let Err(error) = settled {
+        let logs: Vec<String> =
+            processes.iter().map(|process| format!("{}:\n{}", process.name(), process.log_tail(5))).collect();
+        panic!("{error}\n{}", logs.join("\n"));
+    }
+    devstack::pipeline::stop(&mut processes).unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Asks again until there is an answer; fails after `timeout`.
+pub fn eventually<T>(what: &str, timeout: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(started.elapsed() < timeout, "not {what} after {timeout:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Epoch milliseconds of the wall clock.
+pub fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+}
+
+fn rfc3339(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).unwrap().to_string()
+}

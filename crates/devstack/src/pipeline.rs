@@ -40,6 +40,8 @@ impl Pipeline {
             ("MILLRACE__CLICKHOUSE__URL", stack.clickhouse_url()),
             ("MILLRACE__CLICKHOUSE__DATABASE", name),
             ("MILLRACE__HTTP__LISTEN", "127.0.0.1:0"),
+            // Without a list every app would be known, and the simulator's unknown ones would be accepted.
+            ("MILLRACE__INGEST__APPS", &simulator::APP_IDS.join(",")),
         ] {
             pipeline.set(key, value);
         }
