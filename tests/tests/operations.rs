@@ -49,6 +49,7 @@ fn a_wrong_setting_ends_in_one_line_that_names_it_and_the_right_exit_code() {
     let pipeline = pipeline("errors");
     let prefix = format!("{}.", pipeline.name());
     let topics = ("MILLRACE__KAFKA__TOPIC_PREFIX", prefix.as_str());
+    let tables = ("MILLRACE__CLICKHOUSE__DATABASE", pipeline.name());
     let nobody = "127.0.0.1:1";
     for stage in ["ingest", "enrich", "aggregate"] {
         check_failure(stage, &[("MILLRACE__KAFKA__BROKER", nobody)], 78, &["MILLRACE__KAFKA__BROKER", "kafka.brokers"]);
@@ -56,7 +57,7 @@ fn a_wrong_setting_ends_in_one_line_that_names_it_and_the_right_exit_code() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap().to_string();
         check_failure(stage, &[("MILLRACE__HTTP__LISTEN", &address)], 1, &[&address, "MILLRACE__HTTP__LISTEN"]);
-        check_failure(stage, &[("MILLRACE__KAFKA__BROKERS", nobody), topics], 1, &[nobody, "kafka.brokers"]);
+        check_failure(stage, &[("MILLRACE__KAFKA__BROKERS", nobody), topics, tables], 1, &[nobody, "kafka.brokers"]);
     }
     for stage in ["ingest", "enrich"] {
         check_failure(stage, &[], 1, &["nobody-made-these.", "millrace topics create"]);
@@ -67,7 +68,7 @@ fn a_wrong_setting_ends_in_one_line_that_names_it_and_the_right_exit_code() {
     check_failure("aggregate", &no_tables, 1, &["nowhere", "millrace migrate"]);
     let no_server = [("MILLRACE__CLICKHOUSE__URL", "http://127.0.0.1:1"), topics];
     check_failure("aggregate", &no_server, 1, &["http://127.0.0.1:1", "clickhouse.url"]);
-    check_failure("aggregate", &[("MILLRACE__AGGREGATE__LANES", "lvie"), topics], 1, &["lvie", "live"]);
+    check_failure("aggregate", &[("MILLRACE__AGGREGATE__LANES", "lvie"), topics, tables], 1, &["lvie", "live"]);
 }
 
 #[test]

@@ -115,7 +115,7 @@ pub enum Error {
         command: String,
         /// How it ended.
         status: ExitStatus,
-        /// What it wrote to stderr.
+        /// What it said.
         errors: String,
     },
     /// A process ended when it should not have, or not cleanly.
