@@ -156,7 +156,7 @@ function showArrivals(rows) {
 
     shown.columns = columns(rows);
     value("rate", Math.round(currentRate(rows)));
-    $("rate-note").textContent = `${short(accepted)} accepted in the last ${windowInWords()}`;
+    $("rate-note").textContent = `${short(accepted)} in the last ${windowInWords()}`;
     $("rate").dataset.accepted = accepted;
     draw();
 }
