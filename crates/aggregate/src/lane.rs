@@ -24,8 +24,10 @@ use crate::insert::Writer;
 /// A partition whose buffer has grown beyond either bound is paused until it has been flushed.
 const MAX_BUFFERED_EVENTS: u64 = 250_000;
 const MAX_BUFFERED_BYTES: usize = 32 * 1024 * 1024;
-/// How long a rebalance or a stop waits for inserts that are under way.
+/// How long a rebalance waits for inserts that are under way.
 const FINISH_WITHIN: Duration = Duration::from_secs(20);
+/// How long a stop waits, for the inserts under way, the last flush and the commit together.
+const STOP_WITHIN: Duration = Duration::from_secs(12);
 const IDLE_POLL: Duration = Duration::from_millis(100);
 /// While inserts are under way, so that their answers are seen soon.
 const BUSY_POLL: Duration = Duration::from_millis(10);
@@ -217,7 +219,7 @@ impl Lane<'_> {
         if lost {
             self.to_commit.clear();
         } else {
-            self.wait_for_inserts()?;
+            self.wait_for_inserts(Instant::now() + FINISH_WITHIN)?;
             self.commit()?;
         }
         self.assignment += 1;
@@ -344,8 +346,7 @@ impl Lane<'_> {
     }
 
     /// Waits until no insert is under way, for a bounded time: the group waits with us.
-    fn wait_for_inserts(&mut self) -> Result<bool, Error> {
-        let deadline = Instant::now() + FINISH_WITHIN;
+    fn wait_for_inserts(&mut self, deadline: Instant) -> Result<bool, Error> {
         while self.partitions.values().any(|state| state.flushing) {
             match self.answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(answer) => self.answered(answer)?,
@@ -362,12 +363,12 @@ impl Lane<'_> {
     }
 
     fn finish(mut self) -> Result<(), Error> {
-        let mut finished = self.wait_for_inserts()?;
+        let deadline = Instant::now() + STOP_WITHIN;
+        let mut finished = self.wait_for_inserts(deadline)?;
         if finished {
             self.flush();
-            finished = self.wait_for_inserts()?;
+            finished = self.wait_for_inserts(deadline)?;
         }
-        let deadline = Instant::now() + FINISH_WITHIN;
         self.commit()?;
         while !self.to_commit.is_empty() && Instant::now() < deadline {
             std::thread::sleep(COMMIT_AGAIN_AFTER);

@@ -147,7 +147,7 @@ impl Lane {
         let Settings { pipeline, instance, aggregate, .. } = settings;
         let group = format!("{pipeline}-aggregate-{}", self.name);
         let member = format!("{group}-{instance}-{worker}");
-        let source = Source::new(settings, &group, &settings.kafka.topic(self.topic), &member)?;
+        let source = Source::new(settings, &group, &settings.kafka.topic(self.topic), &member, shutdown)?;
         let options = LaneOptions {
             lane: self.name,
             worker,

@@ -16,6 +16,17 @@ pub enum Error {
         /// librdkafka's answer.
         source: KafkaError,
     },
+    /// Kafka did not answer while the process was stopping.
+    #[error(
+        "kafka does not answer and a stop was requested: {action} is given up ({source}); nothing is lost, the records \
+         will be read again at the next start"
+    )]
+    GivenUp {
+        /// What was tried.
+        action: &'static str,
+        /// librdkafka's last answer.
+        source: KafkaError,
+    },
     /// No broker answered in time.
     #[error(
         "kafka does not answer at {brokers} after {seconds} s: {cause}; check kafka.brokers (MILLRACE__KAFKA__BROKERS)"

@@ -21,6 +21,10 @@ use crate::{
 /// Exit code for bad configuration (EX_CONFIG of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
 
+/// A stop takes no longer than this, whatever hangs: a broker or server that does not answer, a client that cannot be
+/// closed. Orchestrators kill after 30 s, and a stop that fails by itself says so. The parts give up earlier.
+const STOP_WITHIN: Duration = Duration::from_secs(18);
+
 /// How often old samples are folded into the histograms' buckets; without it they grow until scraped.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
@@ -95,8 +99,22 @@ fn start(
         }
     });
     tokio.spawn(stop_on_signal(shutdown.clone()));
-    let _context = tokio.enter();
-    run(settings, shutdown, health)
+    tokio.spawn(end_a_stop_that_hangs(shutdown.clone()));
+    let ended = {
+        let _context = tokio.enter();
+        run(settings, shutdown, health)
+    };
+    // Dropping it would wait for blocking tasks, such as a name that is being looked up.
+    tokio.shutdown_background();
+    ended
+}
+
+async fn end_a_stop_that_hangs(shutdown: Shutdown) {
+    shutdown.wait().await;
+    tokio::time::sleep(STOP_WITHIN).await;
+    let seconds = STOP_WITHIN.as_secs();
+    tracing::error!(seconds, "ended without a clean stop; what was unfinished will be done again");
+    std::process::exit(1);
 }
 
 fn listen_address(stage: &str, settings: &Settings) -> Result<SocketAddr, Error> {

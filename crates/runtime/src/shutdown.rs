@@ -1,7 +1,7 @@
 //! One request to stop, seen by threads and by tasks.
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
 };
 use tokio::sync::Notify;
 
@@ -13,19 +13,24 @@ pub struct Shutdown {
 
 #[derive(Debug, Default)]
 struct Inner {
-    requested: AtomicBool,
+    requested_at: OnceLock<Instant>,
     notify: Notify,
 }
 
 impl Shutdown {
     /// Whether the process should stop.
     pub fn requested(&self) -> bool {
-        self.inner.requested.load(Ordering::Acquire)
+        self.inner.requested_at.get().is_some()
+    }
+
+    /// How long ago the process was asked to stop; nothing while it should run.
+    pub fn requested_for(&self) -> Option<Duration> {
+        self.inner.requested_at.get().map(Instant::elapsed)
     }
 
     /// Asks the process to stop; asking again changes nothing.
     pub fn trigger(&self) {
-        self.inner.requested.store(true, Ordering::Release);
+        self.inner.requested_at.get_or_init(Instant::now);
         self.inner.notify.notify_waiters();
     }
 

@@ -17,17 +17,20 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
     Error, NextOffset,
     config::{Settings, Start},
     kafka,
+    shutdown::Shutdown,
 };
 
 /// How long one question to the broker may take.
-const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it is asked again: a broker that restarts is away for seconds.
+const ASK_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What [`Source::poll`] saw.
 #[derive(Debug)]
@@ -65,6 +68,7 @@ pub struct Source {
     topic: String,
     member: String,
     start: Start,
+    shutdown: Shutdown,
 }
 
 #[derive(Default)]
@@ -111,15 +115,25 @@ impl ConsumerContext for Context {
 impl Drop for Source {
     fn drop(&mut self) {
         self.consumer.context().closing.store(true, Ordering::Release);
+        // A rebalance that was announced, but not answered because an error came first: closing would wait for the
+        // answer for ever.
+        let _ = self.consumer.unassign();
     }
 }
 
 impl Source {
-    /// Joins `group` as the static member `member`, to read `topic`.
+    /// Joins `group` as the static member `member`, to read `topic`. After a request to stop, questions to the
+    /// broker are not asked again.
     ///
     /// # Errors
     /// librdkafka refuses the configuration.
-    pub fn new(settings: &Settings, group: &str, topic: &str, member: &str) -> Result<Self, Error> {
+    pub fn new(
+        settings: &Settings,
+        group: &str,
+        topic: &str,
+        member: &str,
+        shutdown: &Shutdown,
+    ) -> Result<Self, Error> {
         let failed = |e| Error::kafka("subscribing", member, e);
         let context = Context { group: group.to_owned(), ..Context::default() };
         let consumer: BaseConsumer<Context> =
@@ -131,6 +145,7 @@ impl Source {
             topic: topic.to_owned(),
             member: member.to_owned(),
             start: settings.kafka.start,
+            shutdown: shutdown.clone(),
         })
     }
 
@@ -185,6 +200,9 @@ impl Source {
     /// # Errors
     /// The broker refused or did not answer.
     pub fn committed(&self, partitions: &[i32]) -> Result<Vec<Committed>, Error> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut asked = TopicPartitionList::new();
         for &partition in partitions {
             asked.add_partition(&self.topic, partition);
@@ -309,18 +327,17 @@ impl Source {
         list
     }
 
-    /// Asks again a few times: a broker that restarts is away for seconds.
     fn retrying<T>(
         &self,
         action: &'static str,
         mut ask: impl FnMut() -> Result<T, KafkaError>,
     ) -> Result<T, Error> {
-        let mut tries = 0;
+        let started = Instant::now();
         loop {
             match ask() {
                 Ok(answer) => return Ok(answer),
-                Err(error) if tries < 12 => {
-                    tries += 1;
+                Err(source) if self.shutdown.requested() => return Err(Error::GivenUp { action, source }),
+                Err(error) if started.elapsed() < ASK_PATIENCE => {
                     tracing::warn!(group = self.group, topic = self.topic, %error, action, "asking kafka again");
                     std::thread::sleep(Duration::from_millis(500));
                 }

@@ -104,6 +104,9 @@ pub fn run<S: Stage>(
             let worker = Worker { options, settings, shutdown, health, index, name: name.clone() };
             let spawned = thread::Builder::new().name(name.clone()).spawn_scoped(scope, move || {
                 let ended = make_stage(index).and_then(|stage| worker.run(stage));
+                if let Err(error) = &ended {
+                    tracing::error!(worker = worker.name, %error, "worker failed");
+                }
                 // One worker's end is the process's end: a supervisor restarts it whole.
                 worker.shutdown.trigger();
                 ended
@@ -143,14 +146,20 @@ impl Worker<'_> {
         let member = format!("{group}-{}-{}", settings.instance, self.index);
         // Before the group gives us partitions, whoever had our names must be shut out.
         let mut producer = TransactionalProducer::new(settings, &member, self.shutdown)?;
-        let source = Source::new(settings, &group, &topic, &member)?;
+        let source = Source::new(settings, &group, &topic, &member, self.shutdown)?;
         let mut positions: BTreeMap<i32, NextOffset> = BTreeMap::new();
         while !self.shutdown.requested() {
             let (batch, rebalance) = self.gather(&source)?;
             self.health.beat(&self.name);
             let lost = matches!(rebalance, Some(Rebalance::Revoked { lost: true, .. }));
             if !batch.is_empty() && !lost {
-                self.transact(&mut stage, &mut producer, &source, &batch, &mut positions)?;
+                let ended = self.transact(&mut stage, &mut producer, &source, &batch, &mut positions)?;
+                // Partitions that are being revoked are read again by their next owner.
+                if ended == Ended::Aborted && rebalance.is_none() {
+                    let back: Vec<_> =
+                        positions.iter().map(|(&partition, &next)| (partition, next)).collect();
+                    source.start(&back)?;
+                }
             }
             drop(batch);
             match rebalance {
@@ -209,7 +218,8 @@ impl Worker<'_> {
         Ok((batch, None))
     }
 
-    /// One transaction: decide, send, commit together with the offsets; after an abort, go back to where we were.
+    /// One transaction: decide, send, commit together with the offsets. After an abort the caller goes back to where
+    /// `positions` still are.
     fn transact<S: Stage>(
         &self,
         stage: &mut S,
@@ -217,7 +227,7 @@ impl Worker<'_> {
         source: &Source,
         batch: &[BorrowedMessage<'_>],
         positions: &mut BTreeMap<i32, NextOffset>,
-    ) -> Result<(), Error> {
+    ) -> Result<Ended, Error> {
         let records: Vec<Record<'_>> = batch.iter().map(record).collect();
         let mut reached: BTreeMap<i32, NextOffset> = BTreeMap::new();
         for record in &records {
@@ -245,11 +255,9 @@ impl Worker<'_> {
                 stage.aborted();
                 metrics::counter!("millrace_transactions_total", "stage" => self.options.name, "outcome" => "aborted")
                     .increment(1);
-                let back: Vec<_> = positions.iter().map(|(&partition, &next)| (partition, next)).collect();
-                source.start(&back)?;
             }
         }
-        Ok(())
+        Ok(ended)
     }
 }
 

@@ -20,11 +20,17 @@ use crate::{
 
 /// How long a retriable step of a transaction is repeated before the process gives up on its coordinator.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The same, counted from the request to stop: nothing is lost, the next start reads the records again.
+const STOP_PATIENCE: Duration = Duration::from_secs(8);
+/// One call waits no longer than this, so that a stop is seen soon. librdkafka goes on in the background, and the
+/// next call continues where this one left off.
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A producer under one transactional ID.
 pub(crate) struct TransactionalProducer {
     producer: BaseProducer,
     id: String,
+    shutdown: Shutdown,
 }
 
 /// How a transaction ended.
@@ -43,8 +49,11 @@ impl TransactionalProducer {
         let producer: BaseProducer = kafka::transactional_producer(settings, id).create().map_err(failed)?;
         let started = Instant::now();
         loop {
-            match producer.init_transactions(Duration::from_secs(10)) {
-                Ok(()) => return Ok(Self { producer, id: id.to_owned() }),
+            match producer.init_transactions(Duration::from_secs(5)) {
+                Ok(()) => {
+                    let shutdown = shutdown.clone();
+                    return Ok(Self { producer, id: id.to_owned(), shutdown });
+                }
                 Err(error)
                     if retriable(&error)
                         && started.elapsed() < settings.startup_timeout
@@ -62,14 +71,34 @@ impl TransactionalProducer {
         self.producer
             .begin_transaction()
             .map_err(|e| Error::kafka("beginning a transaction", &self.id, e))?;
-        Ok(Transaction { producer: &self.producer, id: &self.id, open: true })
+        Ok(Transaction { owner: self, open: true })
+    }
+
+    fn repeat(&self, step: impl Fn(&BaseProducer) -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+        let started = Instant::now();
+        loop {
+            let result = step(&self.producer);
+            let stopped = self.shutdown.requested_for().is_some_and(|since| since >= STOP_PATIENCE);
+            match result {
+                Err(error) if retriable(&error) && started.elapsed() < PATIENCE && !stopped => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn failed(&self, action: &'static str, error: KafkaError) -> Error {
+        if retriable(&error) && self.shutdown.requested() {
+            return Error::GivenUp { action, source: error };
+        }
+        Error::kafka(action, &self.id, error)
     }
 }
 
 /// An open transaction.
 pub(crate) struct Transaction<'a> {
-    producer: &'a BaseProducer,
-    id: &'a str,
+    owner: &'a TransactionalProducer,
     open: bool,
 }
 
@@ -85,27 +114,28 @@ impl Transaction<'_> {
         positions: &[(i32, NextOffset)],
         group: &ConsumerGroupMetadata,
     ) -> Result<Ended, Error> {
-        let failed = |e| Error::kafka("adding offsets to a transaction", self.id, e);
+        let owner = self.owner;
+        let failed = |e| Error::kafka("adding offsets to a transaction", &owner.id, e);
         let mut offsets = TopicPartitionList::new();
         for &(partition, next) in positions {
             offsets.add_partition_offset(topic, partition, RdOffset::Offset(next.0)).map_err(failed)?;
         }
-        let producer = self.producer;
-        let sent = repeat(|| producer.send_offsets_to_transaction(&offsets, group, Timeout::After(PATIENCE)));
-        let ended = sent.and_then(|()| repeat(|| producer.commit_transaction(Timeout::After(PATIENCE))));
+        let timeout = Timeout::After(CALL_TIMEOUT);
+        let sent = owner.repeat(|producer| producer.send_offsets_to_transaction(&offsets, group, timeout));
+        let ended = sent.and_then(|()| owner.repeat(|producer| producer.commit_transaction(timeout)));
         match ended {
             Ok(()) => {
                 self.open = false;
                 Ok(Ended::Committed)
             }
             Err(error) if requires_abort(&error) => {
-                tracing::warn!(id = self.id, %error, "transaction aborted, its records will be read again");
+                tracing::warn!(id = owner.id, %error, "transaction aborted, its records will be read again");
                 self.abort()
             }
             Err(error) => {
                 // Whether it was committed is for the broker to say, so it must not be aborted here.
                 self.open = false;
-                Err(Error::kafka("committing a transaction", self.id, error))
+                Err(owner.failed("committing a transaction", error))
             }
         }
     }
@@ -113,17 +143,18 @@ impl Transaction<'_> {
     /// Gives up what was produced.
     pub(crate) fn abort(mut self) -> Result<Ended, Error> {
         self.open = false;
-        let producer = self.producer;
-        repeat(|| producer.abort_transaction(Timeout::After(PATIENCE)))
+        let owner = self.owner;
+        owner
+            .repeat(|producer| producer.abort_transaction(Timeout::After(CALL_TIMEOUT)))
             .map(|()| Ended::Aborted)
-            .map_err(|e| Error::kafka("aborting a transaction", self.id, e))
+            .map_err(|e| owner.failed("aborting a transaction", e))
     }
 }
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if self.open {
-            let _ = self.producer.abort_transaction(Timeout::After(Duration::from_secs(5)));
+            let _ = self.owner.producer.abort_transaction(Timeout::After(CALL_TIMEOUT));
         }
     }
 }
@@ -143,32 +174,25 @@ impl Output for Transaction<'_> {
             record = record.headers(headers);
         }
         loop {
-            match self.producer.send(record) {
+            match self.owner.producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     record = back;
-                    self.producer.poll(Duration::from_millis(10));
+                    self.owner.producer.poll(Duration::from_millis(10));
                 }
-                Err((error, _)) => return Err(Error::kafka("producing", self.id, error)),
+                Err((error, _)) => return Err(Error::kafka("producing", &self.owner.id, error)),
             }
-        }
-    }
-}
-
-fn repeat(mut step: impl FnMut() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
-    let started = Instant::now();
-    loop {
-        match step() {
-            Err(error) if retriable(&error) && started.elapsed() < PATIENCE => {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            done => return done,
         }
     }
 }
 
 fn retriable(error: &KafkaError) -> bool {
-    matches!(error, KafkaError::Transaction(error) if error.is_retriable())
+    match error {
+        KafkaError::Transaction(error) => error.is_retriable(),
+        // The first part of a commit: messages are still on their way.
+        KafkaError::Flush(code) => *code == RDKafkaErrorCode::OperationTimedOut,
+        _ => false,
+    }
 }
 
 fn requires_abort(error: &KafkaError) -> bool {
