@@ -38,7 +38,8 @@ fn assert_traffic(pipeline: &Pipeline, truth: &Truth, pane: &str) {
 }
 
 fn assert_activity(pipeline: &Pipeline, truth: &Truth, pane: &str) {
-    let key = "app_id, activity_id, activity_event_key, activity_type, activity_status, platform, channel_group";
+    let key =
+        "app_id, activity_id, activity_event_key, activity_type, activity_status, platform, channel_group";
     let cell = |c: &simulator::ActivityCell| {
         row(&[
             &c.app_id,
@@ -92,7 +93,9 @@ fn row(parts: &[&str]) -> String {
 
 fn cells(pipeline: &Pipeline, view: &str, key: &str, measure: &str, pane: &str) -> BTreeMap<String, u64> {
     let database = pipeline.name();
-    let sql = format!("SELECT {key}, {measure} AS measure_ FROM {database}.{view} WHERE pane = '{pane}' GROUP BY {key} FORMAT TSVRaw");
+    let sql = format!(
+        "SELECT {key}, {measure} AS measure_ FROM {database}.{view} WHERE pane = '{pane}' GROUP BY {key} FORMAT TSVRaw"
+    );
     let answer = query(stack().clickhouse_url(), &sql).unwrap();
     let cell = |line: &str| {
         let (key, value) = line.rsplit_once('\t').unwrap();
@@ -101,16 +104,15 @@ fn cells(pipeline: &Pipeline, view: &str, key: &str, measure: &str, pane: &str) 
     answer.lines().map(cell).collect()
 }
 
-fn assert_cells(
-    cube: &str,
-    pane: &str,
-    found: BTreeMap<String, u64>,
-    expected: BTreeMap<String, u64>,
-) {
+fn assert_cells(cube: &str, pane: &str, found: BTreeMap<String, u64>, expected: BTreeMap<String, u64>) {
     assert!(!expected.is_empty(), "the truth of {cube} is empty, so nothing was tested");
     let wrong = difference(&found, &expected);
     let first = wrong.iter().take(10).map(String::as_str).collect::<Vec<_>>().join("\n");
-    assert!(wrong.is_empty(), "{cube} {pane} differs from the truth in {} cells, such as:\n{first}", wrong.len());
+    assert!(
+        wrong.is_empty(),
+        "{cube} {pane} differs from the truth in {} cells, such as:\n{first}",
+        wrong.len()
+    );
 }
 
 fn difference(found: &BTreeMap<String, u64>, expected: &BTreeMap<String, u64>) -> Vec<String> {
@@ -119,7 +121,8 @@ fn difference(found: &BTreeMap<String, u64>, expected: &BTreeMap<String, u64>) -
     keys.dedup();
     let events = |cells: &BTreeMap<String, u64>, key: &str| cells.get(key).copied().unwrap_or(0);
     let differ = |key: &&&String| events(found, **key) != events(expected, **key);
-    let show = |key: &String| format!("{key}: found {}, expected {}", events(found, key), events(expected, key));
+    let show =
+        |key: &String| format!("{key}: found {}, expected {}", events(found, key), events(expected, key));
     keys.iter().filter(differ).map(|key| show(key)).collect()
 }
 
@@ -136,7 +139,7 @@ fn assert_estimates(cube: &str, found: BTreeMap<String, u64>, expected: &BTreeMa
 }
 
 /// Every dead letter, byte for byte, by its code.
-fn assert_dead_letters(pipeline: &Pipeline, truth: &Truth) {
+pub fn assert_dead_letters(pipeline: &Pipeline, truth: &Truth) {
     let mut found: BTreeMap<String, u64> = BTreeMap::new();
     for (code, payload) in read_dead_letters(&topic(pipeline, "dead-letters")) {
         *found.entry(format!("{code} {:016x}", payload_hash(&payload))).or_default() += 1;
@@ -157,7 +160,8 @@ fn read_dead_letters(topic: &str) -> Vec<(String, Vec<u8>)> {
         .unwrap();
     let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10)).unwrap();
     let mut assignment = TopicPartitionList::new();
-    let mut open: Vec<i32> = metadata.topics()[0].partitions().iter().map(|partition| partition.id()).collect();
+    let mut open: Vec<i32> =
+        metadata.topics()[0].partitions().iter().map(|partition| partition.id()).collect();
     for &partition in &open {
         assignment.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
     }

@@ -1,6 +1,11 @@
 //! What the whole-system tests share: one stack per test binary, one pipeline with own topics and database per test,
 //! and the comparison of everything in ClickHouse and Kafka with the simulator's truth.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed"
+)]
 
 pub mod compare;
 
@@ -14,14 +19,35 @@ use simulator::{
     produce::{self, Pace, Target},
 };
 use std::{
-    sync::{OnceLock, atomic::AtomicBool},
+    sync::{Mutex, MutexGuard, OnceLock, atomic::AtomicBool},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+static STACK: OnceLock<Stack> = OnceLock::new();
+
 /// The stack of this test binary, started by the first test that asks.
 pub fn stack() -> &'static Stack {
-    static STACK: OnceLock<Stack> = OnceLock::new();
     STACK.get_or_init(|| Stack::start(StackOptions::default()).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// A stack whose servers may be killed: nobody else uses them, and its tests run one after the other. All helpers here
+/// work on it from then on.
+pub fn own_stack() -> MutexGuard<'static, Stack> {
+    static OWN: OnceLock<Mutex<Stack>> = OnceLock::new();
+    let own = OWN.get_or_init(|| {
+        let own = Stack::start(StackOptions::own_servers()).unwrap_or_else(|error| panic!("{error}"));
+        let (kafka, clickhouse) = (own.brokers().to_owned(), own.clickhouse_url().to_owned());
+        let same =
+            StackOptions { kafka: Some(kafka), clickhouse: Some(clickhouse), ..StackOptions::own_servers() };
+        STACK.set(Stack::start(same).unwrap()).unwrap_or_else(|_| panic!("another stack was used before"));
+        Mutex::new(own)
+    });
+    own.lock().unwrap_or_else(|poisoned| {
+        // A test that failed may have left them dead.
+        let mut own = poisoned.into_inner();
+        own.restart_kafka().and_then(|()| own.restart_clickhouse()).unwrap_or_else(|error| panic!("{error}"));
+        own
+    })
 }
 
 /// A pipeline with topics and tables of its own. Its logs stay in the target directory when the test fails.
@@ -68,7 +94,8 @@ pub fn send(pipeline: &Pipeline, simulator: &mut Simulator, events: u64, rate: O
     let mut target = Target::new(stack().brokers(), topic(pipeline, "raw-events"));
     target.events = Some(events);
     target.pace = rate.map_or(Pace::Full, Pace::Steady);
-    produce::run(simulator, &target, &AtomicBool::new(false), |_| ()).unwrap_or_else(|error| panic!("{error}"));
+    produce::run(simulator, &target, &AtomicBool::new(false), |_| ())
+        .unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// The full name of a pipeline's topic.
@@ -108,7 +135,8 @@ pub fn http_address(process: &Process) -> Option<String> {
     let started = log.lines().rev().find_map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
         let fields = line.get("fields")?;
-        (fields.get("message")?.as_str()? == "started").then(|| fields.get("http")?.as_str().map(str::to_owned))?
+        (fields.get("message")?.as_str()? == "started")
+            .then(|| fields.get("http")?.as_str().map(str::to_owned))?
     });
     started
 }
@@ -117,7 +145,9 @@ pub fn http_address(process: &Process) -> Option<String> {
 pub fn get(address: &str, path: &str) -> (u16, String) {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     match agent.get(format!("http://{address}{path}")).call() {
-        Ok(mut response) => (response.status().as_u16(), response.body_mut().read_to_string().unwrap_or_default()),
+        Ok(mut response) => {
+            (response.status().as_u16(), response.body_mut().read_to_string().unwrap_or_default())
+        }
         Err(_) => (0, String::new()),
     }
 }

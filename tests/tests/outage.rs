@@ -1,0 +1,123 @@
+//! Servers that are killed: nothing is lost, nothing counts twice, and a stop ends in time whoever is gone.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use devstack::{Process, Totals, pipeline::Pipeline};
+use simulator::Config;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+use system_tests::{
+    compare::{assert_dead_letters, assert_equal_to_truth},
+    eventually, own_stack, pipeline, send, settle, simulator, stack, start, start_stages,
+};
+
+/// Without repeated events: what enrich has seen is forgotten when it restarts.
+fn no_duplicates(seed: u64) -> Config {
+    Config { seed, duplicates: 0.0, ..Config::default() }
+}
+
+/// A process may end when its server is gone, but then it says why, as its last line.
+fn assert_ended_with_a_reason(process: &Process, code: Option<i32>) {
+    let log = process.log_tail(3);
+    assert_eq!(code, Some(1), "{}: {log}", process.name());
+    let last = log.lines().next_back().unwrap_or_default();
+    let says_why = last.contains("stage failed") || last.contains("ended without a clean stop");
+    assert!(says_why && last.contains("ERROR"), "{}: {log}", process.name());
+}
+
+/// Starts processes that have ended again, as a supervisor does; returns how many.
+fn restart_ended(pipeline: &Pipeline, stages: &mut [Process]) -> usize {
+    let mut restarted = 0;
+    for process in stages {
+        if let Some(status) = process.exit_status().unwrap() {
+            assert_ended_with_a_reason(process, status.code());
+            *process = start(pipeline, process.name(), "0");
+            restarted += 1;
+        }
+    }
+    restarted
+}
+
+fn wait_until_counted(pipeline: &Pipeline, sent: u64, stages: &mut [Process]) {
+    eventually("counted", Duration::from_secs(150), || {
+        restart_ended(pipeline, stages);
+        let totals = Totals::read(stack().clickhouse_url(), pipeline.name()).ok()?;
+        (totals.sum() >= sent).then_some(())
+    });
+}
+
+#[test]
+fn a_stop_ends_in_time_while_kafka_is_gone() {
+    let mut servers = own_stack();
+    let pipeline = pipeline("stop_without_kafka");
+    let mut simulator = simulator(&pipeline, no_duplicates(21));
+    let mut stages = start_stages(&pipeline);
+    // Enough that every stage is in the middle of something.
+    send(&pipeline, &mut simulator, 60_000, None);
+    servers.kill_kafka().unwrap();
+    thread::sleep(Duration::from_secs(2));
+    thread::scope(|scope| {
+        for process in &mut stages {
+            scope.spawn(|| {
+                let started = Instant::now();
+                let status = process.terminate(Duration::from_secs(40)).unwrap();
+                assert!(started.elapsed() < Duration::from_secs(25), "{}", process.log_tail(20));
+                if !status.success() {
+                    assert_ended_with_a_reason(process, status.code());
+                }
+            });
+        }
+    });
+    servers.restart_kafka().unwrap();
+    let mut stages = start_stages(&pipeline);
+    let truth = simulator.truth();
+    wait_until_counted(&pipeline, truth.counts.sent, &mut stages);
+    settle(&pipeline, &truth, stages);
+    // In Kafka, that is: rows that aggregate could not say it had written stand in ClickHouse twice for now.
+    assert_dead_letters(&pipeline, &truth);
+}
+
+#[test]
+fn a_clickhouse_that_is_killed_for_a_while_is_waited_for_and_no_number_changes() {
+    let mut servers = own_stack();
+    let pipeline = pipeline("without_clickhouse");
+    let mut simulator = simulator(&pipeline, Config { seed: 22, ..Config::default() });
+    let mut stages = start_stages(&pipeline);
+    thread::scope(|scope| {
+        let sender = scope.spawn(|| send(&pipeline, &mut simulator, 60_000, Some(5_000.0)));
+        thread::sleep(Duration::from_secs(2));
+        servers.kill_clickhouse().unwrap();
+        thread::sleep(Duration::from_secs(8));
+        servers.restart_clickhouse().unwrap();
+        sender.join().unwrap();
+    });
+    let truth = simulator.truth();
+    for process in &mut stages {
+        assert_eq!(process.exit_status().unwrap(), None, "{}: {}", process.name(), process.log_tail(5));
+    }
+    assert!(
+        stages[2].log_tail(usize::MAX).contains("repeating it until it does"),
+        "no insert met the outage"
+    );
+    settle(&pipeline, &truth, stages);
+    assert_equal_to_truth(&pipeline, &truth);
+}
+
+#[test]
+fn a_kafka_that_is_killed_and_comes_back_loses_nothing_and_repeats_nothing() {
+    let mut servers = own_stack();
+    let pipeline = pipeline("without_kafka");
+    let mut simulator = simulator(&pipeline, no_duplicates(23));
+    let mut stages = start_stages(&pipeline);
+    for _ in 0..2 {
+        send(&pipeline, &mut simulator, 60_000, None);
+        servers.kill_kafka().unwrap();
+        thread::sleep(Duration::from_secs(4));
+        servers.restart_kafka().unwrap();
+        wait_until_counted(&pipeline, simulator.truth().counts.sent, &mut stages);
+    }
+    let truth = simulator.truth();
+    settle(&pipeline, &truth, stages);
+    assert_equal_to_truth(&pipeline, &truth);
+}
