@@ -354,7 +354,10 @@ mod tests {
         let time = |digits: &str| with(&[("original_timestamp", json!("@"))]).replace("\"@\"", digits);
         for (digits, expected) in [
             ("1772452799999", None),
-            ("1772452799999.0", Some(Code::InvalidTimestamp)),
+            ("1772452799999.0", None),
+            ("1772452799999.9", None),
+            ("1.772452799999e12", None),
+            ("1e999", Some(Code::InvalidTimestamp)),
             ("9223372036854775808", Some(Code::InvalidTimestamp)),
             ("\"1772452799999\"", Some(Code::InvalidTimestamp)),
             ("0", Some(Code::TooOld)),

@@ -9,7 +9,7 @@ use crate::{
     contract::{ENVELOPE, Group, Part, Required, Rule, STANDARD_NAMES},
     json::{Text, Value, elements_of, members_of},
     parse::{Event, first_chars, pointer_to},
-    time::{EventTime, event_time, parse_rfc3339},
+    time::{EventTime, event_time, parse_millis, parse_rfc3339},
 };
 
 /// Longest piece of a value that a message quotes, in characters.
@@ -339,7 +339,7 @@ fn properties(part: &Part, value: &Value<'_>) -> Result<(), Rejection> {
 fn timestamp(part: &Part, value: &Value<'_>) -> Result<i64, Rejection> {
     let read = match value {
         Value::Text(text) => parse_rfc3339(&text.read()),
-        Value::Number(digits) => digits.parse().ok(),
+        Value::Number(digits) => parse_millis(digits),
         _ => None,
     };
     read.ok_or_else(|| {
@@ -349,7 +349,7 @@ fn timestamp(part: &Part, value: &Value<'_>) -> Result<i64, Rejection> {
             other => other.type_name().to_owned(),
         };
         let message =
-            format!("{sent} is no time: send RFC 3339 with a zone, or epoch milliseconds as a whole number");
+            format!("{sent} is no time: send RFC 3339 with a zone, or epoch milliseconds as a number");
         Rejection::new(RejectCode::InvalidTimestamp, part.pointer, message)
     })
 }
