@@ -1,5 +1,6 @@
 //! One INSERT of one block, repeated with the same rows and the same token until ClickHouse says OK.
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clickhouse::Client;
@@ -42,6 +43,8 @@ pub struct Writer {
     table: String,
     lane: &'static str,
     in_trouble: AtomicBool,
+    /// Epoch milliseconds of the newest receipt in the table.
+    newest_received: Mutex<i64>,
 }
 
 impl Writer {
@@ -77,6 +80,7 @@ impl Writer {
             table: table.to_owned(),
             lane,
             in_trouble: AtomicBool::new(false),
+            newest_received: Mutex::new(0),
         })
     }
 
@@ -124,6 +128,16 @@ impl Writer {
         metrics::counter!("millrace_aggregate_rows_total", "lane" => self.lane)
             .increment(block.data_rows() as u64);
         Ok(())
+    }
+
+    /// Reports that what was received until then (epoch milliseconds) is in the table. Flushes of different
+    /// partitions end in any order; the reported time never goes back.
+    pub fn inserted_up_to(&self, received_max: i64) {
+        let mut newest = self.newest_received.lock().unwrap_or_else(PoisonError::into_inner);
+        *newest = received_max.max(*newest);
+        // Set under the lock, or an older value could overtake.
+        metrics::gauge!("millrace_aggregate_newest_received_timestamp_seconds", "lane" => self.lane)
+            .set(*newest as f64 / 1000.0);
     }
 
     async fn attempt(

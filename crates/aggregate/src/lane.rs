@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};
@@ -295,8 +295,7 @@ impl Lane<'_> {
         self.tokio.spawn(async move {
             let result = insert_all(&writer, &blocks, &range).await;
             if result.is_ok() && tally.received_max > 0 {
-                metrics::gauge!("millrace_aggregate_freshness_seconds", "lane" => lane)
-                    .set(seconds_since(tally.received_max));
+                writer.inserted_up_to(tally.received_max);
             }
             // The lane has gone when nobody listens: then nothing is committed.
             let _ = sender.send(Answer { partition, assignment, end, result });
@@ -389,9 +388,4 @@ async fn insert_all(writer: &Writer, blocks: &[Block], range: &str) -> Result<()
         writer.insert(block, &format!("{range}:{chunk}")).await?;
     }
     Ok(())
-}
-
-fn seconds_since(epoch_ms: i64) -> f64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
-    (now - epoch_ms as f64 / 1000.0).max(0.0)
 }
