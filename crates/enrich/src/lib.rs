@@ -8,6 +8,7 @@ pub mod activity;
 pub mod channel;
 pub mod dedupe;
 pub mod evidence;
+mod metric;
 mod registry;
 mod stage;
 pub mod stamp;
@@ -31,6 +32,7 @@ use crate::{channel::ChannelRules, registry::Registry, stage::EnrichStage};
 /// # Errors
 /// The process cannot go on; the error says why and what to do.
 pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(), Error> {
+    metric::describe();
     let rules = Arc::new(channel_rules(&settings)?);
     tracing::info!(version = rules.version(), rules = rules.len(), "channel rules loaded");
     check_partitions(&settings, &shutdown)?;

@@ -100,7 +100,7 @@ impl Stage for EnrichStage {
             };
             let window = self.windows.entry(record.partition).or_insert_with(|| Window::new(self.window_ms));
             let stamper = Stamper { identity: &self.identity, rules: &self.rules, activities: &activities };
-            let (value, batch_counts) = stamper.stamp(&batch, window);
+            let (value, batch_counts) = stamper.stamp(batch, window);
             counts.events += batch_counts.events;
             counts.duplicates += batch_counts.duplicates;
             counts.tests += batch_counts.tests;

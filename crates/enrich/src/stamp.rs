@@ -42,60 +42,73 @@ type EvidenceKey = [TextRef; 8];
 
 impl Stamper<'_> {
     /// Stamps every event of `batch`: one event out for each event in, in the same order.
-    pub fn stamp(&self, batch: &Batch, window: &mut Window) -> (Vec<u8>, Counts) {
-        let mut out = BatchBuilder::stamping(batch.clone());
+    pub fn stamp(&self, batch: Batch, window: &mut Window) -> (Vec<u8>, Counts) {
+        let rows = batch.rows();
+        let mut out = BatchBuilder::stamping(batch);
         let mut channels: HashMap<EvidenceKey, ChannelTexts, RandomState> = HashMap::default();
         let mut counts = Counts::default();
-        for row in 0..batch.rows() {
-            let app_id = batch.text(Field::AppId, row);
-            let anonymous_id = batch.text(Field::AnonymousId, row);
-            let device = self.identity.hash(app_id, anonymous_id);
-            let key = device ^ batch.uuid(Field::EventId, row);
-            if !window.accept(key, batch.number(Field::ReceivedAt, row)) {
-                counts.duplicates += 1;
-                out.text(Field::Kind, Kind::Duplicate.as_str());
-            } else if batch.text(Field::Kind, row) == Kind::Test.as_str() {
-                counts.tests += 1;
-            } else {
-                counts.events += 1;
-                out.text(Field::Kind, Kind::Event.as_str());
+        for row in 0..rows {
+            let kind = self.stamp_identity(row, &mut out, window);
+            match kind {
+                Kind::Duplicate => counts.duplicates += 1,
+                Kind::Test => counts.tests += 1,
+                Kind::Event | Kind::Bot => counts.events += 1,
             }
-            if !anonymous_id.is_empty() {
-                out.key(Field::DeviceKey, device as u64);
-            }
-            let user_id = batch.text(Field::UserId, row);
-            if !user_id.is_empty() {
-                out.key(Field::UserKey, self.identity.hash(app_id, user_id) as u64);
-            }
-            self.stamp_channel(batch, row, &mut out, &mut channels);
-            self.stamp_activity(batch, row, &mut out);
+            out.text(Field::Kind, kind.as_str());
+            self.stamp_channel(row, &mut out, &mut channels);
+            self.stamp_activity(row, &mut out);
             out.end_row();
         }
         (out.finish(), counts)
     }
 
+    /// Stamps device and user, and says what the event is.
+    fn stamp_identity(&self, row: usize, out: &mut BatchBuilder, window: &mut Window) -> Kind {
+        let batch = out.batch();
+        let app_id = batch.text(Field::AppId, row);
+        let (anonymous_id, user_id) = (batch.text(Field::AnonymousId, row), batch.text(Field::UserId, row));
+        let device = self.identity.hash(app_id, anonymous_id);
+        let device_key = if anonymous_id.is_empty() { 0 } else { device as u64 };
+        let user_key = if user_id.is_empty() { 0 } else { self.identity.hash(app_id, user_id) as u64 };
+        let key = device ^ batch.uuid(Field::EventId, row);
+        let first = window.accept(key, batch.number(Field::ReceivedAt, row));
+        let is_test = batch.text(Field::Kind, row) == Kind::Test.as_str();
+        out.key(Field::DeviceKey, device_key);
+        out.key(Field::UserKey, user_key);
+        match (first, is_test) {
+            (false, _) => Kind::Duplicate,
+            (true, true) => Kind::Test,
+            (true, false) => Kind::Event,
+        }
+    }
+
     fn stamp_channel(
         &self,
-        batch: &Batch,
         row: usize,
         out: &mut BatchBuilder,
         known: &mut HashMap<EvidenceKey, ChannelTexts, RandomState>,
     ) {
+        let batch = out.batch();
         // Events of a batch show the same few kinds of evidence again and again, so each is judged once.
         let key = EVIDENCE_FIELDS.map(|field| match field {
             Field::PageUrl if !batch.text(field, row).contains('?') => 0,
             _ => batch.text_column(field).get(row).copied().unwrap_or(0),
         });
-        let channel = *known.entry(key).or_insert_with(|| {
-            let channel = self.rules.decide(&evidence(batch, row));
-            ChannelTexts {
-                group: out.intern(channel.group),
-                source: out.intern(&channel.source),
-                medium: out.intern(&channel.medium),
-                campaign: out.intern(&channel.campaign),
-                rule: out.intern(channel.rule),
+        let channel = match known.get(&key) {
+            Some(channel) => *channel,
+            None => {
+                let channel = self.rules.decide(&evidence(batch, row));
+                let texts = ChannelTexts {
+                    group: out.intern(channel.group),
+                    source: out.intern(&channel.source),
+                    medium: out.intern(&channel.medium),
+                    campaign: out.intern(&channel.campaign),
+                    rule: out.intern(channel.rule),
+                };
+                known.insert(key, texts);
+                texts
             }
-        });
+        };
         out.set_text(Field::ChannelGroup, channel.group);
         out.set_text(Field::ChannelSource, channel.source);
         out.set_text(Field::ChannelMedium, channel.medium);
@@ -103,13 +116,14 @@ impl Stamper<'_> {
         out.set_text(Field::ChannelRule, channel.rule);
     }
 
-    fn stamp_activity(&self, batch: &Batch, row: usize, out: &mut BatchBuilder) {
+    fn stamp_activity(&self, row: usize, out: &mut BatchBuilder) {
+        let batch = out.batch();
         let id = batch.text(Field::ActivityEventId, row);
         if id.is_empty() {
             return;
         }
-        let app_id = batch.text(Field::AppId, row);
-        if let Some(touch) = self.activities.touch(id, app_id, batch.number(Field::EventTime, row)) {
+        let (id, app_id) = (id.to_owned(), batch.text(Field::AppId, row));
+        if let Some(touch) = self.activities.touch(&id, app_id, batch.number(Field::EventTime, row)) {
             out.text(Field::ActivityId, touch.activity_id);
             out.text(Field::ActivityEventKey, touch.event_key);
             out.text(Field::ActivityType, touch.activity_type);
@@ -164,7 +178,7 @@ mod tests {
         Batch::decode(&builder.finish()).unwrap()
     }
 
-    fn stamp(batch: &Batch, window: &mut Window) -> (Batch, Counts) {
+    fn stamp(batch: Batch, window: &mut Window) -> (Batch, Counts) {
         let stamper = Stamper {
             identity: &IdentityKey::new("secret"),
             rules: &ChannelRules::parse(BUILT_IN, &[]).unwrap(),
@@ -176,7 +190,7 @@ mod tests {
 
     #[test]
     fn every_event_in_is_one_event_out_and_duplicates_say_so() {
-        let (batch, counts) = stamp(&clean(&[(1, "", ""), (9, "", ""), (1, "", "")]), &mut Window::new(1000));
+        let (batch, counts) = stamp(clean(&[(1, "", ""), (9, "", ""), (1, "", "")]), &mut Window::new(1000));
         assert_eq!(counts, Counts { events: 1, duplicates: 1, tests: 1 });
         let kinds: Vec<&str> = (0..3).map(|row| batch.text(Field::Kind, row)).collect();
         assert_eq!(kinds, ["event", "test", "duplicate"]);
@@ -184,7 +198,7 @@ mod tests {
 
     #[test]
     fn channel_device_user_and_activity_are_stamped() {
-        let (batch, _) = stamp(&clean(&[(1, "u1", "spring_join"), (2, "", "")]), &mut Window::new(1000));
+        let (batch, _) = stamp(clean(&[(1, "u1", "spring_join"), (2, "", "")]), &mut Window::new(1000));
         assert_eq!(batch.text(Field::ChannelGroup, 0), "paid_search");
         assert_eq!(batch.text(Field::ChannelSource, 1), "baidu");
         assert_ne!(batch.key(Field::DeviceKey, 0), 0);

@@ -2,10 +2,8 @@
 //!
 //! Columns make the hop from stage to stage cheap: a stage that only adds stamps never touches the columns it
 //! passes on, and a field that no event of the batch has costs nothing. Texts are stored once per batch.
-use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use prost::Message;
 use std::hash::BuildHasher;
 
 use crate::{FIELDS, Field, FieldKind, wire};
@@ -14,8 +12,6 @@ use crate::{FIELDS, Field, FieldKind, wire};
 pub const MAX_ROWS: usize = 500;
 /// A batch is closed when its texts are larger than this, in bytes, so that a message stays below Kafka's limits.
 const MAX_TEXT_BYTES: usize = 512 * 1024;
-/// Layout version written and read by this crate.
-const FORMAT: u32 = 1;
 
 /// Number of a text in its batch; 0 is the empty text.
 pub type TextRef = u32;
@@ -25,21 +21,22 @@ pub type TextRef = u32;
 pub enum BatchError {
     /// The bytes are not the Protobuf message.
     #[error("not an EventBatch: {0}")]
-    Protobuf(#[from] prost::DecodeError),
-    /// Written by a newer program.
-    #[error("batch format {0} is not known, this program reads format {FORMAT}: upgrade it first")]
-    Format(u32),
+    Protobuf(&'static str),
+    /// Written by a newer program, or no batch at all.
+    #[error("batch format {0} is not known, this program reads format {known}: upgrade it first", known = wire::FORMAT)]
+    Format(u64),
     /// The parts of the message contradict each other.
     #[error("batch is damaged: {0}")]
     Damaged(String),
 }
 
+/// The values of one field, in the list that its kind asks for.
 #[derive(Debug, Clone, Default)]
-struct Column {
-    texts: Vec<TextRef>,
-    numbers: Vec<i64>,
-    keys: Vec<u64>,
-    list_ends: Vec<u32>,
+pub(crate) struct Column {
+    pub(crate) texts: Vec<TextRef>,
+    pub(crate) numbers: Vec<i64>,
+    pub(crate) keys: Vec<u64>,
+    pub(crate) list_ends: Vec<u32>,
 }
 
 impl Column {
@@ -57,17 +54,25 @@ impl Column {
 
 /// The texts of a batch, one after the other.
 #[derive(Debug, Clone, Default)]
-struct Texts {
-    text: String,
-    ends: Vec<u32>,
+pub(crate) struct Texts {
+    pub(crate) text: String,
+    pub(crate) ends: Vec<u32>,
 }
 
 impl Texts {
-    fn get(&self, text: TextRef) -> &str {
-        let Some(index) = (text as usize).checked_sub(1) else { return "" };
+    fn range(&self, text: TextRef) -> std::ops::Range<usize> {
+        let Some(index) = (text as usize).checked_sub(1) else { return 0..0 };
         let start = if index == 0 { 0 } else { self.ends.get(index - 1).copied().unwrap_or(0) };
         let end = self.ends.get(index).copied().unwrap_or(start);
-        self.text.get(start as usize..end as usize).unwrap_or("")
+        start as usize..end as usize
+    }
+
+    fn get(&self, text: TextRef) -> &str {
+        self.text.get(self.range(text)).unwrap_or("")
+    }
+
+    fn is(&self, text: TextRef, value: &str) -> bool {
+        self.text.as_bytes().get(self.range(text)) == Some(value.as_bytes())
     }
 
     fn push(&mut self, text: &str) -> TextRef {
@@ -89,7 +94,7 @@ pub struct Batch {
     texts: Texts,
     columns: Vec<Column>,
     /// Columns of a newer catalogue: passed on as they are.
-    unknown: Vec<wire::Column>,
+    unknown: Vec<Vec<u8>>,
 }
 
 impl Batch {
@@ -98,13 +103,9 @@ impl Batch {
     /// # Errors
     /// [`BatchError`] when the bytes are no batch, of an unknown format, or damaged.
     pub fn decode(payload: &[u8]) -> Result<Self, BatchError> {
-        let message = wire::EventBatch::decode(payload)?;
-        if message.format != FORMAT {
-            return Err(BatchError::Format(message.format));
-        }
+        let message = wire::decode(payload)?;
         let damaged = |what: String| BatchError::Damaged(what);
-        let text =
-            String::from_utf8(Vec::from(message.text)).map_err(|_| damaged("text is not UTF-8".into()))?;
+        let text = str::from_utf8(message.text).map_err(|_| damaged("text is not UTF-8".into()))?.to_owned();
         let mut start = 0;
         for &end in &message.text_ends {
             if end < start || !text.is_char_boundary(end as usize) {
@@ -112,23 +113,20 @@ impl Batch {
             }
             start = end;
         }
-        let rows = message.rows as usize;
+        let rows = match usize::try_from(message.rows) {
+            Ok(rows) if rows <= MAX_ROWS => rows,
+            _ => return Err(damaged(format!("{} rows are more than {MAX_ROWS}", message.rows))),
+        };
         let texts = Texts { text, ends: message.text_ends };
         let mut columns = vec![Column::default(); FIELDS.len()];
         let mut unknown = Vec::new();
-        for column in message.columns {
-            let Some(field) = Field::parse(&column.field) else {
-                unknown.push(column);
+        for ((name, column), raw) in message.columns.into_iter().zip(message.raw_columns) {
+            let Some(field) = str::from_utf8(name).ok().and_then(Field::parse) else {
+                unknown.push(raw.to_vec());
                 continue;
             };
-            let checked = Column {
-                texts: column.texts,
-                numbers: column.numbers,
-                keys: column.keys,
-                list_ends: column.list_ends,
-            };
-            check(field, &checked, rows, texts.count()).map_err(damaged)?;
-            columns[field.index()] = checked;
+            check(field, &column, rows, texts.count()).map_err(damaged)?;
+            columns[field.index()] = column;
         }
         Ok(Self { rows, texts, columns, unknown })
     }
@@ -222,22 +220,16 @@ fn check(field: Field, column: &Column, rows: usize, texts: usize) -> Result<(),
 #[derive(Debug, Clone)]
 pub struct BatchBuilder {
     row: usize,
-    texts: Texts,
+    batch: Batch,
     /// Texts that may occur again, found by content.
     known: HashTable<TextRef>,
-    columns: Vec<Column>,
-    unknown: Vec<wire::Column>,
+    scratch: Vec<u8>,
 }
 
 impl Default for BatchBuilder {
     fn default() -> Self {
-        Self {
-            row: 0,
-            texts: Texts::default(),
-            known: HashTable::new(),
-            columns: vec![Column::default(); FIELDS.len()],
-            unknown: Vec::new(),
-        }
+        let columns = vec![Column::default(); FIELDS.len()];
+        Self::stamping(Batch { rows: 0, texts: Texts::default(), columns, unknown: Vec::new() })
     }
 }
 
@@ -245,13 +237,12 @@ impl BatchBuilder {
     /// Continues a decoded batch: its columns stay, and stamps are set row by row from the first event on.
     /// Setting a field that the batch already has values for replaces them, row by row.
     pub fn stamping(batch: Batch) -> Self {
-        Self {
-            row: 0,
-            texts: batch.texts,
-            known: HashTable::new(),
-            columns: batch.columns,
-            unknown: batch.unknown,
-        }
+        Self { row: 0, batch, known: HashTable::new(), scratch: Vec::new() }
+    }
+
+    /// The batch as it stands, to read what is stamped.
+    pub fn batch(&self) -> &Batch {
+        &self.batch
     }
 
     /// Number of finished rows.
@@ -261,44 +252,56 @@ impl BatchBuilder {
 
     /// Whether the batch should be sent before another event is added.
     pub fn is_full(&self) -> bool {
-        self.row >= MAX_ROWS || self.texts.text.len() >= MAX_TEXT_BYTES
+        self.row >= MAX_ROWS || self.batch.texts.text.len() >= MAX_TEXT_BYTES
     }
 
     /// Sets a text that other events of the batch are likely to share. '' leaves the field absent.
     pub fn text(&mut self, field: Field, value: &str) {
         debug_assert_eq!(field.kind(), FieldKind::Text);
-        let text = self.intern(value);
+        // Very often it is the text of the event before.
+        let before = self.before(field);
+        let text = if self.batch.texts.is(before, value) { before } else { self.intern(value) };
         self.set_text(field, text);
     }
 
-    /// Sets a text that is likely to differ from event to event, without looking for an equal one.
+    fn before(&self, field: Field) -> TextRef {
+        self.batch.columns[field.index()].texts.last().copied().unwrap_or(0)
+    }
+
+    /// Sets a text that is likely to differ from event to event: only the event before is looked at for an equal
+    /// one.
     pub fn unique_text(&mut self, field: Field, value: &str) {
         debug_assert_eq!(field.kind(), FieldKind::Text);
-        let text = if value.is_empty() { 0 } else { self.texts.push(value) };
+        let before = self.before(field);
+        let text = match value {
+            "" => 0,
+            _ if self.batch.texts.is(before, value) => before,
+            _ => self.batch.texts.push(value),
+        };
         self.set_text(field, text);
     }
 
     /// Sets a text by a number of this batch, as [`intern`](Self::intern) gives them.
     pub fn set_text(&mut self, field: Field, text: TextRef) {
-        set(&mut self.columns[field.index()].texts, self.row, text, text == 0);
+        set(&mut self.batch.columns[field.index()].texts, self.row, text, text == 0);
     }
 
     /// Sets a number.
     pub fn number(&mut self, field: Field, value: i64) {
         debug_assert_eq!(field.kind(), FieldKind::Number);
-        set(&mut self.columns[field.index()].numbers, self.row, value, value == 0);
+        set(&mut self.batch.columns[field.index()].numbers, self.row, value, value == 0);
     }
 
     /// Sets a key.
     pub fn key(&mut self, field: Field, value: u64) {
         debug_assert_eq!(field.kind(), FieldKind::Key);
-        set(&mut self.columns[field.index()].keys, self.row, value, value == 0);
+        set(&mut self.batch.columns[field.index()].keys, self.row, value, value == 0);
     }
 
     /// Sets an identifier.
     pub fn uuid(&mut self, field: Field, value: u128) {
         debug_assert_eq!(field.kind(), FieldKind::Uuid);
-        let keys = &mut self.columns[field.index()].keys;
+        let keys = &mut self.batch.columns[field.index()].keys;
         keys.resize(2 * self.row, 0);
         keys.extend([(value >> 64) as u64, value as u64]);
     }
@@ -307,7 +310,7 @@ impl BatchBuilder {
     pub fn push_list(&mut self, field: Field, value: &str) {
         debug_assert!(matches!(field.kind(), FieldKind::List | FieldKind::Map));
         let text = self.intern(value);
-        let column = &mut self.columns[field.index()];
+        let column = &mut self.batch.columns[field.index()];
         let end = column.texts.len() as u32;
         if column.list_ends.len() <= self.row {
             column.list_ends.resize(self.row + 1, end);
@@ -327,47 +330,29 @@ impl BatchBuilder {
             return 0;
         }
         let hash = hash(value);
-        let texts = &self.texts;
-        if let Some(&known) = self.known.find(hash, |&known| texts.get(known) == value) {
+        let texts = &mut self.batch.texts;
+        if let Some(&known) = self.known.find(hash, |&known| texts.is(known, value)) {
             return known;
         }
-        let new = self.texts.push(value);
-        let texts = &self.texts;
+        let new = texts.push(value);
         self.known.insert_unique(hash, new, |&known| self::hash(texts.get(known)));
         new
     }
 
     /// The finished batch as the bytes of one Kafka message; the builder is empty afterwards.
     pub fn finish(&mut self) -> Vec<u8> {
-        let mut columns = std::mem::take(&mut self.unknown);
-        for (&field, column) in FIELDS.iter().zip(&mut self.columns) {
-            if !column.is_empty() {
-                columns.push(wire::Column {
-                    field: field.name().to_owned(),
-                    texts: std::mem::take(&mut column.texts),
-                    numbers: std::mem::take(&mut column.numbers),
-                    keys: std::mem::take(&mut column.keys),
-                    list_ends: std::mem::take(&mut column.list_ends),
-                });
-            }
-        }
-        let message = wire::EventBatch {
-            format: FORMAT,
-            rows: self.row as u32,
-            text: Bytes::from(std::mem::take(&mut self.texts.text)),
-            text_ends: std::mem::take(&mut self.texts.ends),
-            columns,
-        };
-        self.clear();
-        message.encode_to_vec()
-    }
-
-    fn clear(&mut self) {
+        let Batch { texts, columns, unknown, .. } = &mut self.batch;
+        let filled = FIELDS.iter().zip(&*columns).filter(|(_, column)| !column.is_empty());
+        let named = filled.map(|(field, column)| (field.name(), column));
+        let message = wire::encode(self.row, texts, named, unknown, &mut self.scratch);
+        // What was allocated is kept for the next batch.
         self.row = 0;
         self.known.clear();
-        for column in &mut self.columns {
-            column.clear();
-        }
+        texts.text.clear();
+        texts.ends.clear();
+        unknown.clear();
+        columns.iter_mut().for_each(Column::clear);
+        message
     }
 }
 
@@ -389,6 +374,8 @@ fn set<T: Copy + Default>(column: &mut Vec<T>, row: usize, value: T, is_default:
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use prost::Message as _;
+    use prost_reflect::{DescriptorPool, DynamicMessage, Value};
 
     fn two_events() -> Vec<u8> {
         let mut builder = BatchBuilder::default();
@@ -417,12 +404,52 @@ mod tests {
         assert_eq!(batch.text(Field::UserId, 0), "");
     }
 
+    /// The batch as anybody reads it who has only the published schema.
+    fn by_schema(bytes: &[u8]) -> DynamicMessage {
+        let schemas = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas");
+        let files = protox::compile(["event_batch.proto"], [schemas]).unwrap();
+        let pool = DescriptorPool::from_file_descriptor_set(files).unwrap();
+        let batch = pool.get_message_by_name("millrace.v1.EventBatch").unwrap();
+        DynamicMessage::decode(batch, bytes).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_what_the_published_schema_says() {
+        let message = by_schema(&two_events());
+        let field =
+            |message: &DynamicMessage, name: &str| message.get_field_by_name(name).unwrap().into_owned();
+        assert_eq!(field(&message, "format"), Value::U32(1));
+        assert_eq!(field(&message, "rows"), Value::U32(2));
+        assert_eq!(field(&message, "text"), Value::Bytes(b"loginmusiclive".as_slice().to_vec().into()));
+        assert_eq!(field(&message, "text_ends"), Value::List([5, 10, 14].map(Value::U32).to_vec()));
+        let columns = field(&message, "columns");
+        let columns: Vec<&DynamicMessage> =
+            columns.as_list().unwrap().iter().map(|c| c.as_message().unwrap()).collect();
+        let names: Vec<Value> = columns.iter().map(|column| field(column, "field")).collect();
+        assert_eq!(
+            names,
+            ["event_name", "event_id", "tags", "played_ms"].map(|name| Value::String(name.into()))
+        );
+        assert_eq!(field(columns[0], "texts"), Value::List([1, 1].map(Value::U32).to_vec()));
+        assert_eq!(field(columns[1], "keys"), Value::List([7, 9].map(Value::U64).to_vec()));
+        assert_eq!(field(columns[2], "texts"), Value::List([2, 3].map(Value::U32).to_vec()));
+        assert_eq!(field(columns[2], "list_ends"), Value::List([2].map(Value::U32).to_vec()));
+        assert_eq!(field(columns[3], "numbers"), Value::List([0, -5].map(Value::I64).to_vec()));
+    }
+
+    #[test]
+    fn what_any_protobuf_library_writes_is_read() {
+        let message = by_schema(&two_events());
+        let batch = Batch::decode(&message.encode_to_vec()).unwrap();
+        assert_eq!((batch.rows(), batch.number(Field::PlayedMs, 1)), (2, -5));
+    }
+
     #[test]
     fn stamping_adds_and_replaces_columns_and_keeps_unknown_ones() {
-        let mut message = wire::EventBatch::decode(two_events().as_slice()).unwrap();
-        let newer = wire::Column { field: "of_the_future".into(), numbers: vec![1, 2], ..Default::default() };
-        message.columns.push(newer.clone());
-        let mut builder = BatchBuilder::stamping(Batch::decode(&message.encode_to_vec()).unwrap());
+        // Field 5, length-delimited: a column whose name this catalogue does not know.
+        let newer = b"\x2a\x0f\x0a\x0dof_the_future";
+        let message = [two_events().as_slice(), newer].concat();
+        let mut builder = BatchBuilder::stamping(Batch::decode(&message).unwrap());
         builder.end_row();
         builder.text(Field::ChannelGroup, "direct");
         builder.text(Field::EventName, "logout");
@@ -432,7 +459,7 @@ mod tests {
         assert_eq!((batch.text(Field::EventName, 0), batch.text(Field::EventName, 1)), ("login", "logout"));
         assert_eq!((batch.text(Field::ChannelGroup, 0), batch.text(Field::ChannelGroup, 1)), ("", "direct"));
         assert_eq!(batch.number(Field::PlayedMs, 1), -5);
-        assert!(wire::EventBatch::decode(bytes.as_slice()).unwrap().columns.contains(&newer));
+        assert!(bytes.ends_with(newer));
     }
 
     #[test]
@@ -454,7 +481,7 @@ mod tests {
             let at = at % bytes.len();
             bytes[at] = value;
             if let Ok(batch) = Batch::decode(&bytes) {
-                for row in 0..batch.rows().min(1000) {
+                for row in 0..batch.rows() {
                     for &field in FIELDS {
                         match field.kind() {
                             FieldKind::Text => { batch.text(field, row); }

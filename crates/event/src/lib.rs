@@ -10,6 +10,7 @@ mod identity;
 mod kind;
 mod limit;
 mod verdict;
+mod wire;
 
 pub use activity::{Activity, ActivityError, ActivityEvent, ActivityKind};
 pub use batch::{Batch, BatchBuilder, BatchError, MAX_ROWS, TextRef};
@@ -20,9 +21,3 @@ pub use identity::{IdentityKey, murmur2, partition_for};
 pub use kind::{ActivityStatus, Kind, Platform, TimeSource};
 pub use limit::Limits;
 pub use verdict::{DropReason, Rejection, Verdict};
-
-/// The types generated from `schemas/event_batch.proto`.
-#[allow(missing_docs, reason = "generated; the .proto file holds the comments")]
-pub mod wire {
-    include!(concat!(env!("OUT_DIR"), "/millrace.v1.rs"));
-}

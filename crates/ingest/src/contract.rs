@@ -57,8 +57,6 @@ pub(crate) enum Rule {
     IsTest,
     /// Text of at most so many characters.
     Text(usize),
-    /// Text that differs from event to event.
-    UniqueText,
     /// One of these words.
     Word(&'static [&'static str]),
     /// `^[A-Za-z0-9-]{1,40}_[A-Za-z0-9-]{1,40}$`
@@ -209,7 +207,7 @@ group! { UPLOAD after PLAYBACK.end(), "/upload":
     "error_code" No TEXT => ErrorCode;
 }
 group! { COMMERCE after UPLOAD.end(), "/commerce":
-    "order_id" Order Rule::UniqueText => OrderId;
+    "order_id" Order Rule::Text(usize::MAX) => OrderId;
     "product_id" No TEXT => ProductId;
     "product_type" No TEXT => ProductType;
     "quantity" No Rule::Count => Quantity;

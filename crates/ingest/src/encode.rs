@@ -63,7 +63,9 @@ fn fields(group: &'static Group, event: &Event<'_>, batch: &mut BatchBuilder) {
             (Rule::Object(inner), ..) => fields(inner, event, batch),
             (_, None, _) => (),
             (_, Some(field), Value::Whole(number)) => batch.number(field, number),
-            (Rule::UniqueText, Some(field), Value::Text(text)) => batch.unique_text(field, &text.read()),
+            (_, Some(field), Value::Text(text)) if is_mostly_unique(field) => {
+                batch.unique_text(field, &text.read());
+            }
             (_, Some(field), Value::Text(text)) => batch.text(field, &text.read()),
             (Rule::Tags, Some(field), Value::Array { json, .. }) => {
                 for tag in elements_of(json) {
@@ -80,6 +82,24 @@ fn fields(group: &'static Group, event: &Event<'_>, batch: &mut BatchBuilder) {
             (_, Some(_), Value::Bool(_) | Value::Number(_) | Value::Array { .. }) => (),
         }
     }
+}
+
+/// Whether a text is likely to differ from one device or page to the next: looking for an equal one in the batch
+/// would cost more than it saves.
+fn is_mostly_unique(field: Field) -> bool {
+    matches!(
+        field,
+        Field::AnonymousId
+            | Field::UserId
+            | Field::SessionId
+            | Field::DeviceId
+            | Field::PageUrl
+            | Field::PageTitle
+            | Field::ClickId
+            | Field::PlaybackId
+            | Field::UploadId
+            | Field::OrderId
+    )
 }
 
 fn push(field: Field, value: Value<'_>, batch: &mut BatchBuilder) {

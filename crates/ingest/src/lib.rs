@@ -8,6 +8,7 @@ mod contract;
 mod decide;
 mod encode;
 mod json;
+mod metric;
 mod parse;
 mod stage;
 mod tally;
@@ -37,6 +38,7 @@ pub use validate::{Facts, Rules};
 /// # Errors
 /// The process cannot go on.
 pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(), Error> {
+    metric::describe();
     let topics = Topics::new(&settings.kafka, |topic| kafka::partition_count(&settings, topic, &shutdown))?;
     check_topics(&settings)?;
     let rules = rules(&settings.ingest);

@@ -125,7 +125,6 @@ impl<'a> Check<'_, 'a> {
                 let text = text(part, &value)?;
                 length(part, text, usize::from(is_required), most)?;
             }
-            Rule::UniqueText => length(part, text(part, &value)?, usize::from(is_required), usize::MAX)?,
             Rule::Object(group) => match value {
                 Value::Object { .. } => self.group(group)?,
                 _ => return Err(wrong_type(part, &value, "an object")),
