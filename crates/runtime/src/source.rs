@@ -13,6 +13,7 @@ use rdkafka::{
     types::RDKafkaRespErr,
 };
 use std::{
+    collections::BTreeSet,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -76,23 +77,42 @@ struct Context {
     rebalance: Mutex<Option<(RDKafkaRespErr, Vec<i32>)>>,
     closing: AtomicBool,
     group: String,
+    /// Partitions whose lag was reported last.
+    reported: Mutex<BTreeSet<(String, i32)>>,
+}
+
+impl Context {
+    fn report_lag(&self, topic: &str, partition: i32, lag: i64) {
+        let labels = [
+            ("group", self.group.clone()),
+            ("topic", topic.to_owned()),
+            ("partition", partition.to_string()),
+        ];
+        metrics::gauge!("millrace_consumer_lag_records", &labels).set(lag as f64);
+    }
 }
 
 impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
+        let mut ours = BTreeSet::new();
         for (topic, stats) in &statistics.topics {
             for (partition, stats) in stats.partitions.iter().filter(|(id, stats)| **id >= 0 && stats.desired)
             {
-                if stats.consumer_lag >= 0 {
-                    let labels = [
-                        ("group", self.group.clone()),
-                        ("topic", topic.clone()),
-                        ("partition", partition.to_string()),
-                    ];
-                    metrics::gauge!("millrace_consumer_lag_records", &labels).set(stats.consumer_lag as f64);
+                // librdkafka's own lag counts from offsets committed by this consumer, but a transaction's are
+                // committed by its producer.
+                let position = if stats.app_offset >= 0 { stats.app_offset } else { stats.next_offset };
+                if position >= 0 && stats.ls_offset >= 0 {
+                    self.report_lag(topic, *partition, (stats.ls_offset - position).max(0));
+                    ours.insert((topic.clone(), *partition));
                 }
             }
         }
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another process reports these now: an old value here would be added to its.
+        for (topic, partition) in reported.difference(&ours) {
+            self.report_lag(topic, *partition, 0);
+        }
+        *reported = ours;
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
