@@ -13,6 +13,7 @@ mod group;
 mod insert;
 mod intern;
 pub mod lane;
+mod metric;
 mod migrate;
 pub mod predicate;
 mod process;

@@ -17,7 +17,7 @@ use crate::compile::{CompiledLane, LaneTable};
 use crate::ddl::{self, TableSpec};
 use crate::dead_letter::DeadLetters;
 use crate::lane::{self, Added, Input, LaneFold, LaneOptions};
-use crate::{Cubes, Error, Writer, cube, server};
+use crate::{Cubes, Error, Writer, cube, metric, server};
 
 /// Changes when input topics are made anew; see [`LaneOptions::epoch`].
 const EPOCH: u32 = 1;
@@ -50,6 +50,7 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
 }
 
 fn start(settings: &Settings, shutdown: &Shutdown, health: &Health) -> Result<(), Error> {
+    metric::describe();
     let tokio = Handle::current();
     let cubes = cubes(settings)?;
     let mut lanes = Vec::new();

@@ -8,6 +8,7 @@ mod error;
 pub mod health;
 mod http;
 pub mod kafka;
+mod metric;
 mod offset;
 pub mod process;
 pub mod shutdown;

@@ -14,6 +14,7 @@ use crate::{
     config::{self, Settings},
     health::Health,
     http::{self, Pages},
+    metric,
     shutdown::Shutdown,
     telemetry,
 };
@@ -91,6 +92,7 @@ fn start(
     // The HTTP server outlives the stage: it answers while the last transaction finishes.
     let bound = tokio.block_on(http::serve(address, pages, Shutdown::default()))?;
     tracing::info!(stage, version = env!("CARGO_PKG_VERSION"), http = %bound, instance = settings.instance, "started");
+    metric::describe();
     metrics::gauge!("millrace_build_info", "stage" => stage, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     tokio.spawn(async move {
         loop {
