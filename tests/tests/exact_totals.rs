@@ -13,7 +13,8 @@ use system_tests::{
 fn two_hundred_thousand_events_are_counted_exactly_and_every_dead_letter_keeps_its_bytes() {
     let pipeline = pipeline("exact");
     // Some records are larger than librdkafka's usual megabyte: they must reach the dead letters all the same.
-    let config = Config { seed: 11, duplicates: 0.02, bad: 0.01, largest_bad_bytes: 1_500_000, ..Config::default() };
+    let config =
+        Config { seed: 11, duplicates: 0.02, bad: 0.01, largest_bad_bytes: 1_500_000, ..Config::default() };
     let mut simulator = simulator(&pipeline, config);
     let stages = start_stages(&pipeline);
     send(&pipeline, &mut simulator, 200_000, None);
@@ -26,7 +27,8 @@ fn two_hundred_thousand_events_are_counted_exactly_and_every_dead_letter_keeps_i
 #[test]
 fn events_of_clients_with_right_clocks_stand_in_their_own_minute() {
     let pipeline = pipeline("minutes");
-    let config = Config { seed: 12, skewed: 0.0, untrusted: 0.0, future: 0.0, late: 0.05, ..Config::default() };
+    let config =
+        Config { seed: 12, skewed: 0.0, untrusted: 0.0, future: 0.0, late: 0.05, ..Config::default() };
     let mut simulator = simulator(&pipeline, config);
     let stages = start_stages(&pipeline);
     send(&pipeline, &mut simulator, 20_000, None);

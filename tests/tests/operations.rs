@@ -10,10 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use devstack::{Profile, build_binaries};
+use devstack::{Process, Profile, build_binaries};
+use simulator::Config;
 use system_tests::{
-    eventually, get, http_address, pipeline, pipeline_without_topics, stack, start, start_stages, topic,
-    wait_until_ready,
+    eventually, get, http_address, pipeline, pipeline_without_topics, send, simulator, stack, start,
+    start_stages, topic, wait_until_ready,
 };
 
 /// Runs a binary against the shared stack with these variables on top, until it ends by itself.
@@ -41,7 +42,11 @@ fn check_failure(binary: &str, variables: &[(&str, &str)], code: i32, words: &[&
     for word in words {
         assert!(errors.contains(word), "{binary} {variables:?} does not say {word:?}: {last}");
     }
-    assert!(started.elapsed() < Duration::from_secs(30), "{binary} {variables:?} took {:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(30),
+        "{binary} {variables:?} took {:?}",
+        started.elapsed()
+    );
 }
 
 #[test]
@@ -52,12 +57,27 @@ fn a_wrong_setting_ends_in_one_line_that_names_it_and_the_right_exit_code() {
     let tables = ("MILLRACE__CLICKHOUSE__DATABASE", pipeline.name());
     let nobody = "127.0.0.1:1";
     for stage in ["ingest", "enrich", "aggregate"] {
-        check_failure(stage, &[("MILLRACE__KAFKA__BROKER", nobody)], 78, &["MILLRACE__KAFKA__BROKER", "kafka.brokers"]);
+        check_failure(
+            stage,
+            &[("MILLRACE__KAFKA__BROKER", nobody)],
+            78,
+            &["MILLRACE__KAFKA__BROKER", "kafka.brokers"],
+        );
         check_failure(stage, &[("MILLRACE__HTTP__LISTEN", "everywhere")], 78, &["http.listen", "everywhere"]);
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap().to_string();
-        check_failure(stage, &[("MILLRACE__HTTP__LISTEN", &address)], 1, &[&address, "MILLRACE__HTTP__LISTEN"]);
-        check_failure(stage, &[("MILLRACE__KAFKA__BROKERS", nobody), topics, tables], 1, &[nobody, "kafka.brokers"]);
+        check_failure(
+            stage,
+            &[("MILLRACE__HTTP__LISTEN", &address)],
+            1,
+            &[&address, "MILLRACE__HTTP__LISTEN"],
+        );
+        check_failure(
+            stage,
+            &[("MILLRACE__KAFKA__BROKERS", nobody), topics, tables],
+            1,
+            &[nobody, "kafka.brokers"],
+        );
     }
     for stage in ["ingest", "enrich"] {
         check_failure(stage, &[], 1, &["nobody-made-these.", "millrace topics create"]);
@@ -68,7 +88,12 @@ fn a_wrong_setting_ends_in_one_line_that_names_it_and_the_right_exit_code() {
     check_failure("aggregate", &no_tables, 1, &["nowhere", "millrace migrate"]);
     let no_server = [("MILLRACE__CLICKHOUSE__URL", "http://127.0.0.1:1"), topics];
     check_failure("aggregate", &no_server, 1, &["http://127.0.0.1:1", "clickhouse.url"]);
-    check_failure("aggregate", &[("MILLRACE__AGGREGATE__LANES", "lvie"), topics, tables], 1, &["lvie", "live"]);
+    check_failure(
+        "aggregate",
+        &[("MILLRACE__AGGREGATE__LANES", "lvie"), topics, tables],
+        1,
+        &["lvie", "live"],
+    );
 }
 
 #[test]
@@ -87,21 +112,87 @@ fn check_config_prints_every_key_and_no_secret() {
 #[test]
 fn a_running_process_answers_about_itself() {
     let pipeline = pipeline("answers");
+    let mut simulator = simulator(&pipeline, Config { seed: 31, bad: 0.05, ..Config::default() });
     let mut stages = start_stages(&pipeline);
-    for (process, metric) in stages.iter().zip([
-        "millrace_transactions_total",
-        "millrace_enrich_activities",
-        "millrace_build_info",
-    ]) {
+    send(&pipeline, &mut simulator, 5_000, None);
+    for process in &stages {
         let address = http_address(process).unwrap();
         assert_eq!(get(&address, "/livez"), (200, "alive\n".into()));
         let (code, status) = get(&address, "/status");
         let status: serde_json::Value = serde_json::from_str(&status).unwrap();
         assert_eq!((code, &status["stage"], &status["ready"]), (200, &process.name().into(), &true.into()));
-        if process.name() != "ingest" {
-            assert!(get(&address, "/metrics").1.contains(metric), "{metric} of {}", process.name());
+    }
+    let accepted = simulator.truth().counts.sent - simulator.truth().counts.rejected;
+    check_metrics(
+        &stages[0],
+        "millrace_ingest_events_total",
+        accepted,
+        &[
+            r#"millrace_ingest_time_source_total{time_source="client"}"#,
+            r#"millrace_dead_letters_total{stage="ingest",code="#,
+            r#"millrace_transactions_total{stage="ingest",outcome="committed"}"#,
+            r#"millrace_process_seconds_bucket{stage="ingest",le="0.001"}"#,
+            r#"millrace_commit_seconds_bucket{stage="ingest",le="+Inf"}"#,
+            "millrace_consumer_lag_records{group=",
+        ],
+    );
+    check_metrics(
+        &stages[1],
+        "millrace_enrich_events_total",
+        accepted,
+        &[
+            r#"millrace_enrich_events_total{kind="duplicate"}"#,
+            "millrace_enrich_activities ",
+            "millrace_enrich_dedupe_entries ",
+            "millrace_consumer_lag_records{group=",
+        ],
+    );
+    check_metrics(
+        &stages[2],
+        "millrace_aggregate_events_total",
+        accepted,
+        &[
+            r#"millrace_aggregate_newest_received_timestamp_seconds{lane="live"}"#,
+            r#"millrace_aggregate_newest_received_timestamp_seconds{lane="dead_letters"}"#,
+            r#"millrace_aggregate_insert_seconds_bucket{lane="live",le="0.001"}"#,
+            r#"millrace_aggregate_rows_total{lane="live"}"#,
+            "millrace_consumer_lag_records{group=",
+        ],
+    );
+    devstack::pipeline::stop(&mut stages).unwrap();
+}
+
+/// The process has counted at least `events` in `counter`, shows these series, and explains every one it shows.
+fn check_metrics(process: &Process, counter: &str, events: u64, series: &[&str]) {
+    let address = http_address(process).unwrap();
+    let mut text = String::new();
+    let complete = |text: &str| {
+        let counted = text.lines().filter(|line| line.starts_with(counter));
+        let sum: f64 = counted.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum();
+        sum >= events as f64 && series.iter().all(|series| text.lines().any(|line| line.starts_with(series)))
+    };
+    let started = Instant::now();
+    // Lag is reported every few seconds.
+    while !complete(&text) {
+        assert!(started.elapsed() < Duration::from_secs(30), "{} shows only:\n{text}", process.name());
+        thread::sleep(Duration::from_millis(200));
+        text = get(&address, "/metrics").1;
+    }
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert!(text.contains(&format!("# HELP {name} ")), "{} does not explain {name}", process.name());
+            assert_ne!(kind, "summary", "{name} has no buckets");
         }
     }
+}
+
+#[test]
+fn a_worker_without_a_partition_is_ready() {
+    let mut pipeline = pipeline("idle");
+    // Four partitions.
+    pipeline.set("MILLRACE__WORKERS", "6");
+    let mut stages = start_stages(&pipeline);
     devstack::pipeline::stop(&mut stages).unwrap();
 }
 
@@ -112,9 +203,12 @@ fn a_kafka_and_a_clickhouse_that_come_later_are_waited_for() {
     let clickhouse = Later::new(stack().clickhouse_url().trim_start_matches("http://"));
     pipeline.set("MILLRACE__KAFKA__BROKERS", &kafka.address);
     pipeline.set("MILLRACE__CLICKHOUSE__URL", &format!("http://{}", clickhouse.address));
-    let mut stages: Vec<_> = ["ingest", "enrich", "aggregate"].map(|stage| start(&pipeline, stage, "0")).into();
+    let mut stages: Vec<_> =
+        ["ingest", "enrich", "aggregate"].map(|stage| start(&pipeline, stage, "0")).into();
     for process in &mut stages {
-        eventually("waiting", Duration::from_secs(20), || process.log_tail(20).contains("waiting for").then_some(()));
+        eventually("waiting", Duration::from_secs(20), || {
+            process.log_tail(20).contains("waiting for").then_some(())
+        });
         assert_eq!(process.exit_status().unwrap(), None, "{}", process.log_tail(5));
     }
     kafka.come();
