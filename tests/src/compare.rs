@@ -120,7 +120,7 @@ fn difference(found: &BTreeMap<String, u64>, expected: &BTreeMap<String, u64>) -
     keys.sort_unstable();
     keys.dedup();
     let events = |cells: &BTreeMap<String, u64>, key: &str| cells.get(key).copied().unwrap_or(0);
-    let differ = |key: &&&String| events(found, **key) != events(expected, **key);
+    let differ = |key: &&&String| events(found, key) != events(expected, key);
     let show =
         |key: &String| format!("{key}: found {}, expected {}", events(found, key), events(expected, key));
     keys.iter().filter(differ).map(|key| show(key)).collect()

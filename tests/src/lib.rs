@@ -1,11 +1,6 @@
 //! What the whole-system tests share: one stack per test binary, one pipeline with own topics and database per test,
 //! and the comparison of everything in ClickHouse and Kafka with the simulator's truth.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::expect_used,
-    reason = "a test that cannot go on has failed"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 pub mod compare;
 
@@ -132,13 +127,12 @@ pub fn wait_until_ready(process: &mut Process) {
 pub fn http_address(process: &Process) -> Option<String> {
     let log = process.log_tail(usize::MAX);
     // The newest start in the log counts: a restarted process appends to the same file.
-    let started = log.lines().rev().find_map(|line| {
+    log.lines().rev().find_map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
         let fields = line.get("fields")?;
         (fields.get("message")?.as_str()? == "started")
             .then(|| fields.get("http")?.as_str().map(str::to_owned))?
-    });
-    started
+    })
 }
 
 /// Status and body of a GET; status 0 when nobody answers.
