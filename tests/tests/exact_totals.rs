@@ -1,5 +1,4 @@
 //! What clients sent is what ClickHouse shows: every cell, every dead letter, through restarts and with more processes.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
 
