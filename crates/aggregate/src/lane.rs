@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};
@@ -32,6 +32,10 @@ const IDLE_POLL: Duration = Duration::from_millis(100);
 /// While inserts are under way, so that their answers are seen soon.
 const BUSY_POLL: Duration = Duration::from_millis(10);
 const COMMIT_AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// Records older than this are a backlog. Nobody waits for their freshness, so they are written in larger and
+/// fewer inserts, which is what makes catching up fast.
+const BACKLOG_AGE: Duration = Duration::from_secs(5);
+const BACKLOG_INTERVALS: u32 = 4;
 
 /// A record as a lane sees it.
 #[derive(Debug, Clone)]
@@ -119,6 +123,7 @@ pub fn run(
         assignment: 0,
         to_commit: BTreeMap::new(),
         commit_failed: None,
+        is_behind: false,
     };
     let mut next_flush = Instant::now() + lane.interval();
     while !shutdown.requested() {
@@ -161,6 +166,8 @@ struct Lane<'a> {
     assignment: u64,
     to_commit: BTreeMap<i32, NextOffset>,
     commit_failed: Option<Instant>,
+    /// The newest record of the last flush was a backlog's.
+    is_behind: bool,
 }
 
 struct Partition {
@@ -195,7 +202,8 @@ struct Answer {
 impl Lane<'_> {
     fn interval(&self) -> Duration {
         let inserts = self.partitions.len() as f64 / f64::from(self.options.max_inserts_per_second.max(1));
-        self.options.flush_interval.max(Duration::from_secs_f64(inserts))
+        let interval = self.options.flush_interval.max(Duration::from_secs_f64(inserts));
+        if self.is_behind { interval * BACKLOG_INTERVALS } else { interval }
     }
 
     fn patience(&self) -> Duration {
@@ -268,13 +276,15 @@ impl Lane<'_> {
             .filter(|(_, state)| state.has_records() && !state.flushing)
             .map(|(&partition, _)| partition)
             .collect();
-        for partition in ready {
-            self.flush_partition(partition);
+        let newest = ready.into_iter().map(|partition| self.flush_partition(partition)).max();
+        if let Some(newest) = newest {
+            self.is_behind = now_ms() - newest > BACKLOG_AGE.as_millis() as i64;
         }
     }
 
-    fn flush_partition(&mut self, partition: i32) {
-        let Some(state) = self.partitions.get_mut(&partition) else { return };
+    /// Returns when the newest of its records was received, epoch milliseconds; 0 when that is not known.
+    fn flush_partition(&mut self, partition: i32) -> i64 {
+        let Some(state) = self.partitions.get_mut(&partition) else { return 0 };
         let (begin, end) = (state.begin, state.next);
         (state.begin, state.events, state.bytes) = (end, 0, 0);
         state.flushing = true;
@@ -300,6 +310,7 @@ impl Lane<'_> {
             // The lane has gone when nobody listens: then nothing is committed.
             let _ = sender.send(Answer { partition, assignment, end, result });
         });
+        tally.received_max
     }
 
     fn collect_answers(&mut self) -> Result<(), Error> {
@@ -388,4 +399,8 @@ async fn insert_all(writer: &Writer, blocks: &[Block], range: &str) -> Result<()
         writer.insert(block, &format!("{range}:{chunk}")).await?;
     }
     Ok(())
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
