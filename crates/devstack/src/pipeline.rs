@@ -68,7 +68,8 @@ impl Pipeline {
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        let said = [output.stderr, output.stdout].map(|text| String::from_utf8_lossy(&text).trim().to_owned());
+        let said =
+            [output.stderr, output.stdout].map(|text| String::from_utf8_lossy(&text).trim().to_owned());
         let errors = said.join("\n");
         Err(Error::Command { command: format!("millrace {}", args.join(" ")), status: output.status, errors })
     }
