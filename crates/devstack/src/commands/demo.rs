@@ -147,6 +147,9 @@ fn print_table(sent: u64, totals: &Totals, difference: i128) -> Result<(), Failu
     writeln!(out, "{:<14}{:>14}", "duplicates", totals.duplicates)?;
     writeln!(out, "{:<14}{:>14}", "dead letters", totals.dead_letters)?;
     writeln!(out, "{:<14}{:>14}", "difference", difference)?;
+    if difference < 0 {
+        writeln!(out, "more arrived than the simulated clients sent: did you send events of your own?")?;
+    }
     Ok(())
 }
 
