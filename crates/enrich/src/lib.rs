@@ -18,14 +18,16 @@ use runtime::{
     Error,
     config::Settings,
     health::Health,
-    kafka::partition_count,
     shutdown::Shutdown,
     stage::{StageOptions, run as run_stage},
-    topic::Topic,
+    topic::{self, Topic},
 };
 use std::sync::Arc;
 
 use crate::{channel::ChannelRules, registry::Registry, stage::EnrichStage};
+
+/// What the stage reads and writes; events keep their partition number through the first three.
+const TOPICS: &[Topic] = &[Topic::CleanEvents, Topic::EnrichedEvents, Topic::EnrichState, Topic::Activities];
 
 /// Runs the stage until `shutdown`.
 ///
@@ -35,7 +37,7 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
     metric::describe();
     let rules = Arc::new(channel_rules(&settings)?);
     tracing::info!(version = rules.version(), rules = rules.len(), "channel rules loaded");
-    check_partitions(&settings, &shutdown)?;
+    topic::check_at_start(&settings, TOPICS, &shutdown)?;
     let registry = Registry::follow(&settings, &shutdown, &health)?;
     let identity = IdentityKey::new(settings.enrich.identity_secret.expose());
     let options = StageOptions { name: "enrich", input: Topic::CleanEvents };
@@ -54,21 +56,4 @@ fn channel_rules(settings: &Settings) -> Result<ChannelRules, Error> {
         (path.as_str(), read.map_err(unreadable)?)
     };
     ChannelRules::parse(&text, &settings.enrich.own_hosts).map_err(|e| Error::Stage(format!("{origin}: {e}")))
-}
-
-/// Enrich writes to the partition number it read from, so the topics must agree.
-fn check_partitions(settings: &Settings, shutdown: &Shutdown) -> Result<(), Error> {
-    let clean = settings.kafka.topic(Topic::CleanEvents);
-    let partitions = partition_count(settings, &clean, shutdown)?;
-    for topic in [Topic::EnrichedEvents, Topic::EnrichState] {
-        let name = settings.kafka.topic(topic);
-        let found = partition_count(settings, &name, shutdown)?;
-        if found != partitions {
-            let problem = format!(
-                "has {found} partitions, but {clean} has {partitions}: delete it and run `millrace topics create`"
-            );
-            return Err(Error::WrongTopic { topic: name, problem });
-        }
-    }
-    Ok(())
 }

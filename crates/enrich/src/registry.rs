@@ -22,7 +22,6 @@ pub(crate) struct Registry {
 
 const COMPONENT: &str = "activity-registry";
 const POLL: Duration = Duration::from_millis(500);
-const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Registry {
     /// Reads the topic to its end, then keeps reading on a thread of its own until `shutdown`.
@@ -32,14 +31,10 @@ impl Registry {
         let failed = |source| Error::Stage(format!("reading {topic} failed: {source}"));
         let consumer = consumer(settings).map_err(failed)?;
         let mut assignment = TopicPartitionList::new();
-        let mut waiting = Vec::new();
         for partition in 0..partitions as i32 {
             assignment.add_partition_offset(&topic, partition, Offset::Beginning).map_err(failed)?;
-            let (low, high) = consumer.fetch_watermarks(&topic, partition, ASK_TIMEOUT).map_err(failed)?;
-            if low < high {
-                waiting.push(partition);
-            }
         }
+        let mut waiting: Vec<i32> = (0..partitions as i32).collect();
         consumer.assign(&assignment).map_err(failed)?;
         let registry = Self::default();
         let mut activities = Activities::default();

@@ -24,7 +24,6 @@ use runtime::{
     stage::StageOptions,
     topic::{self, Topic},
 };
-use tokio::runtime::Handle;
 
 pub use decide::{Decision, decide};
 pub use encode::{Origin, encode, partition};
@@ -33,26 +32,22 @@ pub use stage::{Ingest, Topics};
 pub use time::{EventTime, event_time};
 pub use validate::{Facts, Rules};
 
+/// What the stage reads and writes.
+const TOPICS: &[Topic] = &[Topic::RawEvents, Topic::CleanEvents, Topic::DeadLetters];
+
 /// Runs ingest until `shutdown`.
 ///
 /// # Errors
 /// The process cannot go on.
 pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(), Error> {
     metric::describe();
+    topic::check_at_start(&settings, TOPICS, &shutdown)?;
     let topics = Topics::new(&settings.kafka, |topic| kafka::partition_count(&settings, topic, &shutdown))?;
-    check_topics(&settings)?;
     let rules = rules(&settings.ingest);
     let options = StageOptions { name: "ingest", input: Topic::RawEvents };
     runtime::stage::run(options, &settings, &shutdown, &health, |_worker| {
         Ok(Ingest::new(topics.clone(), rules.clone()))
     })
-}
-
-/// Refuses to start where promises would be broken later: times set by clients, dead letters that do not fit.
-fn check_topics(settings: &Settings) -> Result<(), Error> {
-    let ours = [Topic::RawEvents, Topic::CleanEvents, Topic::DeadLetters];
-    let problems = Handle::current().block_on(topic::check(settings, &ours))?;
-    problems.into_iter().next().map_or(Ok(()), |problem| Err(problem.into()))
 }
 
 /// The rules that the settings ask for.

@@ -4,6 +4,7 @@
 //! `process::main` is the whole of a `main.rs`; `stage::run` is the whole of a consume-transform-commit stage.
 
 pub mod config;
+pub mod drill;
 mod error;
 pub mod health;
 mod http;

@@ -3,7 +3,7 @@ use crate::config::Kafka;
 
 mod check;
 
-pub use check::{Found, Problem, check, find, problems};
+pub use check::{Found, Problem, check, check_at_start, find, problems};
 
 /// A topic of the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

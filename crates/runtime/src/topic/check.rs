@@ -1,13 +1,15 @@
 //! Whether the topics that are there keep the pipeline's promises; asked by `millrace topics check` and by stages
 //! before the first record flows.
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use tokio::runtime::Handle;
 
 use crate::{
     Error,
     config::{Kafka, Settings},
     kafka,
+    shutdown::Shutdown,
     topic::Topic,
 };
 
@@ -48,6 +50,29 @@ impl From<Problem> for Error {
 /// The broker refused or did not answer.
 pub async fn check(settings: &Settings, topics: &[Topic]) -> Result<Vec<Problem>, Error> {
     Ok(problems(&settings.kafka, topics, &find(settings, topics).await?))
+}
+
+/// As [`check`], for a stage that starts: waits for a broker until `startup_timeout`, and the first problem is an
+/// error. Must be called inside a Tokio context, on a thread that may block.
+///
+/// # Errors
+/// A topic is missing or breaks a promise, no broker answered in time, or the process was asked to stop.
+pub fn check_at_start(settings: &Settings, topics: &[Topic], shutdown: &Shutdown) -> Result<(), Error> {
+    let started = Instant::now();
+    for &topic in topics {
+        kafka::partition_count(settings, &settings.kafka.topic(topic), shutdown)?;
+    }
+    loop {
+        match Handle::current().block_on(check(settings, topics)) {
+            Ok(problems) => return problems.into_iter().next().map_or(Ok(()), |problem| Err(problem.into())),
+            // The broker answered a moment ago: it is restarting, and passes through many kinds of errors.
+            Err(error) if started.elapsed() < settings.startup_timeout && !shutdown.requested() => {
+                tracing::warn!(%error, "checking the topics, trying again");
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Those of `topics` that exist.
