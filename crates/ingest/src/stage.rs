@@ -4,6 +4,7 @@ use event::{BatchBuilder, Rejection, Verdict, header};
 use runtime::{
     Error,
     config::Kafka,
+    ledger::Counts,
     stage::{Message, Output, Record, Stage},
     topic::Topic,
 };
@@ -70,11 +71,13 @@ impl Ingest {
     fn decide(&mut self, record: &Record<'_>, output: &mut dyn Output) -> Result<(), Error> {
         let Self { topics, rules, batches, key, tally } = self;
         let mut any_rejected = false;
+        let mut counts = Counts::default();
         decide(record.value, record.timestamp_ms, rules, |decision| {
             tally.unknown_fields(decision.event.unknown_fields);
             match &decision.verdict {
                 Verdict::Emit(facts) => {
                     tally.emitted(facts.time.source);
+                    counts.emitted += 1;
                     let partition = partition(decision.event, facts, topics.clean_partitions, key);
                     let batch = &mut batches[partition as usize];
                     let origin = Origin {
@@ -88,6 +91,7 @@ impl Ingest {
                 }
                 Verdict::Reject(rejection) => {
                     any_rejected = true;
+                    counts.rejected += 1;
                     tally.rejected(rejection.code, record.partition, record.offset, &rejection.pointer);
                     dead_letter(topics, record, &decision, rejection, output)
                 }
@@ -95,6 +99,8 @@ impl Ingest {
                 Verdict::Drop(_) => Ok(()),
             }
         })?;
+        counts.events = counts.emitted + counts.rejected;
+        output.count(record.partition, &counts);
         tally.record(record.partition, any_rejected);
         Ok(())
     }

@@ -54,6 +54,7 @@ pub struct Settings {
     #[serde(with = "humantime_serde")]
     pub startup_timeout: Duration,
     pub workers: usize,
+    pub business_timezone: String,
     pub kafka: Kafka,
     pub clickhouse: ClickHouse,
     pub http: Http,
@@ -170,6 +171,10 @@ pub enum UnknownEvents {
 pub struct Enrich {
     #[serde(with = "humantime_serde")]
     pub dedupe_window: Duration,
+    pub dedupe_max_entries: usize,
+    #[serde(with = "humantime_serde")]
+    pub device_ttl: Duration,
+    pub max_devices: usize,
     pub identity_secret: Secret,
     pub identity_secret_file: String,
     pub channels_file: String,
@@ -189,7 +194,11 @@ pub struct Aggregate {
     pub dead_letters_flush_interval: Duration,
     pub max_inserts_per_second: u32,
     pub max_groups: usize,
-    pub business_timezone: String,
+    pub epoch: u32,
+    #[serde(with = "humantime_serde")]
+    pub longest_insert: Duration,
+    #[serde(with = "humantime_serde")]
+    pub retry_halted: Duration,
 }
 
 /// A value that no log or printout shows.
@@ -354,6 +363,8 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
     positive("kafka.replication", settings.kafka.replication.into())?;
     positive("kafka.batch_records", settings.kafka.batch_records as u64)?;
     positive("aggregate.max_inserts_per_second", settings.aggregate.max_inserts_per_second.into())?;
+    positive("enrich.dedupe_max_entries", settings.enrich.dedupe_max_entries as u64)?;
+    positive("enrich.max_devices", settings.enrich.max_devices as u64)?;
     positive("aggregate.max_groups", settings.aggregate.max_groups as u64)?;
     if tracing_subscriber::EnvFilter::try_new(&settings.log.level).is_err() {
         let expected = "error, warn, info, debug, trace or a filter such as info,runtime=debug";

@@ -9,6 +9,7 @@ mod error;
 pub mod health;
 mod http;
 pub mod kafka;
+pub mod ledger;
 mod metric;
 mod offset;
 pub mod process;

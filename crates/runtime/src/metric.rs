@@ -19,6 +19,11 @@ pub(crate) fn describe() {
         Unit::Count,
         "Ended transactions by outcome; the records of an aborted one are read again."
     );
+    describe_gauge!(
+        "millrace_ledger_count",
+        Unit::Count,
+        "What became of everything read from an input partition since its first record, as committed with its offset."
+    );
     describe_histogram!("millrace_process_seconds", Unit::Seconds, "Time to decide about one batch.");
     describe_histogram!(
         "millrace_commit_seconds",

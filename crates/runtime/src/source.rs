@@ -76,6 +76,8 @@ pub struct Source {
 struct Context {
     rebalance: Mutex<Option<(RDKafkaRespErr, Vec<i32>)>>,
     closing: AtomicBool,
+    /// What became of the commit begun last, once its answer is here.
+    commit: Mutex<Option<Result<(), KafkaError>>>,
     group: String,
     /// Partitions whose lag was reported last.
     reported: Mutex<BTreeSet<(String, i32)>>,
@@ -129,6 +131,10 @@ impl ConsumerContext for Context {
         }
         let partitions = tpl.elements().iter().map(|element| element.partition()).collect();
         *self.rebalance.lock().unwrap_or_else(PoisonError::into_inner) = Some((err, partitions));
+    }
+
+    fn commit_callback(&self, result: Result<(), KafkaError>, _offsets: &TopicPartitionList) {
+        *self.commit.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
     }
 }
 
@@ -247,12 +253,18 @@ impl Source {
     /// # Errors
     /// The broker did not answer, or the committed records are gone.
     pub fn committed_or_start(&self, partitions: &[i32]) -> Result<Vec<(i32, NextOffset)>, Error> {
+        self.positions(&self.committed(partitions)?)
+    }
+
+    /// As [`committed_or_start`](Self::committed_or_start), of offsets that were already asked for.
+    ///
+    /// # Errors
+    /// The broker did not answer, or the committed records are gone.
+    pub fn positions(&self, committed: &[Committed]) -> Result<Vec<(i32, NextOffset)>, Error> {
         let mut positions = Vec::new();
-        for committed in self.committed(partitions)? {
+        for committed in committed {
             let partition = committed.partition;
-            let (low, high) = self.retrying("reading the bounds of a partition", || {
-                self.consumer.fetch_watermarks(&self.topic, partition, ASK_TIMEOUT)
-            })?;
+            let (low, high) = self.bounds(partition)?;
             let next = match (committed.next, self.start) {
                 (Some(next), _) if next.0 < low => {
                     return Err(Error::RecordsGone {
@@ -272,6 +284,16 @@ impl Source {
         Ok(positions)
     }
 
+    /// Offset of the first record of a partition, and the one after its last.
+    ///
+    /// # Errors
+    /// The broker did not answer.
+    pub fn bounds(&self, partition: i32) -> Result<(i64, i64), Error> {
+        self.retrying("reading the bounds of a partition", || {
+            self.consumer.fetch_watermarks(&self.topic, partition, ASK_TIMEOUT)
+        })
+    }
+
     /// Answers [`Polled::Assigned`], or moves an assignment: read on at these offsets.
     ///
     /// # Errors
@@ -285,6 +307,21 @@ impl Source {
                 .map_err(failed)?;
         }
         self.consumer.assign(&assignment).map_err(failed)
+    }
+
+    /// Goes back to these offsets; what was fetched beyond them is forgotten. Unlike [`start`](Self::start) it may be
+    /// called while a rebalance is on its way.
+    ///
+    /// # Errors
+    /// The consumer has been fenced or closed, or a partition is not being read.
+    pub fn seek(&self, positions: &[(i32, NextOffset)]) -> Result<(), Error> {
+        let failed = |e| Error::kafka("going back after an abort", &self.member, e);
+        let mut list = TopicPartitionList::new();
+        for &(partition, next) in positions {
+            list.add_partition_offset(&self.topic, partition, RdOffset::Offset(next.0)).map_err(failed)?;
+        }
+        let answer = self.consumer.seek_partitions(list, ASK_TIMEOUT).map_err(failed)?;
+        answer.elements().iter().try_for_each(|element| element.error()).map_err(failed)
     }
 
     /// Answers [`Polled::Revoked`].
@@ -301,6 +338,32 @@ impl Source {
     /// The group did not take them: the partitions may belong to another member now.
     pub fn commit(&self, offsets: &[(i32, NextOffset, &str)]) -> Result<(), Error> {
         let failed = |e| Error::kafka("committing offsets", &self.member, e);
+        self.consumer.commit(&self.offsets(offsets)?, CommitMode::Sync).map_err(failed)
+    }
+
+    /// Begins to commit offsets, each with its text. [`poll`](Self::poll) brings the answer, which
+    /// [`commit_answer`](Self::commit_answer) then hands out; until it is here, no other commit may begin.
+    ///
+    /// # Errors
+    /// The consumer has been fenced or closed.
+    pub fn begin_commit(&self, offsets: &[(i32, NextOffset, &str)]) -> Result<(), Error> {
+        let failed = |e| Error::kafka("committing offsets", &self.member, e);
+        self.take_commit();
+        self.consumer.commit(&self.offsets(offsets)?, CommitMode::Async).map_err(failed)
+    }
+
+    /// The answer to [`begin_commit`](Self::begin_commit), once.
+    pub fn commit_answer(&self) -> Option<Result<(), Error>> {
+        let answer = self.take_commit()?;
+        Some(answer.map_err(|e| Error::kafka("committing offsets", &self.member, e)))
+    }
+
+    fn take_commit(&self) -> Option<Result<(), KafkaError>> {
+        self.consumer.context().commit.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn offsets(&self, offsets: &[(i32, NextOffset, &str)]) -> Result<TopicPartitionList, Error> {
+        let failed = |e| Error::kafka("committing offsets", &self.member, e);
         // A fresh list each time: setting an element's metadata twice leaks it.
         let mut list = TopicPartitionList::new();
         for &(partition, next, metadata) in offsets {
@@ -310,7 +373,7 @@ impl Source {
                 element.set_metadata(metadata);
             }
         }
-        self.consumer.commit(&list, CommitMode::Sync).map_err(failed)
+        Ok(list)
     }
 
     /// Stops reading these partitions until [`resume`](Self::resume).

@@ -3,17 +3,26 @@
 //! Each worker is one OS thread with its own consumer, producer and stage. It reads a batch, begins a transaction,
 //! lets the stage decide about every record, and commits what the stage sent together with the offsets read. The
 //! stage never sees Kafka: it gets borrowed bytes and an [`Output`].
-use rdkafka::message::{BorrowedMessage, Message as _};
-use std::{collections::BTreeMap, thread, time::Instant};
+use rdkafka::{
+    consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata},
+    message::{BorrowedMessage, Message as _},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     Error, NextOffset, Offset, Polled, Source,
     config::Settings,
+    drill::{self, Safeguard, Step},
     health::Health,
     kafka,
+    ledger::{Counts, Ledger},
     shutdown::Shutdown,
     topic::Topic,
-    transaction::{Ended, TransactionalProducer},
+    transaction::{Ended, Transaction, TransactionalProducer},
 };
 
 /// A record as the stage sees it.
@@ -53,15 +62,28 @@ pub trait Output {
     /// # Errors
     /// The process cannot go on.
     fn send(&mut self, message: Message<'_>) -> Result<(), Error>;
+
+    /// Adds to the ledger of an input partition what became of events read from it; the loop itself counts records.
+    /// It becomes a fact together with what was sent, or never.
+    fn count(&mut self, partition: i32, counts: &Counts);
 }
 
 /// The deciding part of a stage.
 pub trait Stage {
-    /// A partition is now ours; its state begins.
+    /// A partition is now ours; its state begins. Not called for one that comes back from a rebalance untouched.
     fn assigned(&mut self, _partition: i32) {}
 
     /// A partition is no longer ours; its state ends.
     fn revoked(&mut self, _partition: i32) {}
+
+    /// Reads back the state of newly assigned partitions: works for a fraction of a second and says whether all of
+    /// them are ready. It is called again until they are, and nothing is processed before.
+    ///
+    /// # Errors
+    /// The state cannot be had, so the process cannot go on.
+    fn restore(&mut self) -> Result<bool, Error> {
+        Ok(true)
+    }
 
     /// Decides about records of any of our partitions, in the order read, and sends what follows from them.
     ///
@@ -136,6 +158,19 @@ struct Worker<'a> {
     name: String,
 }
 
+/// What a worker holds of its partitions.
+#[derive(Default)]
+struct Holding {
+    /// Where each partition goes on: what is committed.
+    positions: BTreeMap<i32, NextOffset>,
+    ledger: Ledger,
+    /// Revoked, and their state kept until the next assignment says who has them.
+    parked: BTreeMap<i32, NextOffset>,
+    restoring: bool,
+    /// Since when every transaction has been aborted.
+    aborting_since: Option<Instant>,
+}
+
 impl Worker<'_> {
     fn run<S: Stage>(&self, mut stage: S) -> Result<(), Error> {
         let settings = self.settings;
@@ -144,49 +179,143 @@ impl Worker<'_> {
         kafka::partition_count(settings, &topic, self.shutdown)?;
         let group = format!("{}-{}", settings.pipeline, self.options.name);
         let member = format!("{group}-{}-{}", settings.instance, self.index);
+        let outsider = outsider(settings, &group)?;
+        let transactional_id = match &outsider {
+            None => member.clone(),
+            Some(_) => format!("{member}-{}", std::process::id()),
+        };
         // Before the group gives us partitions, whoever had our names must be shut out.
-        let mut producer = TransactionalProducer::new(settings, &member, self.shutdown)?;
+        let mut producer = TransactionalProducer::new(settings, &transactional_id, self.shutdown)?;
         let source = Source::new(settings, &group, &topic, &member, self.shutdown)?;
-        let mut positions: BTreeMap<i32, NextOffset> = BTreeMap::new();
+        let mut holding = Holding::default();
         while !self.shutdown.requested() {
-            let (batch, rebalance) = self.gather(&source)?;
             self.health.beat(&self.name);
+            if holding.restoring {
+                // The group must go on hearing from us, and may take the partitions away again.
+                let rebalance = match source.poll(Duration::ZERO)? {
+                    Polled::Assigned(partitions) => Some(Rebalance::Assigned(partitions)),
+                    Polled::Revoked { partitions, lost } => Some(Rebalance::Revoked { partitions, lost }),
+                    // A record that was on its way when its partition was paused is read again afterwards.
+                    Polled::Record(_) | Polled::Idle => None,
+                };
+                match rebalance {
+                    Some(rebalance) => self.rebalance(rebalance, &mut stage, &source, &mut holding)?,
+                    None => self.restore(&mut stage, &source, &mut holding)?,
+                }
+                continue;
+            }
+            let (batch, rebalance) = self.gather(&source)?;
             let lost = matches!(rebalance, Some(Rebalance::Revoked { lost: true, .. }));
             if !batch.is_empty() && !lost {
-                let ended = self.transact(&mut stage, &mut producer, &source, &batch, &mut positions)?;
+                let group = match &outsider {
+                    Some(outsider) => outsider.group_metadata(),
+                    None => source.group_metadata(),
+                };
+                let group = group.ok_or_else(|| Error::Fenced(self.name.clone()))?;
+                let transaction = producer.begin()?;
+                let ended =
+                    self.transact(&mut stage, transaction, source.topic(), &group, &batch, &mut holding)?;
                 // Partitions that are being revoked are read again by their next owner.
                 if ended == Ended::Aborted && rebalance.is_none() {
-                    let back: Vec<_> =
-                        positions.iter().map(|(&partition, &next)| (partition, next)).collect();
-                    source.start(&back)?;
+                    let back: Vec<_> = holding.positions.iter().map(|(&p, &next)| (p, next)).collect();
+                    source.seek(&back)?;
                 }
             }
             drop(batch);
-            match rebalance {
-                None => (),
-                Some(Rebalance::Assigned(partitions)) => {
-                    let found = source.committed_or_start(&partitions)?;
-                    for &(partition, next) in &found {
-                        stage.assigned(partition);
-                        positions.insert(partition, next);
-                    }
-                    source.start(&found)?;
-                    tracing::info!(worker = self.name, ?partitions, "partitions assigned");
-                    self.health.report(&self.name, "partitions", partitions);
-                    self.health.set_ready(&self.name, true);
-                }
-                Some(Rebalance::Revoked { partitions, lost }) => {
-                    for &partition in &partitions {
-                        stage.revoked(partition);
-                        positions.remove(&partition);
-                    }
-                    source.release()?;
-                    tracing::info!(worker = self.name, ?partitions, lost, "partitions revoked");
-                    self.health.report(&self.name, "partitions", Vec::<i32>::new());
-                }
+            if let Some(rebalance) = rebalance {
+                self.rebalance(rebalance, &mut stage, &source, &mut holding)?;
             }
         }
         Ok(())
+    }
+
+    fn rebalance<S: Stage>(
+        &self,
+        rebalance: Rebalance,
+        stage: &mut S,
+        source: &Source,
+        holding: &mut Holding,
+    ) -> Result<(), Error> {
+        match rebalance {
+            Rebalance::Assigned(partitions) => self.assigned(partitions, stage, source, holding),
+            Rebalance::Revoked { partitions, lost } => {
+                let positions = std::mem::take(&mut holding.positions);
+                for &partition in &partitions {
+                    holding.ledger.revoked(partition);
+                    match positions.get(&partition) {
+                        // Very often it comes back a moment later, and nobody has touched it.
+                        Some(&next) if !lost && !holding.restoring => {
+                            holding.parked.insert(partition, next);
+                        }
+                        _ => stage.revoked(partition),
+                    }
+                }
+                holding.restoring = false;
+                self.health.set_ready(&self.name, false);
+                source.release()?;
+                tracing::info!(worker = self.name, ?partitions, lost, "partitions revoked");
+                self.health.report(&self.name, "partitions", Vec::<i32>::new());
+                Ok(())
+            }
+        }
+    }
+
+    fn assigned<S: Stage>(
+        &self,
+        partitions: Vec<i32>,
+        stage: &mut S,
+        source: &Source,
+        holding: &mut Holding,
+    ) -> Result<(), Error> {
+        let committed = source.committed(&partitions)?;
+        let found = source.positions(&committed)?;
+        let mut untouched = BTreeSet::new();
+        for (partition, parked) in std::mem::take(&mut holding.parked) {
+            // Whoever else had it has committed nothing, so the state in memory is still that of the offset.
+            if found.contains(&(partition, parked)) {
+                untouched.insert(partition);
+            } else {
+                stage.revoked(partition);
+            }
+        }
+        for (&(partition, next), committed) in found.iter().zip(&committed) {
+            if !untouched.contains(&partition) {
+                stage.assigned(partition);
+            }
+            holding.ledger.assigned(partition, next, &committed.metadata);
+        }
+        holding.positions = found.iter().copied().collect();
+        source.start(&found)?;
+        tracing::info!(worker = self.name, ?partitions, kept = ?untouched, "partitions assigned");
+        self.health.report(&self.name, "partitions", partitions.clone());
+        holding.restoring = true;
+        drill::before(Step::RestoreState);
+        if !self.restored(stage, holding)? {
+            self.health.set_ready(&self.name, false);
+            source.pause(&partitions)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on with restoring the state of paused partitions; reads them once it is there.
+    fn restore<S: Stage>(&self, stage: &mut S, source: &Source, holding: &mut Holding) -> Result<(), Error> {
+        if self.restored(stage, holding)? {
+            let positions: Vec<_> = holding.positions.iter().map(|(&p, &next)| (p, next)).collect();
+            let partitions: Vec<i32> = holding.positions.keys().copied().collect();
+            source.resume(&partitions)?;
+            source.seek(&positions)?;
+        }
+        Ok(())
+    }
+
+    fn restored<S: Stage>(&self, stage: &mut S, holding: &mut Holding) -> Result<bool, Error> {
+        if !stage.restore()? {
+            return Ok(false);
+        }
+        drill::after(Step::RestoreState);
+        holding.restoring = false;
+        self.health.set_ready(&self.name, true);
+        Ok(true)
     }
 
     /// Reads until the batch is full, its interval is over, or the group rebalances.
@@ -219,46 +348,90 @@ impl Worker<'_> {
     }
 
     /// One transaction: decide, send, commit together with the offsets. After an abort the caller goes back to where
-    /// `positions` still are.
+    /// the positions still are.
     fn transact<S: Stage>(
         &self,
         stage: &mut S,
-        producer: &mut TransactionalProducer,
-        source: &Source,
+        mut transaction: Transaction<'_>,
+        topic: &str,
+        group: &ConsumerGroupMetadata,
         batch: &[BorrowedMessage<'_>],
-        positions: &mut BTreeMap<i32, NextOffset>,
+        holding: &mut Holding,
     ) -> Result<Ended, Error> {
+        let Holding { positions, ledger, aborting_since, .. } = holding;
         let records: Vec<Record<'_>> = batch.iter().map(record).collect();
         let mut reached: BTreeMap<i32, NextOffset> = BTreeMap::new();
         for record in &records {
             reached.insert(record.partition, Offset(record.offset).next());
+            ledger.count(record.partition, &Counts { records: 1, ..Counts::default() });
         }
-        let reached: Vec<(i32, NextOffset)> = reached.into_iter().collect();
-        let group = source.group_metadata().ok_or_else(|| Error::Fenced(self.name.clone()))?;
-        let mut transaction = producer.begin()?;
         let started = Instant::now();
+        drill::before(Step::Process);
         stage.process(&records, &mut transaction)?;
+        drill::after(Step::Process);
         let processed = Instant::now();
-        let ended = transaction.commit(source.topic(), &reached, &group)?;
-        let labels = [("stage", self.options.name)];
+        for (partition, counts) in transaction.take_counts() {
+            ledger.count(partition, &counts);
+        }
+        let offsets: Vec<_> =
+            reached.iter().map(|(&partition, &next)| (partition, next, ledger.metadata(partition))).collect();
+        let ended = transaction.commit(topic, &offsets, group)?;
+        let stage_name = self.options.name;
+        let labels = [("stage", stage_name)];
         metrics::counter!("millrace_records_total", &labels).increment(records.len() as u64);
         metrics::histogram!("millrace_process_seconds", &labels).record(processed - started);
         metrics::histogram!("millrace_commit_seconds", &labels).record(processed.elapsed());
-        match ended {
+        let outcome = match ended {
             Ended::Committed => {
+                drill::before(Step::ApplyState);
                 stage.committed();
+                drill::after(Step::ApplyState);
                 positions.extend(reached);
-                metrics::counter!("millrace_transactions_total", "stage" => self.options.name, "outcome" => "committed")
-                    .increment(1);
+                ledger.commit(|partition, total| report(stage_name, partition, total));
+                *aborting_since = None;
+                "committed"
             }
             Ended::Aborted => {
                 stage.aborted();
-                metrics::counter!("millrace_transactions_total", "stage" => self.options.name, "outcome" => "aborted")
-                    .increment(1);
+                ledger.abort();
+                if aborting_since.get_or_insert_with(Instant::now).elapsed() > ABORTING_PATIENCE {
+                    let seconds = ABORTING_PATIENCE.as_secs();
+                    return Err(Error::Stage(format!(
+                        "every transaction of {} was aborted for {seconds} s; the log above says why",
+                        self.name
+                    )));
+                }
+                thread::sleep(PAUSE_AFTER_ABORT);
+                "aborted"
             }
-        }
+        };
+        metrics::counter!("millrace_transactions_total", "stage" => stage_name, "outcome" => outcome)
+            .increment(1);
         Ok(ended)
     }
+}
+
+/// How long a worker goes on while each of its transactions is aborted.
+const ABORTING_PATIENCE: Duration = Duration::from_secs(120);
+/// What made the broker refuse one transaction is often gone a moment later.
+const PAUSE_AFTER_ABORT: Duration = Duration::from_millis(100);
+
+fn report(stage: &'static str, partition: i32, total: &Counts) {
+    let partition = partition.to_string();
+    for (count, value) in total.entries() {
+        let labels =
+            [("stage", stage.to_owned()), ("partition", partition.clone()), ("count", count.to_owned())];
+        metrics::gauge!("millrace_ledger_count", &labels).set(value as f64);
+    }
+}
+
+/// With the drill `fencing`, somebody whose offsets the broker takes without asking who they are.
+fn outsider(settings: &Settings, group: &str) -> Result<Option<BaseConsumer>, Error> {
+    if !drill::is_off(Safeguard::Fencing) {
+        return Ok(None);
+    }
+    let created = kafka::client(settings).set("group.id", group).create();
+    created.map(Some).map_err(|e| Error::kafka("creating a client", group, e))
 }
 
 /// Bounds the memory of one batch when records are large.
@@ -284,6 +457,8 @@ fn record<'a>(message: &'a BorrowedMessage<'_>) -> Record<'a> {
 pub struct Recorder {
     /// Everything sent, in order.
     pub sent: Vec<Sent>,
+    /// Everything counted, by input partition.
+    pub counts: BTreeMap<i32, Counts>,
 }
 
 /// One message kept by a [`Recorder`].
@@ -312,5 +487,9 @@ impl Output for Recorder {
             headers,
         });
         Ok(())
+    }
+
+    fn count(&mut self, partition: i32, counts: &Counts) {
+        self.counts.entry(partition).or_default().add(counts);
     }
 }

@@ -8,12 +8,17 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer},
     util::Timeout,
 };
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use crate::{
     Error, NextOffset,
     config::Settings,
+    drill::{self, Step},
     kafka,
+    ledger::Counts,
     shutdown::Shutdown,
     stage::{Message, Output},
 };
@@ -68,10 +73,12 @@ impl TransactionalProducer {
 
     /// Begins a transaction.
     pub(crate) fn begin(&mut self) -> Result<Transaction<'_>, Error> {
+        drill::before(Step::BeginTransaction);
         self.producer
             .begin_transaction()
             .map_err(|e| Error::kafka("beginning a transaction", &self.id, e))?;
-        Ok(Transaction { owner: self, open: true })
+        drill::after(Step::BeginTransaction);
+        Ok(Transaction { owner: self, open: true, broken: None, counts: BTreeMap::new() })
     }
 
     fn repeat(&self, step: impl Fn(&BaseProducer) -> Result<(), KafkaError>) -> Result<(), KafkaError> {
@@ -100,10 +107,18 @@ impl TransactionalProducer {
 pub(crate) struct Transaction<'a> {
     owner: &'a TransactionalProducer,
     open: bool,
+    /// A message could not be handed over: what was sent so far must never become visible.
+    broken: Option<KafkaError>,
+    counts: BTreeMap<i32, Counts>,
 }
 
 impl Transaction<'_> {
-    /// Commits the messages together with the offsets they stand for.
+    /// What the stage has counted so far, by input partition.
+    pub(crate) fn take_counts(&mut self) -> BTreeMap<i32, Counts> {
+        std::mem::take(&mut self.counts)
+    }
+
+    /// Commits the messages together with the offsets they stand for, each offset with its metadata.
     ///
     /// # Errors
     /// The outcome is not known or the producer was shut out: the process must start again, and the broker then
@@ -111,18 +126,32 @@ impl Transaction<'_> {
     pub(crate) fn commit(
         mut self,
         topic: &str,
-        positions: &[(i32, NextOffset)],
+        positions: &[(i32, NextOffset, String)],
         group: &ConsumerGroupMetadata,
     ) -> Result<Ended, Error> {
         let owner = self.owner;
+        if let Some(error) = self.broken.take() {
+            tracing::warn!(id = owner.id, %error, "transaction aborted, its records will be read again");
+            return self.abort();
+        }
         let failed = |e| Error::kafka("adding offsets to a transaction", &owner.id, e);
+        // A fresh list each time: setting an element's metadata twice leaks it.
         let mut offsets = TopicPartitionList::new();
-        for &(partition, next) in positions {
-            offsets.add_partition_offset(topic, partition, RdOffset::Offset(next.0)).map_err(failed)?;
+        for (partition, next, metadata) in positions {
+            let mut element = offsets.add_partition(topic, *partition);
+            element.set_offset(RdOffset::Offset(next.0)).map_err(failed)?;
+            element.set_metadata(metadata);
         }
         let timeout = Timeout::After(CALL_TIMEOUT);
+        drill::before(Step::SendOffsets);
         let sent = owner.repeat(|producer| producer.send_offsets_to_transaction(&offsets, group, timeout));
-        let ended = sent.and_then(|()| owner.repeat(|producer| producer.commit_transaction(timeout)));
+        let ended = sent.and_then(|()| {
+            drill::after(Step::SendOffsets);
+            drill::before(Step::CommitTransaction);
+            owner.repeat(|producer| producer.commit_transaction(timeout))?;
+            drill::after(Step::CommitTransaction);
+            Ok(())
+        });
         match ended {
             Ok(()) => {
                 self.open = false;
@@ -161,6 +190,9 @@ impl Drop for Transaction<'_> {
 
 impl Output for Transaction<'_> {
     fn send(&mut self, message: Message<'_>) -> Result<(), Error> {
+        if self.broken.is_some() {
+            return Ok(());
+        }
         let mut record: BaseRecord<'_, [u8], [u8]> =
             BaseRecord::to(message.topic).partition(message.partition).payload(message.value);
         if let Some(key) = message.key {
@@ -180,9 +212,22 @@ impl Output for Transaction<'_> {
                     record = back;
                     self.owner.producer.poll(Duration::from_millis(10));
                 }
+                // An earlier message of this transaction failed for good, and the producer takes no more before the
+                // abort.
+                Err((error, _)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::State) => {
+                    if self.owner.producer.client().fatal_error().is_some() {
+                        return Err(Error::kafka("producing", &self.owner.id, error));
+                    }
+                    self.broken = Some(error);
+                    return Ok(());
+                }
                 Err((error, _)) => return Err(Error::kafka("producing", &self.owner.id, error)),
             }
         }
+    }
+
+    fn count(&mut self, partition: i32, counts: &Counts) {
+        self.counts.entry(partition).or_default().add(counts);
     }
 }
 
