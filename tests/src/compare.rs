@@ -1,6 +1,6 @@
 //! Holds every cube cell and every dead letter against the simulator's truth.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use devstack::{Totals, pipeline::Pipeline, query};
 use rdkafka::{
@@ -11,33 +11,134 @@ use rdkafka::{
 };
 use simulator::{Truth, payload_hash};
 
-use crate::{stack, topic};
+use crate::{Error, stack};
+
+/// Where a pipeline's results are.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// Kafka's bootstrap servers.
+    pub brokers: &'a str,
+    /// ClickHouse's HTTP interface.
+    pub clickhouse_url: &'a str,
+    /// Name of the pipeline: its database, and the prefix of its topics.
+    pub pipeline: &'a str,
+}
+
+/// A number that is not the truth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The cube and pane, or what else is counted.
+    pub what: String,
+    /// Its dimensions, separated by tabs.
+    pub cell: String,
+    /// What was found.
+    pub found: u64,
+    /// What the truth says.
+    pub expected: u64,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, cell, found, expected } = self;
+        let cell = cell.replace('\t', " · ");
+        write!(
+            out,
+            "{what} [{cell}]: found {found}, expected {expected} ({:+})",
+            i128::from(*found) - i128::from(*expected)
+        )
+    }
+}
+
+/// Everything that differs from the truth, sums first.
+///
+/// # Errors
+/// ClickHouse or Kafka does not answer.
+pub fn differences(place: Place<'_>, truth: &Truth) -> Result<Vec<Difference>, Error> {
+    let mut all = ledger(place, truth)?;
+    for pane in ["10s", "60s"] {
+        all.extend(traffic(place, truth, pane)?);
+        all.extend(activity(place, truth, pane)?);
+        all.extend(quality(place, truth, pane)?);
+    }
+    all.extend(dead_letter_rows(place, truth)?);
+    all.extend(dead_letter_messages(place, truth)?);
+    Ok(all)
+}
 
 /// Fails with the first few cells that differ.
 pub fn assert_equal_to_truth(pipeline: &Pipeline, truth: &Truth) {
-    let totals = Totals::read(stack().clickhouse_url(), pipeline.name()).unwrap();
-    assert_eq!(totals.stored, truth.counts.accepted + truth.counts.tests, "stored events, {totals:?}");
-    assert_eq!(totals.duplicates, truth.counts.duplicates, "duplicates");
-    assert_eq!(totals.dead_letters, truth.counts.rejected, "dead letters in clickhouse");
-    assert_eq!(totals.sum(), truth.counts.sent, "sent = stored + duplicates + dead letters");
-    for pane in ["10s", "60s"] {
-        assert_traffic(pipeline, truth, pane);
-        assert_activity(pipeline, truth, pane);
-        assert_quality(pipeline, truth, pane);
+    for (cube, is_empty) in [("traffic", truth.traffic.is_empty()), ("activity", truth.activity.is_empty())] {
+        assert!(!is_empty, "the truth of {cube} is empty, so nothing was tested");
     }
-    assert_dead_letters(pipeline, truth);
+    assert_none(&differences(here(pipeline), truth).unwrap());
 }
 
-fn assert_traffic(pipeline: &Pipeline, truth: &Truth, pane: &str) {
+/// `traffic` minute by minute; only for truths whose every event keeps its client's time.
+pub fn assert_minutes(pipeline: &Pipeline, truth: &Truth) {
+    let key = "toUnixTimestamp(bucket), app_id, platform, event_name, channel_group";
+    let expected = truth.traffic_minutes.iter().map(|c| {
+        let bucket = c.bucket.to_string();
+        (row(&[&bucket, &c.app_id, &c.platform, &c.event_name, &c.channel_group]), c.events)
+    });
+    let expected: Cells = expected.collect();
+    assert!(!expected.is_empty(), "the truth of minutes is empty, so nothing was tested");
+    let found = cells(here(pipeline), "traffic", key, "sum(events)", "60s").unwrap();
+    assert_none(&unequal("traffic by minute", &found, &expected));
+}
+
+/// Every dead letter in Kafka, byte for byte, by its code.
+pub fn assert_dead_letters(pipeline: &Pipeline, truth: &Truth) {
+    assert!(!truth.dead_letters.is_empty(), "the truth has no dead letters, so nothing was tested");
+    assert_none(&dead_letter_messages(here(pipeline), truth).unwrap());
+}
+
+fn assert_none(differences: &[Difference]) {
+    let first: Vec<String> = differences.iter().take(10).map(Difference::to_string).collect();
+    assert!(
+        differences.is_empty(),
+        "{} numbers differ from the truth, such as:\n{}",
+        differences.len(),
+        first.join("\n")
+    );
+}
+
+fn here(pipeline: &Pipeline) -> Place<'_> {
+    Place { brokers: stack().brokers(), clickhouse_url: stack().clickhouse_url(), pipeline: pipeline.name() }
+}
+
+type Cells = BTreeMap<String, u64>;
+
+fn ledger(place: Place<'_>, truth: &Truth) -> Result<Vec<Difference>, Error> {
+    let totals = Totals::read(place.clickhouse_url, place.pipeline)?;
+    let counts = &truth.counts;
+    let lines = [
+        ("sent", totals.sum(), counts.sent),
+        ("stored", totals.stored, counts.accepted + counts.tests),
+        ("duplicates", totals.duplicates, counts.duplicates),
+        ("dead letters", totals.dead_letters, counts.rejected),
+    ];
+    let (found, expected): (Cells, Cells) = lines
+        .iter()
+        .map(|&(name, found, expected)| ((name.to_owned(), found), (name.to_owned(), expected)))
+        .unzip();
+    Ok(unequal("ledger", &found, &expected))
+}
+
+const DEVICES: &str = "uniqCombined64Merge(14)(devices)";
+
+fn traffic(place: Place<'_>, truth: &Truth, pane: &str) -> Result<Vec<Difference>, Error> {
     let key = "app_id, platform, event_name, channel_group";
     let cell = |c: &simulator::TrafficCell| row(&[&c.app_id, &c.platform, &c.event_name, &c.channel_group]);
-    let expected = truth.traffic.iter().map(|c| (cell(c), c.events)).collect();
-    assert_cells("traffic", pane, cells(pipeline, "traffic", key, "sum(events)", pane), expected);
-    let devices = truth.traffic.iter().map(|c| (cell(c), c.devices)).collect();
-    assert_estimates("traffic", cells(pipeline, "traffic", key, DEVICES, pane), &devices);
+    let expected: Cells = truth.traffic.iter().map(|c| (cell(c), c.events)).collect();
+    let mut all =
+        unequal(&format!("traffic {pane}"), &cells(place, "traffic", key, "sum(events)", pane)?, &expected);
+    let devices: Cells = truth.traffic.iter().map(|c| (cell(c), c.devices)).collect();
+    let found = cells(place, "traffic", key, DEVICES, pane)?;
+    all.extend(far_off(&format!("traffic {pane} devices"), &found, &devices));
+    Ok(all)
 }
 
-fn assert_activity(pipeline: &Pipeline, truth: &Truth, pane: &str) {
+fn activity(place: Place<'_>, truth: &Truth, pane: &str) -> Result<Vec<Difference>, Error> {
     let key =
         "app_id, activity_id, activity_event_key, activity_type, activity_status, platform, channel_group";
     let cell = |c: &simulator::ActivityCell| {
@@ -51,134 +152,168 @@ fn assert_activity(pipeline: &Pipeline, truth: &Truth, pane: &str) {
             &c.channel_group,
         ])
     };
-    let expected = truth.activity.iter().map(|c| (cell(c), c.events)).collect();
-    assert_cells("activity", pane, cells(pipeline, "activity", key, "sum(events)", pane), expected);
-    let devices = truth.activity.iter().map(|c| (cell(c), c.devices)).collect();
-    assert_estimates("activity", cells(pipeline, "activity", key, DEVICES, pane), &devices);
+    let expected: Cells = truth.activity.iter().map(|c| (cell(c), c.events)).collect();
+    let mut all =
+        unequal(&format!("activity {pane}"), &cells(place, "activity", key, "sum(events)", pane)?, &expected);
+    let devices: Cells = truth.activity.iter().map(|c| (cell(c), c.devices)).collect();
+    let found = cells(place, "activity", key, DEVICES, pane)?;
+    all.extend(far_off(&format!("activity {pane} devices"), &found, &devices));
+    Ok(all)
 }
 
-fn assert_quality(pipeline: &Pipeline, truth: &Truth, pane: &str) {
+fn quality(place: Place<'_>, truth: &Truth, pane: &str) -> Result<Vec<Difference>, Error> {
     let key = "app_id, platform, library, library_version, time_source, kind";
     let expected = truth.quality.iter().map(|c| {
         let cell = row(&[&c.app_id, &c.platform, &c.library, &c.library_version, &c.time_source, &c.kind]);
         (cell, c.events)
     });
-    let mut found = cells(pipeline, "quality", key, "sum(events)", pane);
-    let is_dead_letter = |cell: &String| cell.ends_with("dead_letter");
-    let dead_letters: u64 = found.iter().filter(|(cell, _)| is_dead_letter(cell)).map(|(_, n)| n).sum();
-    assert_eq!(dead_letters, truth.counts.rejected, "dead letters in quality {pane}");
-    found.retain(|cell, _| !is_dead_letter(cell));
-    assert_cells("quality", pane, found, expected.collect());
-    let by_code = cells(pipeline, "quality", "code", "sumIf(events, kind = 'dead_letter')", pane);
-    for (code, &count) in &truth.rejected_by_code {
-        assert_eq!(by_code.get(code.as_str()), Some(&count), "dead letters of {code:?} in quality {pane}");
+    let mut found = cells(place, "quality", key, "sum(events)", pane)?;
+    // What a client said of itself in an event that was rejected is no part of the truth; how many there are is.
+    found.retain(|cell, _| !cell.ends_with("dead_letter"));
+    let mut all = unequal(&format!("quality {pane}"), &found, &expected.collect());
+    let mut by_code = cells(place, "quality", "code", "sumIf(events, kind = 'dead_letter')", pane)?;
+    by_code.retain(|_, &mut events| events > 0);
+    all.extend(unequal(&format!("quality {pane} dead letters"), &by_code, &by_code_of(truth)));
+    Ok(all)
+}
+
+fn by_code_of(truth: &Truth) -> Cells {
+    truth.rejected_by_code.iter().map(|(code, &events)| (code.as_str().to_owned(), events)).collect()
+}
+
+fn dead_letter_rows(place: Place<'_>, truth: &Truth) -> Result<Vec<Difference>, Error> {
+    let sql =
+        format!("SELECT code, count() FROM {}.dead_letters GROUP BY code FORMAT TSVRaw", place.pipeline);
+    Ok(unequal("dead letters in clickhouse", &ask(place, &sql)?, &by_code_of(truth)))
+}
+
+fn dead_letter_messages(place: Place<'_>, truth: &Truth) -> Result<Vec<Difference>, Error> {
+    let mut found = Cells::new();
+    for (code, payload) in read_dead_letters(place)? {
+        *found.entry(format!("{code}\t{:016x}", payload_hash(&payload))).or_default() += 1;
     }
-}
-
-/// `traffic` minute by minute; only for truths whose every event keeps its client's time.
-pub fn assert_minutes(pipeline: &Pipeline, truth: &Truth) {
-    let key = "toUnixTimestamp(bucket), app_id, platform, event_name, channel_group";
-    let expected = truth.traffic_minutes.iter().map(|c| {
-        let bucket = c.bucket.to_string();
-        (row(&[&bucket, &c.app_id, &c.platform, &c.event_name, &c.channel_group]), c.events)
+    let expected = truth.dead_letters.iter().flat_map(|(code, letters)| {
+        letters.iter().map(move |(hash, &count)| (format!("{}\t{hash}", code.as_str()), count))
     });
-    assert_cells("traffic", "60s", cells(pipeline, "traffic", key, "sum(events)", "60s"), expected.collect());
+    Ok(unequal("dead letters in kafka", &found, &expected.collect()))
 }
-
-const DEVICES: &str = "uniqCombined64Merge(14)(devices)";
 
 fn row(parts: &[&str]) -> String {
     parts.join("\t")
 }
 
-fn cells(pipeline: &Pipeline, view: &str, key: &str, measure: &str, pane: &str) -> BTreeMap<String, u64> {
-    let database = pipeline.name();
+fn cells(place: Place<'_>, view: &str, key: &str, measure: &str, pane: &str) -> Result<Cells, Error> {
+    let database = place.pipeline;
     let sql = format!(
         "SELECT {key}, {measure} AS measure_ FROM {database}.{view} WHERE pane = '{pane}' GROUP BY {key} FORMAT TSVRaw"
     );
-    let answer = query(stack().clickhouse_url(), &sql).unwrap();
+    ask(place, &sql)
+}
+
+/// Rows whose last column is a number.
+fn ask(place: Place<'_>, sql: &str) -> Result<Cells, Error> {
     let cell = |line: &str| {
-        let (key, value) = line.rsplit_once('\t').unwrap();
-        (key.to_owned(), value.parse().unwrap())
+        let (key, value) = line.rsplit_once('\t')?;
+        Some((key.to_owned(), value.parse().ok()?))
     };
-    answer.lines().map(cell).collect()
+    let answer = query(place.clickhouse_url, sql)?;
+    let wrong = |line: &str| Error::Answer { what: line.to_owned(), wanted: "a cell and its number" };
+    answer.lines().map(|line| cell(line).ok_or_else(|| wrong(line))).collect()
 }
 
-fn assert_cells(cube: &str, pane: &str, found: BTreeMap<String, u64>, expected: BTreeMap<String, u64>) {
-    assert!(!expected.is_empty(), "the truth of {cube} is empty, so nothing was tested");
-    let wrong = difference(&found, &expected);
-    let first = wrong.iter().take(10).map(String::as_str).collect::<Vec<_>>().join("\n");
-    assert!(
-        wrong.is_empty(),
-        "{cube} {pane} differs from the truth in {} cells, such as:\n{first}",
-        wrong.len()
-    );
-}
-
-fn difference(found: &BTreeMap<String, u64>, expected: &BTreeMap<String, u64>) -> Vec<String> {
+fn unequal(what: &str, found: &Cells, expected: &Cells) -> Vec<Difference> {
     let mut keys: Vec<&String> = found.keys().chain(expected.keys()).collect();
     keys.sort_unstable();
     keys.dedup();
-    let events = |cells: &BTreeMap<String, u64>, key: &str| cells.get(key).copied().unwrap_or(0);
-    let differ = |key: &&&String| events(found, key) != events(expected, key);
-    let show =
-        |key: &String| format!("{key}: found {}, expected {}", events(found, key), events(expected, key));
-    keys.iter().filter(differ).map(|key| show(key)).collect()
+    let number = |cells: &Cells, key: &str| cells.get(key).copied().unwrap_or(0);
+    let difference = |cell: &&String| Difference {
+        what: what.to_owned(),
+        cell: (*cell).clone(),
+        found: number(found, cell),
+        expected: number(expected, cell),
+    };
+    keys.iter().map(difference).filter(|difference| difference.found != difference.expected).collect()
 }
 
 /// Sketches: exact while small, then within three standard errors (0.8 %) and a little.
-fn assert_estimates(cube: &str, found: BTreeMap<String, u64>, expected: &BTreeMap<String, u64>) {
-    for (cell, &devices) in expected {
-        let estimate = found.get(cell).copied().unwrap_or(0);
-        let allowed = if devices < 100 { 0.0 } else { devices as f64 * 0.03 };
-        assert!(
-            (estimate as f64 - devices as f64).abs() <= allowed,
-            "{cube} devices of {cell}: {estimate}, expected {devices}"
-        );
-    }
-}
-
-/// Every dead letter, byte for byte, by its code.
-pub fn assert_dead_letters(pipeline: &Pipeline, truth: &Truth) {
-    let mut found: BTreeMap<String, u64> = BTreeMap::new();
-    for (code, payload) in read_dead_letters(&topic(pipeline, "dead-letters")) {
-        *found.entry(format!("{code} {:016x}", payload_hash(&payload))).or_default() += 1;
-    }
-    let expected = truth.dead_letters.iter().flat_map(|(code, letters)| {
-        letters.iter().map(move |(hash, &count)| (format!("{} {hash}", code.as_str()), count))
+fn far_off(what: &str, found: &Cells, expected: &Cells) -> Vec<Difference> {
+    let mut all = unequal(what, found, expected);
+    all.retain(|difference| {
+        let allowed = if difference.expected < 100 { 0.0 } else { difference.expected as f64 * 0.03 };
+        (difference.found as f64 - difference.expected as f64).abs() > allowed
     });
-    assert_cells("dead letters", "", found, expected.collect());
+    all
 }
 
-fn read_dead_letters(topic: &str) -> Vec<(String, Vec<u8>)> {
+fn read_dead_letters(place: Place<'_>) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let topic = format!("{}.dead-letters", place.pipeline);
     let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", stack().brokers())
+        .set("bootstrap.servers", place.brokers)
         .set("group.id", "millrace-tests")
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
-        .create()
-        .unwrap();
-    let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10)).unwrap();
+        .create()?;
+    let metadata = consumer.fetch_metadata(Some(&topic), Duration::from_secs(10))?;
     let mut assignment = TopicPartitionList::new();
-    let mut open: Vec<i32> =
-        metadata.topics()[0].partitions().iter().map(|partition| partition.id()).collect();
+    let mut open: Vec<i32> = metadata
+        .topics()
+        .iter()
+        .flat_map(|topic| topic.partitions())
+        .map(|partition| partition.id())
+        .collect();
     for &partition in &open {
-        assignment.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+        assignment.add_partition_offset(&topic, partition, Offset::Beginning)?;
     }
-    consumer.assign(&assignment).unwrap();
+    consumer.assign(&assignment)?;
     let mut letters = Vec::new();
     while !open.is_empty() {
         match consumer.poll(Duration::from_secs(10)) {
             Some(Ok(message)) => {
-                let headers = message.headers().unwrap();
-                let code = headers.iter().find(|header| header.key == event::header::CODE).unwrap();
-                let code = String::from_utf8(code.value.unwrap().to_vec()).unwrap();
+                let code = message.headers().and_then(|headers| {
+                    let code = headers.iter().find(|header| header.key == event::header::CODE)?;
+                    Some(String::from_utf8_lossy(code.value?).into_owned())
+                });
+                let (partition, offset) = (message.partition(), message.offset());
+                let code = code.ok_or_else(|| Error::Answer {
+                    what: format!("the message at {topic}/{partition}/{offset}"),
+                    wanted: "a dead letter with a code",
+                })?;
                 letters.push((code, message.payload().unwrap_or_default().to_vec()));
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => open.retain(|&p| p != partition),
-            Some(Err(error)) => panic!("{error}"),
-            None => panic!("no answer from {topic}"),
+            Some(Err(error)) => return Err(error.into()),
+            None => return Err(Error::Answer { what: topic, wanted: "answering" }),
         }
     }
-    letters
+    Ok(letters)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cells(of: &[(&str, u64)]) -> Cells {
+        of.iter().map(|&(cell, number)| (cell.to_owned(), number)).collect()
+    }
+
+    #[test]
+    fn a_cell_that_is_missing_on_either_side_is_a_difference() {
+        let found = cells(&[("a", 1), ("b", 2), ("d", 4)]);
+        let expected = cells(&[("a", 1), ("b", 3), ("c", 1)]);
+        let said: Vec<String> = unequal("x", &found, &expected).iter().map(Difference::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "x [b]: found 2, expected 3 (-1)",
+                "x [c]: found 0, expected 1 (-1)",
+                "x [d]: found 4, expected 0 (+4)"
+            ]
+        );
+    }
+
+    #[test]
+    fn estimates_may_be_off_by_three_percent_but_not_where_they_are_exact() {
+        let off = |found, expected| far_off("x", &cells(&[("a", found)]), &cells(&[("a", expected)])).len();
+        assert_eq!([off(99, 99), off(98, 99), off(1030, 1000), off(1031, 1000)], [0, 1, 0, 1]);
+    }
 }

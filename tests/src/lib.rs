@@ -2,7 +2,11 @@
 //! and the comparison of everything in ClickHouse and Kafka with the simulator's truth.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+pub mod chaos;
 pub mod compare;
+mod error;
+
+pub use error::Error;
 
 use devstack::{
     Process, Profile, Stack, StackOptions,

@@ -114,6 +114,11 @@ impl Process {
         }
     }
 
+    /// Asks it to end (SIGTERM) and returns at once; [`Process::exit_status`] tells when it has.
+    pub fn ask_to_stop(&mut self) -> Result<(), Error> {
+        self.signal(Signal::TERM)
+    }
+
     /// Asks it to end (SIGTERM) and waits, at most `timeout`; it keeps running if it does not obey.
     pub fn terminate(&mut self, timeout: Duration) -> Result<ExitStatus, Error> {
         self.signal(Signal::TERM)?;

@@ -92,6 +92,12 @@ impl Simulator {
         Sent { events: self.elements.len() as u32, rejected: rejected as u32, duplicate }
     }
 
+    /// Changes the share of records that will be sent a second time, from the next one on: clients that lost their
+    /// acknowledgements come in waves.
+    pub fn set_duplicates(&mut self, share: f64) {
+        self.world.config.duplicates = share;
+    }
+
     /// What must have become of everything so far. Spells out every cell: not for every record.
     pub fn truth(&self) -> Truth {
         let mut truth = self.tally.truth(&self.world.activities);

@@ -1,0 +1,180 @@
+//! `cargo chaos`: the proof that no kill, restart, rebalance, zombie or lost reply changes a single number.
+
+use std::{
+    cell::Cell,
+    io::{IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use devstack::{Profile, Stack, StackOptions};
+use indicatif::{ProgressBar, ProgressStyle};
+use system_tests::chaos::{Audience, Kind, Options, Progress, run};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Break the pipeline on purpose on real servers, and compare every number with what the clients sent
+///
+/// Kills, stops, freezes and multiplies processes, kills Kafka and ClickHouse, loses answers and breaks connections
+/// between aggregate and ClickHouse. Then waits until everything is counted and holds every cube cell, every dead
+/// letter and the ledger against the truth. Exits 1 on any difference. Ctrl-C ends the faults early and still compares.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo chaos",
+    bin_name = "cargo chaos",
+    after_help = "Examples:\n  cargo chaos --minutes 10\n  cargo chaos --minutes 2 --seed 7 --faults kill,kafka"
+)]
+struct Arguments {
+    /// How long faults strike
+    #[arg(long, default_value_t = 10.0)]
+    minutes: f64,
+    /// Decides which faults strike when, and what clients send [default: another one each time]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Kinds of faults, separated by commas [default: all]
+    #[arg(long, value_delimiter = ',')]
+    faults: Vec<Kind>,
+    /// Events per second
+    #[arg(long, default_value_t = 11_000.0)]
+    rate: f64,
+    /// Processes of each stage
+    #[arg(long, default_value_t = 2)]
+    members: usize,
+    /// Directory for the logs [default: one in the temporary directory]
+    #[arg(long)]
+    logs: Option<PathBuf>,
+    /// Print one JSON object as the last line
+    #[arg(long)]
+    json: bool,
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    match start(Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            // Nobody is left to be told when stderr is closed.
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let seed = arguments.seed.unwrap_or_else(|| u64::from(std::process::id()) ^ now_seconds());
+    let logs = arguments.logs.unwrap_or_else(|| std::env::temp_dir().join(format!("millrace-chaos-{seed}")));
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "seed {seed}, logs in {}", logs.display())?;
+    out.flush()?;
+
+    let stop = on_interrupt()?;
+    let minutes = arguments.minutes;
+    let length = Duration::try_from_secs_f64(minutes * 60.0)
+        .map_err(|error| format!("--minutes {minutes} is no length of time: {error}"))?;
+    let mut stack = Stack::start(StackOptions::own_servers())?;
+    let options = Options {
+        seed,
+        length,
+        kinds: if arguments.faults.is_empty() { Kind::ALL.to_vec() } else { arguments.faults },
+        rate: arguments.rate,
+        members: arguments.members,
+        profile: Profile::of_this_build(),
+        logs,
+    };
+    let watcher = Watcher::new(length);
+    let report = run(&options, &mut stack, &watcher, &stop)?;
+    watcher.finish();
+    write!(out, "\n{report}")?;
+    if report.is_exact() && report.seen.findings.is_empty() {
+        // Nobody will want to read them; what cannot be removed stays.
+        let _ = std::fs::remove_dir_all(&report.logs);
+    } else {
+        writeln!(out, "logs are in {}", report.logs.display())?;
+    }
+    if arguments.json {
+        writeln!(out, "{}", report.json())?;
+    }
+    out.flush()?;
+    Ok(if report.is_exact() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A bar on a terminal, a line every ten seconds elsewhere.
+struct Watcher {
+    bar: Option<ProgressBar>,
+    said: Cell<Instant>,
+}
+
+impl Watcher {
+    fn new(length: Duration) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{bar:30} {msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(length.as_secs()).with_style(style)
+        });
+        Self { bar, said: Cell::new(Instant::now()) }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Audience for Watcher {
+    fn hear(&self, line: &str) {
+        if let Some(bar) = &self.bar {
+            bar.println(line);
+        }
+    }
+
+    fn see(&self, progress: Progress) {
+        let Progress { elapsed, is_draining, sent, counted, faults } = progress;
+        let phase = if is_draining { "draining" } else { "breaking" };
+        let line = format!("{phase}: {sent} sent, {counted} counted, {faults} faults");
+        if let Some(bar) = &self.bar {
+            bar.set_position(elapsed.as_secs());
+            bar.set_message(line);
+        } else if self.said.get().elapsed() >= Duration::from_secs(10) {
+            self.said.set(Instant::now());
+            // Progress is a courtesy: nothing depends on it arriving.
+            let _ = writeln!(std::io::stderr(), "{:>5} s  {line}", elapsed.as_secs());
+        }
+    }
+}
+
+/// Set by Ctrl-C and SIGTERM; a second one ends everything at once.
+fn on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&interrupted);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _context = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async move {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => (),
+                    _ = terminate.recv() => (),
+                }
+                if seen.swap(true, Ordering::Relaxed) {
+                    std::process::exit(130);
+                }
+            }
+        });
+    })?;
+    Ok(interrupted)
+}
+
+fn now_seconds() -> u64 {
+    use std::time::{SystemTime, UNIX_EPOCH};
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
