@@ -8,7 +8,7 @@ use std::sync::Arc;
 use event::{Batch, Field, FieldKind};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::block::{Block, Cutter, Marker};
+use crate::block::{Block, Cutter, Mark, Marker};
 use crate::compile::{CompiledCube, CompiledLane, place};
 use crate::cube::Fold;
 use crate::group::Groups;
@@ -27,6 +27,8 @@ const NOT_MAPPED: TextId = TextId::MAX;
 pub struct Tally {
     /// Elements read, of any kind.
     pub events: u64,
+    /// Those of them that enrich recognised as duplicates.
+    pub duplicates: u64,
     /// Events that went to `__other__`, per cube counted once.
     pub overflowed: u64,
     /// Newest `received_at` in epoch milliseconds.
@@ -43,7 +45,7 @@ pub struct Accumulator {
     scratch: Scratch,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Counted {
     cubes: Vec<Groups>,
     tally: Tally,
@@ -107,19 +109,22 @@ impl Accumulator {
             scratch.measure(cube, batch, groups);
         }
         counted.tally.events += batch.rows() as u64;
+        counted.tally.duplicates += duplicates(batch);
         let newest = batch.number_column(Field::ReceivedAt).iter().copied().max().unwrap_or(0);
         counted.tally.received_max = counted.tally.received_max.max(newest);
     }
 
-    /// Takes everything counted of a partition, as rows in their fixed order, cut into blocks. `source` and `end`
-    /// go into the marker rows.
-    pub fn flush(&mut self, partition: i32, source: String, end: u64) -> (Vec<Block>, Tally) {
-        let Some(mut counted) = self.partitions.remove(&partition) else {
-            return (Vec::new(), Tally::default());
-        };
+    /// Takes everything counted of a partition, as rows in their fixed order, cut into blocks. `mark`
+    /// goes into the marker rows.
+    pub fn flush(&mut self, partition: i32, mark: Mark) -> (Vec<Block>, Tally) {
+        let mut counted = self.partitions.remove(&partition).unwrap_or_default();
+        let ledger = [
+            (place::LEDGER_EVENTS, counted.tally.events),
+            (place::LEDGER_DUPLICATES, counted.tally.duplicates),
+        ];
         let marker = Marker {
-            source,
-            end,
+            mark,
+            ledger: ledger.map(|(place, count)| (place, count as i64)).to_vec(),
             keep_days: self.lane.marker_keep_days,
             time: place::BUCKET,
             keep: place::KEEP_DAYS,
@@ -131,6 +136,9 @@ impl Accumulator {
             rows::write(cube, groups, &self.interner, &mut cutter);
         }
         self.forget_texts();
+        if counted.tally.events > 0 {
+            cutter.keep_ledger(u32::try_from(counted.tally.received_max / 1000).unwrap_or(0));
+        }
         (cutter.finish(), counted.tally)
     }
 
@@ -233,6 +241,21 @@ impl Scratch {
             .extend(pairs.filter(|(row, _)| conditions.iter().all(|&one| passes[one][*row as usize])));
         self.passing.iter().for_each(|&(row, cell)| add(row, cell, groups));
     }
+}
+
+/// Rows of kind `duplicate`. The name stands once among the texts of a batch.
+fn duplicates(batch: &Batch) -> u64 {
+    let kinds = batch.text_column(Field::Kind);
+    // Runs of one kind are long: most rows have the text of the row before.
+    let mut last = (u32::MAX, false);
+    let mut count = 0;
+    for &kind in kinds {
+        if kind != last.0 {
+            last = (kind, batch.resolve(kind) == "duplicate");
+        }
+        count += u64::from(last.1);
+    }
+    count
 }
 
 /// Asks a condition about every row; of a text, once per different text.

@@ -128,6 +128,40 @@ impl Column {
         }
     }
 
+    fn only(&self, keep: &[bool]) -> Self {
+        fn kept<T: Copy>(values: &[T], keep: &[bool]) -> Vec<T> {
+            values.iter().zip(keep).filter(|(_, keep)| **keep).map(|(&value, _)| value).collect()
+        }
+        let spans = |ends: &[usize]| {
+            let starts: Vec<usize> = std::iter::once(0).chain(ends.iter().copied()).collect();
+            let kept = starts.into_iter().zip(ends.to_vec()).zip(keep.to_vec()).filter(|(_, keep)| *keep);
+            kept.map(|((start, end), _)| start..end).collect::<Vec<_>>()
+        };
+        match self {
+            Self::Text { text, ends } => {
+                let (mut only, mut only_ends) = (String::new(), Vec::new());
+                for span in spans(ends) {
+                    only.push_str(text.get(span).unwrap_or_default());
+                    only_ends.push(only.len());
+                }
+                Self::Text { text: only, ends: only_ends }
+            }
+            Self::Ids { ids, ends } => {
+                let (mut only, mut only_ends) = (Vec::new(), Vec::new());
+                for span in spans(ends) {
+                    only.extend_from_slice(ids.get(span).unwrap_or_default());
+                    only_ends.push(only.len());
+                }
+                Self::Ids { ids: only, ends: only_ends }
+            }
+            Self::Small(values) => Self::Small(kept(values, keep)),
+            Self::Seconds(values) => Self::Seconds(kept(values, keep)),
+            Self::Offset(values) => Self::Offset(kept(values, keep)),
+            Self::Number(values) => Self::Number(kept(values, keep)),
+            Self::Millis(values) => Self::Millis(kept(values, keep)),
+        }
+    }
+
     fn digest(&self, hasher: &mut Xxh3) {
         match self {
             Self::Text { text, ends } => {
@@ -172,12 +206,42 @@ pub struct Block {
     rows: usize,
     data_rows: usize,
     columns: Vec<Column>,
+    /// Place of the column by which the table is partitioned.
+    time: usize,
+    weeks: BTreeSet<u32>,
 }
 
 impl Block {
-    fn new(layout: Layout) -> Self {
+    fn new(layout: Layout, time: usize) -> Self {
         let columns = layout.columns().iter().map(|&(_, kind)| Column::new(kind)).collect();
-        Self { layout, rows: 0, data_rows: 0, columns }
+        Self { layout, rows: 0, data_rows: 0, columns, time, weeks: BTreeSet::new() }
+    }
+
+    /// The ClickHouse partitions it touches, each as its first second. The server keeps the rows of one of them
+    /// wholly or not at all.
+    pub fn weeks(&self) -> &BTreeSet<u32> {
+        &self.weeks
+    }
+
+    /// The rows and markers that belong into these ClickHouse partitions.
+    pub fn only(&self, weeks: &BTreeSet<u32>) -> Self {
+        let keep: Vec<bool> = match self.columns.get(self.time) {
+            Some(Column::Seconds(times)) => times.iter().map(|&time| weeks.contains(&monday(time))).collect(),
+            Some(Column::Millis(times)) => {
+                let second = |time: i64| u32::try_from(time / 1000).unwrap_or(u32::MAX);
+                times.iter().map(|&time| weeks.contains(&monday(second(time)))).collect()
+            }
+            _ => vec![true; self.rows],
+        };
+        let count = |keep: &[bool]| keep.iter().filter(|&&keep| keep).count();
+        Self {
+            layout: self.layout.clone(),
+            rows: count(&keep),
+            data_rows: count(keep.get(..self.data_rows).unwrap_or(&keep)),
+            columns: self.columns.iter().map(|column| column.only(&keep)).collect(),
+            time: self.time,
+            weeks: self.weeks.intersection(weeks).copied().collect(),
+        }
     }
 
     /// Number of rows, markers included.
@@ -238,13 +302,38 @@ impl Block {
     }
 }
 
+/// What the marker rows of a flush say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// Where its records came from, `{epoch}/{topic}/{partition}`.
+    pub source: String,
+    /// Its end, `c`: the offset after its last record.
+    pub end: u64,
+    /// The ClickHouse partition (its first second) whose marker carries the ledger; by default the first one of the
+    /// first block. Given when a flush is built again: what it counted must not move.
+    pub ledger_week: Option<u32>,
+}
+
+impl Mark {
+    /// A mark of a flush that is built for the first time.
+    pub fn new(source: impl Into<String>, end: u64) -> Self {
+        Self { source: source.into(), end, ledger_week: None }
+    }
+
+    /// What stands in `src` of a chunk's markers. A later chunk has a source of its own: the marker of chunk 0 must
+    /// not vouch for chunk 1.
+    pub fn source_of(source: &str, chunk: usize) -> String {
+        if chunk == 0 { source.to_owned() } else { format!("{source}#{chunk}") }
+    }
+}
+
 /// Where the columns of marker rows stand, and what is written there.
 #[derive(Debug, Clone)]
 pub struct Marker {
-    /// The range's source, `{epoch}/{topic}/{partition}`.
-    pub source: String,
-    /// The range's end, `c`: the offset after its last record.
-    pub end: u64,
+    /// What they say.
+    pub mark: Mark,
+    /// What the flush counted, by place: on one marker of all.
+    pub ledger: Vec<(usize, i64)>,
     /// `keep_days` of the marker rows.
     pub keep_days: u16,
     /// Place of the time column by which the table is partitioned.
@@ -277,7 +366,7 @@ impl Cutter {
 
     /// Cuts into blocks of at most `max_rows` data rows.
     pub fn with_max_rows(layout: Layout, marker: Marker, max_rows: usize) -> Self {
-        let current = Block::new(layout.clone());
+        let current = Block::new(layout.clone(), marker.time);
         Self { layout, marker, max_rows, bytes: 0, partitions: BTreeSet::new(), current, done: Vec::new() }
     }
 
@@ -304,33 +393,51 @@ impl Cutter {
         self.current.rows += 1;
     }
 
+    /// For a flush whose records gave no rows: what it counted stands in the ledger all the same, in the ClickHouse
+    /// partition of this time. Nothing happens when there are rows.
+    pub fn keep_ledger(&mut self, seconds: u32) {
+        if self.done.is_empty() && self.current.rows == 0 {
+            self.marker.mark.ledger_week.get_or_insert(monday(seconds));
+        }
+    }
+
     /// The blocks, in order; the place of each is its chunk number.
     pub fn finish(mut self) -> Vec<Block> {
-        if self.current.rows > 0 {
+        let ledger_is_due = self.done.is_empty() && self.marker.mark.ledger_week.is_some();
+        if self.current.rows > 0 || ledger_is_due {
             self.close();
         }
         self.done
     }
 
     fn close(&mut self) {
-        let mut block = std::mem::replace(&mut self.current, Block::new(self.layout.clone()));
-        block.data_rows = block.rows;
-        // A later chunk has a source of its own: the marker of chunk 0 must not vouch for chunk 1.
-        let chunk = self.done.len();
-        let source =
-            if chunk == 0 { self.marker.source.clone() } else { format!("{}#{chunk}", self.marker.source) };
         let marker = &self.marker;
+        let mut block =
+            std::mem::replace(&mut self.current, Block::new(self.layout.clone(), self.marker.time));
+        block.data_rows = block.rows;
+        block.weeks = std::mem::take(&mut self.partitions);
+        let chunk = self.done.len();
+        let source = Mark::source_of(&marker.mark.source, chunk);
+        let mut ledger_week = None;
+        if chunk == 0 {
+            block.weeks.extend(marker.mark.ledger_week);
+            ledger_week = marker.mark.ledger_week.or(block.weeks.first().copied());
+        }
         let millis = matches!(block.columns.get(marker.time), Some(Column::Millis(_)));
-        for &week in &self.partitions {
+        for week in block.weeks.clone() {
             let time = if millis { Value::Number(i64::from(week) * 1000) } else { Value::Seconds(week) };
             block.set(marker.time, time);
             block.set(marker.keep, Value::Small(marker.keep_days));
             block.set(marker.src, Value::Text(&source));
-            block.set(marker.src_end, Value::Offset(marker.end));
+            block.set(marker.src_end, Value::Offset(marker.mark.end));
+            if ledger_week == Some(week) {
+                for &(place, count) in &marker.ledger {
+                    block.set(place, Value::Number(count));
+                }
+            }
             block.rows += 1;
         }
         block.finish();
-        self.partitions.clear();
         self.bytes = 0;
         self.done.push(block);
     }
@@ -355,15 +462,21 @@ mod tests {
             ("src_end".into(), ColumnKind::Offset),
             ("name".into(), ColumnKind::Text),
             ("never".into(), ColumnKind::Number),
+            ("ledger".into(), ColumnKind::Number),
         ])
     }
 
     fn marker() -> Marker {
-        Marker { source: "1/t/0".into(), end: 7, keep_days: 9, time: 0, keep: 1, src: 2, src_end: 3 }
+        let (mark, ledger) = (Mark::new("1/t/0", 7), vec![(6, 30)]);
+        Marker { mark, ledger, keep_days: 9, time: 0, keep: 1, src: 2, src_end: 3 }
     }
 
     fn cut(max_rows: usize, times: &[u32]) -> Vec<Block> {
-        let mut cutter = Cutter::with_max_rows(layout(), marker(), max_rows);
+        cut_as(marker(), max_rows, times)
+    }
+
+    fn cut_as(marker: Marker, max_rows: usize, times: &[u32]) -> Vec<Block> {
+        let mut cutter = Cutter::with_max_rows(layout(), marker, max_rows);
         for &time in times {
             cutter.begin_row(time, 10);
             cutter.set(0, Value::Seconds(time));
@@ -400,6 +513,35 @@ mod tests {
     }
 
     #[test]
+    fn the_ledger_stands_on_one_marker_of_all() {
+        let week = 7 * DAY;
+        let blocks = cut(2, &[4 * DAY + week, 4 * DAY, 4 * DAY]);
+        assert_eq!(blocks[0].columns[6], Column::Number(vec![0, 0, 30, 0]));
+        assert!(blocks[1].columns[6].is_empty());
+        // Built again, it stays where it was, even where no row is left.
+        let mark = Mark { ledger_week: Some(4 * DAY + 2 * week), ..marker().mark };
+        let blocks = cut_as(Marker { mark: mark.clone(), ..marker() }, 9, &[4 * DAY]);
+        assert_eq!(blocks[0].columns[6], Column::Number(vec![0, 0, 30]));
+        let blocks = cut_as(Marker { mark, ..marker() }, 9, &[]);
+        assert_eq!(
+            (blocks[0].data_rows(), blocks[0].rows(), &blocks[0].columns[6]),
+            (0, 1, &Column::Number(vec![30]))
+        );
+    }
+
+    #[test]
+    fn a_block_can_be_cut_down_to_some_weeks_with_their_markers() {
+        let week = 7 * DAY;
+        let block = &cut(9, &[4 * DAY, 4 * DAY + week, 5 * DAY])[0];
+        let first = block.only(&BTreeSet::from([4 * DAY]));
+        assert_eq!((first.data_rows(), first.rows()), (2, 3));
+        assert_eq!(first.columns[0], Column::Seconds(vec![4 * DAY, 5 * DAY, 4 * DAY]));
+        assert_eq!(sources(&first), ["", "", "1/t/0"]);
+        assert_eq!(first.weeks(), &BTreeSet::from([4 * DAY]));
+        assert_eq!(block.only(block.weeks()).digest(), block.digest());
+    }
+
+    #[test]
     fn a_later_chunk_has_markers_of_its_own() {
         let blocks = cut(2, &[0, 1, 2, 3, 4]);
         let shape: Vec<_> = blocks.iter().map(|block| (block.data_rows(), block.rows())).collect();
@@ -418,7 +560,7 @@ mod tests {
     fn columns_nobody_set_are_not_sent() {
         let blocks = cut(10, &[0]);
         let names: Vec<&str> = blocks[0].columns().map(|(name, _)| name).collect();
-        assert_eq!(names, ["time", "keep_days", "src", "src_end", "name"]);
+        assert_eq!(names, ["time", "keep_days", "src", "src_end", "name", "ledger"]);
         assert!(cut(10, &[]).is_empty());
     }
 

@@ -6,9 +6,9 @@ use crate::block::{ColumnKind, Layout};
 use crate::cube::{Cube, Cubes, Fold, Pane};
 use crate::predicate::Condition;
 
-/// Days by which a marker row outlives the data of its ClickHouse partition. A marker must be there for as long
-/// as the records behind it could be read again.
-const MARKER_DAYS: u16 = 366;
+/// How long marker rows are kept, in days: ten years. They must be there for as long as their records could be read
+/// again, and they carry the ledger, which is the sum over all of them. They cost a row per week and partition.
+pub const MARKER_DAYS: u16 = 3653;
 
 /// Places of the columns every lane has, in [`LaneTable::layout`].
 pub mod place {
@@ -26,8 +26,12 @@ pub mod place {
     pub const SRC: usize = 5;
     /// `src_end`
     pub const SRC_END: usize = 6;
+    /// `ledger_events`
+    pub const LEDGER_EVENTS: usize = 7;
+    /// `ledger_duplicates`
+    pub const LEDGER_DUPLICATES: usize = 8;
     /// The first dimension.
-    pub const DIMENSIONS: usize = 7;
+    pub const DIMENSIONS: usize = 9;
 }
 
 /// The wide table of a lane: what the DDL is made from.
@@ -79,6 +83,8 @@ impl LaneTable {
             ("received_max", ColumnKind::Millis),
             ("src", ColumnKind::Text),
             ("src_end", ColumnKind::Offset),
+            ("ledger_events", ColumnKind::Number),
+            ("ledger_duplicates", ColumnKind::Number),
         ];
         let own = own.into_iter().map(|(name, kind)| (name.to_owned(), kind));
         let dimensions = self.dimensions.iter().map(|field| (field.name().to_owned(), ColumnKind::Text));
@@ -151,7 +157,7 @@ impl CompiledLane {
             table,
             conditions,
             cubes: compiled,
-            marker_keep_days: longest.saturating_add(MARKER_DAYS),
+            marker_keep_days: longest.max(MARKER_DAYS),
         }
     }
 }
@@ -210,7 +216,7 @@ mod tests {
     #[test]
     fn cubes_share_columns_and_conditions() {
         let lane = CompiledLane::new(&Cubes::parse(BUILT_IN).unwrap(), "live", 8);
-        assert_eq!(lane.table.sums, ["events", "late_events"]);
+        assert_eq!(lane.table.sums, ["events", "sessions", "new_devices", "late_events"]);
         assert_eq!(lane.table.uniqs, ["devices", "users"]);
         // kind = "event" of three places, activity_id exists, lateness_ms > 600000.
         assert_eq!(lane.conditions.len(), 3);

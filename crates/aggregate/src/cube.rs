@@ -10,8 +10,18 @@ use crate::predicate::{self, Condition, described};
 /// The cubes the program was built with.
 pub const BUILT_IN: &str = include_str!("../../../schemas/cubes.toml");
 /// Columns every lane table has for itself.
-pub const RESERVED: &[&str] =
-    &["cube", "pane", "bucket", "keep_days", "received_max", "src", "src_end", "code"];
+pub const RESERVED: &[&str] = &[
+    "cube",
+    "pane",
+    "bucket",
+    "keep_days",
+    "received_max",
+    "src",
+    "src_end",
+    "code",
+    "ledger_events",
+    "ledger_duplicates",
+];
 
 /// What is wrong with a file of cubes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,10 @@
 //! The tables and views in ClickHouse, as SQL. Pure text; [`migrate`](crate::migrate) compares it with the server.
 //!
-//! A table `x_local` also holds marker rows (`src` is not ''); everyone reads its views, which leave them out.
+//! A table `x_local` also holds marker rows (`src` is not ''); everyone reads its views, which leave them out. They say
+//! how far each partition of the topic was written, and their `ledger_…` columns how much that was:
+//! `SELECT src, sum(ledger_events) … WHERE src LIKE '1/%' GROUP BY src` is exact, because each count stands in the same
+//! part as the rows it counts. Marker rows are kept for ten years, longer than any row; after that the ledger of an
+//! epoch shrinks, and a new epoch begins a new one.
 use crate::block::{ColumnKind, Layout};
 use crate::compile::LaneTable;
 use crate::cube::{Cube, Cubes, Fold, Pane};
@@ -53,6 +57,8 @@ pub struct TableSpec {
     pub order: Vec<String>,
     /// How many of them are in the index.
     pub primary: usize,
+    /// Condition of its marker rows, by which the index finds them.
+    pub markers: String,
 }
 
 impl TableSpec {
@@ -112,7 +118,7 @@ pub fn views(cubes: &Cubes, database: &str) -> Vec<ViewSpec> {
     let columns: Vec<String> = dead_letters_table()
         .columns
         .iter()
-        .filter(|column| !["keep_days", "src", "src_end"].contains(&column.name.as_str()))
+        .filter(|column| !["keep_days", "src", "src_end", "ledger_events"].contains(&column.name.as_str()))
         .map(|column| quoted(&column.name))
         .collect();
     views.push(ViewSpec {
@@ -150,6 +156,8 @@ pub fn lane_table(table: &LaneTable) -> TableSpec {
         ColumnSpec::new("received_max", "SimpleAggregateFunction(max, DateTime64(3, 'UTC'))"),
         ColumnSpec::new("src", TEXT),
         ColumnSpec::new("src_end", "SimpleAggregateFunction(max, UInt64)"),
+        ColumnSpec::new("ledger_events", "SimpleAggregateFunction(sum, Int64)"),
+        ColumnSpec::new("ledger_duplicates", "SimpleAggregateFunction(sum, Int64)"),
     ]);
     let dimensions = table.dimensions.iter().map(|field| field.name());
     let order = ["cube", "pane", "bucket"].into_iter().chain(dimensions).chain(["src"]);
@@ -159,6 +167,7 @@ pub fn lane_table(table: &LaneTable) -> TableSpec {
         columns,
         order: order.map(str::to_owned).collect(),
         primary: 3,
+        markers: "cube = '' AND pane = '' AND src != ''".into(),
     }
 }
 
@@ -168,6 +177,7 @@ const DEAD_LETTER_COLUMNS: &[(&str, ColumnKind, &str)] = &[
     ("keep_days", ColumnKind::Small, "SimpleAggregateFunction(max, UInt16)"),
     ("src", ColumnKind::Text, TEXT),
     ("src_end", ColumnKind::Offset, "SimpleAggregateFunction(max, UInt64)"),
+    ("ledger_events", ColumnKind::Number, "SimpleAggregateFunction(sum, Int64)"),
     ("code", ColumnKind::Text, TEXT),
     ("message", ColumnKind::Text, ANY_STRING),
     ("pointer", ColumnKind::Text, ANY_STRING),
@@ -217,6 +227,7 @@ pub fn dead_letters_table() -> TableSpec {
         columns: DEAD_LETTER_COLUMNS.iter().map(|&(name, _, kind)| ColumnSpec::new(name, kind)).collect(),
         order: order.map(str::to_owned).to_vec(),
         primary: 2,
+        markers: "code = '' AND src != ''".into(),
     }
 }
 

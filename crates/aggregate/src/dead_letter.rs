@@ -6,14 +6,13 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use event::header;
 
 use crate::accumulate::Tally;
-use crate::block::{Block, Cutter, Layout, Marker, Value};
+use crate::block::{Block, Cutter, Layout, Mark, Marker, Value};
+use crate::compile::MARKER_DAYS;
 use crate::ddl::{DEAD_LETTER_DAYS, dead_letter_place, dead_letters_layout};
 use crate::lane::{Added, Input, LaneFold};
 
 /// Most bytes of a payload that the table holds.
 pub const MAX_PAYLOAD: usize = 64 * 1024;
-/// Marker rows outlive the letters of their ClickHouse partition by this.
-const MARKER_DAYS: u16 = 366;
 
 /// Holds the letters of each partition that have not been written yet.
 #[derive(Debug)]
@@ -29,6 +28,7 @@ struct Places {
     keep_days: usize,
     src: usize,
     src_end: usize,
+    ledger_events: usize,
     texts: Vec<(&'static str, usize)>,
     numbers: Vec<(&'static str, usize)>,
     key: usize,
@@ -72,6 +72,7 @@ impl Default for DeadLetters {
                 keep_days: at("keep_days"),
                 src: at("src"),
                 src_end: at("src_end"),
+                ledger_events: at("ledger_events"),
                 texts: texts.map(|name| (name, at(name))).to_vec(),
                 numbers: numbers.map(|name| (name, at(name))).to_vec(),
                 key: at("key"),
@@ -114,13 +115,13 @@ impl LaneFold for DeadLetters {
         Ok(Added { events: 1, bytes })
     }
 
-    fn flush(&mut self, partition: i32, source: String, end: u64) -> (Vec<Block>, Tally) {
+    fn flush(&mut self, partition: i32, mark: Mark) -> (Vec<Block>, Tally) {
         let letters = self.partitions.remove(&partition).unwrap_or_default();
         let places = &self.places;
         let marker = Marker {
-            source,
-            end,
-            keep_days: DEAD_LETTER_DAYS + MARKER_DAYS,
+            mark,
+            ledger: vec![(places.ledger_events, letters.len() as i64)],
+            keep_days: MARKER_DAYS.max(DEAD_LETTER_DAYS),
             time: places.received_at,
             keep: places.keep_days,
             src: places.src,
@@ -204,7 +205,7 @@ mod tests {
     fn a_letter_is_a_row_with_its_origin() {
         let mut letters = DeadLetters::default();
         letters.add(&letter(8, b"{}")).unwrap();
-        let (blocks, tally) = letters.flush(3, "1/dead-letters/3".into(), 9);
+        let (blocks, tally) = letters.flush(3, Mark::new("1/dead-letters/3", 9));
         assert_eq!((tally.events, tally.received_max), (1, 1_700_000_000_123));
         assert_eq!((blocks[0].data_rows(), blocks[0].rows()), (1, 2));
         assert_eq!(column(&blocks[0], "origin_offset"), Column::Number(vec![77, 0]));
@@ -214,7 +215,7 @@ mod tests {
             column(&blocks[0], "received_at"),
             Column::Millis(vec![1_700_000_000_123, 1_699_833_600_000])
         );
-        assert!(letters.flush(3, String::new(), 9).0.is_empty());
+        assert!(letters.flush(3, Mark::new("", 9)).0.is_empty());
     }
 
     #[test]

@@ -17,18 +17,6 @@ pub enum Error {
     /// ClickHouse refuses for a reason that waiting does not change.
     #[error("{0}")]
     ClickHouse(String),
-    /// A message of the input topic is not what the stage before writes.
-    #[error("{topic} partition {partition} offset {offset}: {problem}")]
-    Undecodable {
-        /// The topic read.
-        topic: String,
-        /// The partition.
-        partition: i32,
-        /// The record's offset.
-        offset: i64,
-        /// Why it cannot be read, and what to do.
-        problem: String,
-    },
     /// The lane does not exist.
     #[error("aggregate.lanes: there is no lane `{0}`; known: live, dead_letters")]
     UnknownLane(String),

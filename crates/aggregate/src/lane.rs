@@ -1,35 +1,47 @@
 //! One worker of a lane: reads its partitions, folds what it reads, and writes all of them together, flush by
 //! flush.
 //!
-//! The thread owns the assignment and every commit; inserts run as tasks and answer over a channel. A partition
-//! has one flush under way at most, its next buffer fills meanwhile. Offsets are committed only after the rows
-//! are in ClickHouse, and only while the partition has been ours without a break since its records were read.
-use std::collections::BTreeMap;
+//! The thread owns the assignment and every commit; what concerns ClickHouse runs as tasks ([`delivery`](crate::delivery))
+//! that answer over a channel. A partition has one flush under way at most, its next buffer fills meanwhile. A commit
+//! carries the intents of all partitions that flush together, and with them the ends of their last flushes.
+mod assignment;
+mod halt;
+mod stop;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};
+use runtime::config::Start;
+use runtime::drill::{self, Step};
 use runtime::health::Health;
 use runtime::shutdown::Shutdown;
 use runtime::{NextOffset, Polled, Source};
 use tokio::runtime::Handle;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::Error;
 use crate::accumulate::Tally;
-use crate::block::Block;
+use crate::block::{Block, Mark};
+use crate::delivery::{Answer, Delivery, Work};
 use crate::insert::Writer;
+use crate::partition::{Halted, Partition};
+use crate::protocol::{self, Action, Begin, Flush, Found, Intent, Rules};
+use crate::time::now_ms;
 
-/// A partition whose buffer has grown beyond either bound is paused until it has been flushed.
-const MAX_BUFFERED_EVENTS: u64 = 250_000;
-const MAX_BUFFERED_BYTES: usize = 32 * 1024 * 1024;
 /// How long a rebalance waits for inserts that are under way.
 const FINISH_WITHIN: Duration = Duration::from_secs(20);
-/// How long a stop waits, for the inserts under way, the last flush and the commit together.
+/// How long a stop waits, for the inserts under way, the last flush and its commit together.
 const STOP_WITHIN: Duration = Duration::from_secs(12);
+/// How long a stop waits for a server that does not answer. Nothing is lost or doubled by giving up: what was not
+/// announced is not inserted, what was announced is recovered.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(3);
 const IDLE_POLL: Duration = Duration::from_millis(100);
-/// While inserts are under way, so that their answers are seen soon.
+/// While answers are awaited, so that they are seen soon.
 const BUSY_POLL: Duration = Duration::from_millis(10);
 const COMMIT_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Records older than this are a backlog. Nobody waits for their freshness, so they are written in larger and
@@ -69,11 +81,11 @@ pub trait LaneFold: Send {
     /// Folds a record into the buffer of its partition.
     ///
     /// # Errors
-    /// Why it cannot be read: the lane stops there, nothing is ever skipped.
+    /// Why it cannot be read: the partition halts there, nothing is ever skipped.
     fn add(&mut self, input: &Input<'_>) -> Result<Added, String>;
 
-    /// Takes the buffer of a partition as blocks; `source` and `end` go into the marker rows.
-    fn flush(&mut self, partition: i32, source: String, end: u64) -> (Vec<Block>, Tally);
+    /// Takes the buffer of a partition as blocks; `mark` goes into the marker rows.
+    fn flush(&mut self, partition: i32, mark: Mark) -> (Vec<Block>, Tally);
 
     /// Drops the buffer of a partition.
     fn discard(&mut self, partition: i32);
@@ -86,19 +98,22 @@ pub struct LaneOptions {
     pub lane: &'static str,
     /// Number of this worker, for the health report.
     pub worker: usize,
-    /// Changes when the topic is made anew or read again on purpose, so that old tokens and markers do not hide
-    /// the new rows.
-    pub epoch: u32,
     /// Time between two flushes.
     pub flush_interval: Duration,
     /// Inserts a second that the flushes of this worker may cause; more partitions flush less often.
     pub max_inserts_per_second: u32,
+    /// Where a partition begins that its group never committed.
+    pub start: Start,
+    /// How often rows are sent again that ClickHouse refuses.
+    pub retry_halted: Duration,
+    /// What exactly-once rests on.
+    pub rules: Rules,
 }
 
 /// Runs until a stop is requested. Everything read is then flushed and committed.
 ///
 /// # Errors
-/// A record cannot be read, ClickHouse refuses for good, or Kafka does.
+/// Kafka refuses, or not everything could be written before the stop.
 pub fn run(
     options: LaneOptions,
     source: &Source,
@@ -111,42 +126,49 @@ pub fn run(
     let component = format!("{}-{}", options.lane, options.worker);
     health.set_ready(&component, false);
     let (sender, answers) = channel();
+    let delivery = Arc::new(Delivery {
+        lane: options.lane,
+        topic: source.topic().to_owned(),
+        writer,
+        rules: options.rules,
+        retry_halted: options.retry_halted,
+        assignment: AtomicU64::new(0),
+        answers: sender,
+    });
     let mut lane = Lane {
         options,
         source,
         fold,
-        writer,
+        delivery,
         tokio,
-        sender,
         answers,
+        health,
+        component,
         partitions: BTreeMap::new(),
         assignment: 0,
-        to_commit: BTreeMap::new(),
+        to_announce: BTreeMap::new(),
+        commit: None,
         commit_failed: None,
+        commit_failing_since: None,
         is_behind: false,
     };
     let mut next_flush = Instant::now() + lane.interval();
     while !shutdown.requested() {
         lane.collect_answers()?;
         let now = Instant::now();
-        if now >= next_flush {
+        let is_due = now >= next_flush;
+        if is_due {
             lane.flush();
             next_flush = now + lane.interval();
-            health.beat(&component);
+            health.beat(&lane.component);
         }
+        lane.commit(is_due)?;
         let wait = next_flush.saturating_duration_since(now).min(lane.patience());
         match source.poll(wait)? {
             Polled::Idle => (),
             Polled::Record(message) => lane.record(&message)?,
-            Polled::Assigned(partitions) => {
-                lane.assigned(&partitions)?;
-                health.report(&component, "partitions", partitions);
-                health.set_ready(&component, true);
-            }
-            Polled::Revoked { partitions, lost } => {
-                lane.revoked(&partitions, lost)?;
-                health.report(&component, "partitions", Vec::<i32>::new());
-            }
+            Polled::Assigned(partitions) => lane.assigned(&partitions)?,
+            Polled::Revoked { partitions, lost } => lane.revoked(&partitions, lost)?,
         }
     }
     lane.finish()
@@ -156,47 +178,31 @@ struct Lane<'a> {
     options: LaneOptions,
     source: &'a Source,
     fold: Box<dyn LaneFold>,
-    writer: Arc<Writer>,
+    delivery: Arc<Delivery>,
     tokio: Handle,
-    sender: Sender<Answer>,
     answers: Receiver<Answer>,
+    health: &'a Health,
+    component: String,
     partitions: BTreeMap<i32, Partition>,
-    /// Grows with each assignment. The broker checks who is in the group, not who owns a partition: an answer that
-    /// belongs to an earlier assignment must not be committed.
+    /// Grows with each assignment; see [`Delivery::assignment`].
     assignment: u64,
-    to_commit: BTreeMap<i32, NextOffset>,
+    /// Flushes whose intents the next commit carries.
+    to_announce: BTreeMap<i32, Work>,
+    /// The commit under way. Its answer is awaited before the next one, whatever happens to the assignment.
+    commit: Option<Commit>,
     commit_failed: Option<Instant>,
+    commit_failing_since: Option<Instant>,
     /// The newest record of the last flush was a backlog's.
     is_behind: bool,
 }
 
-struct Partition {
-    /// Where the buffer begins.
-    begin: NextOffset,
-    /// The offset after the last record read.
-    next: NextOffset,
-    events: u64,
-    bytes: usize,
-    flushing: bool,
-    paused: bool,
-}
-
-impl Partition {
-    fn has_records(&self) -> bool {
-        self.next != self.begin
-    }
-
-    fn is_full(&self) -> bool {
-        self.events >= MAX_BUFFERED_EVENTS || self.bytes >= MAX_BUFFERED_BYTES
-    }
-}
-
-/// What became of one partition's flush.
-struct Answer {
-    partition: i32,
+struct Commit {
     assignment: u64,
-    end: NextOffset,
-    result: Result<(), Error>,
+    /// Partitions whose intents it carries.
+    announced: BTreeSet<i32>,
+    /// Partitions whose flushes it ends.
+    done: BTreeMap<i32, NextOffset>,
+    begun: Instant,
 }
 
 impl Lane<'_> {
@@ -207,40 +213,24 @@ impl Lane<'_> {
     }
 
     fn patience(&self) -> Duration {
-        if self.partitions.values().any(|partition| partition.flushing) { BUSY_POLL } else { IDLE_POLL }
-    }
-
-    fn assigned(&mut self, partitions: &[i32]) -> Result<(), Error> {
-        self.assignment += 1;
-        let positions = self.source.committed_or_start(partitions)?;
-        for &(partition, next) in &positions {
-            let fresh = Partition { begin: next, next, events: 0, bytes: 0, flushing: false, paused: false };
-            self.partitions.insert(partition, fresh);
-        }
-        tracing::info!(lane = self.options.lane, ?partitions, "partitions assigned");
-        Ok(self.source.start(&positions)?)
-    }
-
-    /// What was not flushed is dropped: its offsets are not committed, so the next owner reads it.
-    fn revoked(&mut self, partitions: &[i32], lost: bool) -> Result<(), Error> {
-        tracing::info!(lane = self.options.lane, ?partitions, lost, "partitions revoked");
-        if lost {
-            self.to_commit.clear();
-        } else {
-            self.wait_for_inserts(Instant::now() + FINISH_WITHIN)?;
-            self.commit()?;
-        }
-        self.assignment += 1;
-        self.to_commit.clear();
-        for (partition, _) in std::mem::take(&mut self.partitions) {
-            self.fold.discard(partition);
-        }
-        Ok(self.source.release()?)
+        let waits = self.commit.is_some() || self.partitions.values().any(|partition| partition.is_busy);
+        if waits { BUSY_POLL } else { IDLE_POLL }
     }
 
     fn record(&mut self, message: &BorrowedMessage<'_>) -> Result<(), Error> {
         let (partition, offset) = (message.partition(), message.offset());
         let Some(state) = self.partitions.get_mut(&partition) else { return Ok(()) };
+        if !state.reads() {
+            return Ok(());
+        }
+        if let Some(intent) = &state.replay
+            && offset >= intent.end.0
+        {
+            // Its last record is not where it was, so the flush cannot be the same.
+            let halt = protocol::Halt::RecordsGone { offset: intent.end.0 - 1, low: offset };
+            self.halt(partition, Halted::ForGood(halt.to_string()));
+            return Ok(());
+        }
         let headers = message.headers().map_or_else(Vec::new, |headers| {
             headers.iter().map(|header| (header.key, header.value.unwrap_or_default())).collect()
         });
@@ -252,155 +242,289 @@ impl Lane<'_> {
             value: message.payload(),
             headers,
         };
-        let added = self.fold.add(&input).map_err(|problem| Error::Undecodable {
-            topic: message.topic().to_owned(),
-            partition,
-            offset,
-            problem,
-        })?;
-        state.next = NextOffset(offset + 1);
-        state.events += added.events;
-        state.bytes += added.bytes;
-        if state.is_full() && !state.paused {
-            state.paused = true;
+        match self.fold.add(&input) {
+            Ok(added) => {
+                state.next = NextOffset(offset + 1);
+                state.events += added.events;
+                state.bytes += added.bytes;
+            }
+            Err(problem) => {
+                let reason = format!(
+                    "the record at offset {offset} cannot be read: {problem}; run a version that can, or stop this \
+                     stage and set the group's offset to {} to go on without the record",
+                    offset + 1
+                );
+                self.halt(partition, Halted::AtRecord(reason));
+                return Ok(());
+            }
+        }
+        if state.replay.as_ref().is_some_and(|intent| state.next == intent.end) {
+            self.rebuild(partition);
+        } else if state.is_full() && !state.is_paused {
+            state.is_paused = true;
             self.source.pause(&[partition])?;
         }
         Ok(())
     }
 
-    /// Takes the buffer of every partition that has one and no flush under way, and starts its inserts.
+    /// Freezes the buffer of every partition that has one and no flush under way.
     fn flush(&mut self) {
         let ready: Vec<i32> = self
             .partitions
             .iter()
-            .filter(|(_, state)| state.has_records() && !state.flushing)
+            .filter(|(_, state)| state.is_ready())
             .map(|(&partition, _)| partition)
             .collect();
-        let newest = ready.into_iter().map(|partition| self.flush_partition(partition)).max();
+        let newest = ready.into_iter().map(|partition| self.freeze(partition)).max();
         if let Some(newest) = newest {
             self.is_behind = now_ms() - newest > BACKLOG_AGE.as_millis() as i64;
         }
     }
 
     /// Returns when the newest of its records was received, epoch milliseconds; 0 when that is not known.
-    fn flush_partition(&mut self, partition: i32) -> i64 {
-        let Some(state) = self.partitions.get_mut(&partition) else { return 0 };
+    fn freeze(&mut self, partition: i32) -> i64 {
+        let epoch = self.options.rules.epoch;
+        let Some((begin, end, blocks, tally)) = self.take_buffer(partition, epoch, None) else { return 0 };
+        let first = blocks.first();
+        let ledger_week = first.and_then(|block| block.weeks().first().copied()).unwrap_or(0);
+        let markers = blocks.iter().map(|block| block.weeks().len()).sum();
+        let (hash, chunks) = (digest(&blocks), blocks.len());
+        let intent = Intent { end, committed_ms: 0, epoch, hash, chunks, markers, ledger_week };
+        let weeks = blocks.iter().map(|block| block.weeks().clone()).collect();
+        let received_max = tally.received_max;
+        let (assignment, is_recovered) = (self.assignment, false);
+        let flush = Flush::new(begin, intent, weeks);
+        self.go_on(Work { partition, assignment, flush, blocks, received_max, is_recovered });
+        received_max
+    }
+
+    /// Takes the buffer of a partition, which now has a flush under way, and reads on.
+    fn take_buffer(
+        &mut self,
+        partition: i32,
+        epoch: u32,
+        ledger_week: Option<u32>,
+    ) -> Option<(NextOffset, NextOffset, Vec<Block>, Tally)> {
+        let state = self.partitions.get_mut(&partition)?;
         let (begin, end) = (state.begin, state.next);
         (state.begin, state.events, state.bytes) = (end, 0, 0);
-        state.flushing = true;
-        if std::mem::take(&mut state.paused)
+        state.is_busy = true;
+        if std::mem::take(&mut state.is_paused)
+            && state.reads()
             && let Err(error) = self.source.resume(&[partition])
         {
             tracing::warn!(lane = self.options.lane, partition, %error, "resuming failed");
         }
-        let LaneOptions { lane, epoch, .. } = self.options;
-        let topic = self.source.topic();
-        let (blocks, tally) =
-            self.fold.flush(partition, format!("{epoch}/{topic}/{partition}"), end.0 as u64);
+        let source = protocol::source(epoch, &self.delivery.topic, partition);
+        let mark = Mark { source, end: end.0 as u64, ledger_week };
+        let (blocks, tally) = self.fold.flush(partition, mark);
+        let lane = self.options.lane;
         metrics::counter!("millrace_aggregate_events_total", "lane" => lane).increment(tally.events);
         metrics::counter!("millrace_aggregate_overflowed_events_total", "lane" => lane)
             .increment(tally.overflowed);
-        let range = format!("{epoch}:{topic}:{partition}:{}-{}", begin.0, end.0);
-        let (writer, sender, assignment) = (Arc::clone(&self.writer), self.sender.clone(), self.assignment);
-        self.tokio.spawn(async move {
-            let result = insert_all(&writer, &blocks, &range).await;
-            if result.is_ok() && tally.received_max > 0 {
-                writer.inserted_up_to(tally.received_max);
+        Some((begin, end, blocks, tally))
+    }
+
+    /// The records of an earlier process's flush have been read again, all of them.
+    fn rebuild(&mut self, partition: i32) {
+        let Some(state) = self.partitions.get_mut(&partition) else { return };
+        let Some(old) = state.replay.take() else { return };
+        let Some((begin, _, blocks, tally)) = self.take_buffer(partition, old.epoch, Some(old.ledger_week))
+        else {
+            return;
+        };
+        let weeks = blocks.iter().map(|block| block.weeks().clone()).collect();
+        let flush = Flush::recovered(begin, &old, digest(&blocks), weeks, now_ms(), &self.options.rules);
+        let lane = self.options.lane;
+        metrics::counter!("millrace_aggregate_intents_replayed_total", "lane" => lane).increment(1);
+        let (begin, end) = (begin.0, old.end.0);
+        if flush.is_of_another_shape() {
+            let waits_ms = (old.committed_ms - now_ms() + self.options.rules.longest_insert_ms).max(0);
+            tracing::warn!(
+                lane,
+                partition,
+                begin,
+                end,
+                waits_ms,
+                "intent replayed, but this program or its cubes builds other rows; waiting until no insert of the \
+                 earlier ones can be running, then the markers decide"
+            );
+        } else {
+            tracing::info!(lane, partition, begin, end, "intent replayed");
+        }
+        let (assignment, received_max, is_recovered) = (self.assignment, tally.received_max, true);
+        let work = Work { partition, assignment, flush, blocks, received_max, is_recovered };
+        match self.partitions.get_mut(&partition) {
+            Some(state) if !state.is_cleared => state.replayed = Some(work),
+            _ => self.go_on(work),
+        }
+    }
+
+    /// The next step of a flush: ours, or a task's.
+    fn go_on(&mut self, work: Work) {
+        let partition = work.partition;
+        match work.flush.next(now_ms(), &self.options.rules) {
+            Action::Announce => {
+                self.to_announce.insert(partition, work);
             }
-            // The lane has gone when nobody listens: then nothing is committed.
-            let _ = sender.send(Answer { partition, assignment, end, result });
-        });
-        tally.received_max
+            Action::Done => {
+                if work.received_max > 0 {
+                    self.delivery.writer.inserted_up_to(work.received_max);
+                }
+                if work.is_recovered {
+                    let (begin, end) = (work.flush.begin().0, work.flush.end().0);
+                    tracing::info!(lane = self.options.lane, partition, begin, end, "recovered");
+                }
+                if let Some(state) = self.partitions.get_mut(&partition) {
+                    state.is_busy = false;
+                    state.done = Some(work.flush.end());
+                }
+            }
+            Action::Halt(halt) => self.halt(partition, Halted::ForGood(halt.to_string())),
+            Action::WaitUntil(_) | Action::ReadMarkers { .. } | Action::Insert { .. } => {
+                let delivery = Arc::clone(&self.delivery);
+                self.tokio.spawn(async move { delivery.deliver(work).await });
+            }
+        }
     }
 
     fn collect_answers(&mut self) -> Result<(), Error> {
         while let Ok(answer) = self.answers.try_recv() {
-            self.answered(answer)?;
+            self.answered(answer);
         }
-        let due = self.commit_failed.is_none_or(|at| at.elapsed() >= COMMIT_AGAIN_AFTER);
-        if due { self.commit() } else { Ok(()) }
+        self.collect_commit()
     }
 
-    fn answered(&mut self, answer: Answer) -> Result<(), Error> {
-        answer.result?;
-        if answer.assignment != self.assignment {
-            return Ok(());
+    fn answered(&mut self, answer: Answer) {
+        let (Answer::Back(Work { assignment, .. })
+        | Answer::Refused { assignment, .. }
+        | Answer::Accepted { assignment, .. }
+        | Answer::Newest { assignment, .. }) = &answer;
+        if *assignment != self.assignment {
+            return;
         }
-        if let Some(state) = self.partitions.get_mut(&answer.partition) {
-            state.flushing = false;
-            self.to_commit.insert(answer.partition, answer.end);
+        match answer {
+            Answer::Back(work) => self.go_on(work),
+            Answer::Refused { partition, cause, .. } => {
+                for partition in self.meant(partition) {
+                    self.halt(partition, Halted::Refused(cause.clone()));
+                }
+            }
+            Answer::Accepted { partition, .. } => {
+                for partition in self.meant(partition) {
+                    self.unhalt(partition);
+                }
+            }
+            Answer::Newest { newest, .. } => self.compare_with_markers(&newest),
         }
-        Ok(())
     }
 
-    fn commit(&mut self) -> Result<(), Error> {
-        if self.to_commit.is_empty() {
+    fn meant(&self, partition: Option<i32>) -> Vec<i32> {
+        let waits = |partition: i32| self.partitions.get(&partition).is_some_and(|state| !state.is_cleared);
+        match partition {
+            Some(partition) => vec![partition],
+            None => self.partitions.keys().copied().filter(|&partition| waits(partition)).collect(),
+        }
+    }
+
+    /// Commits the intents that wait, with the ends of finished flushes. Ends alone wait for the next flush where
+    /// there will be one soon.
+    fn commit(&mut self, is_due: bool) -> Result<(), Error> {
+        let may_try = self.commit_failed.is_none_or(|at| at.elapsed() >= COMMIT_AGAIN_AFTER);
+        if self.commit.is_some() || !may_try {
             return Ok(());
         }
-        let offsets: Vec<_> =
-            self.to_commit.iter().map(|(&partition, &next)| (partition, next, "")).collect();
-        match self.source.commit(&offsets) {
+        let ends = || self.partitions.values().filter(|state| state.done.is_some());
+        let ends_are_due = ends().next().is_some() && (is_due || ends().all(|state| !state.has_records()));
+        if self.to_announce.is_empty() && !ends_are_due {
+            return Ok(());
+        }
+        let mut offsets: BTreeMap<i32, (NextOffset, String)> = BTreeMap::new();
+        let mut done = BTreeMap::new();
+        for (&partition, state) in &self.partitions {
+            if let Some(end) = state.done {
+                done.insert(partition, end);
+                offsets.insert(partition, (end, String::new()));
+            }
+        }
+        let now = now_ms();
+        for (&partition, work) in &mut self.to_announce {
+            offsets.insert(partition, (work.flush.begin(), work.flush.announce(now)));
+        }
+        let announced: BTreeSet<i32> = self.to_announce.keys().copied().collect();
+        if !announced.is_empty() {
+            drill::before(Step::Intent);
+        }
+        if !done.is_empty() {
+            drill::before(Step::Done);
+        }
+        let list: Vec<_> =
+            offsets.iter().map(|(&partition, (next, text))| (partition, *next, text.as_str())).collect();
+        let commit = Commit { assignment: self.assignment, announced, done, begun: Instant::now() };
+        match self.source.begin_commit(&list) {
             Ok(()) => {
-                self.to_commit.clear();
-                self.commit_failed = None;
+                self.commit = Some(commit);
+                Ok(())
+            }
+            refused => self.commit_answered(commit, refused),
+        }
+    }
+
+    fn collect_commit(&mut self) -> Result<(), Error> {
+        let Some(answer) = self.source.commit_answer() else { return Ok(()) };
+        let Some(commit) = self.commit.take() else { return Ok(()) };
+        self.commit_answered(commit, answer)
+    }
+
+    fn commit_answered(&mut self, commit: Commit, answer: Result<(), runtime::Error>) -> Result<(), Error> {
+        match answer {
+            Ok(()) => {
+                (self.commit_failed, self.commit_failing_since) = (None, None);
+                self.committed(commit);
                 Ok(())
             }
             Err(error @ runtime::Error::Fenced(_)) => Err(error.into()),
             Err(error) => {
-                // The rows are in; a rebalance or a broker's restart passes, and a later commit covers this one.
+                // A rebalance or a broker's restart passes, and a later commit covers this one.
                 tracing::warn!(lane = self.options.lane, %error, "offsets not committed yet, trying again");
+                self.commit_failing_since.get_or_insert(commit.begun);
                 self.commit_failed = Some(Instant::now());
                 Ok(())
             }
         }
     }
 
-    /// Waits until no insert is under way, for a bounded time: the group waits with us.
-    fn wait_for_inserts(&mut self, deadline: Instant) -> Result<bool, Error> {
-        while self.partitions.values().any(|state| state.flushing) {
-            match self.answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(answer) => self.answered(answer)?,
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    tracing::error!(
-                        lane = self.options.lane,
-                        "inserts still under way are given up; offsets stay"
-                    );
-                    return Ok(false);
-                }
+    fn committed(&mut self, commit: Commit) {
+        if !commit.announced.is_empty() {
+            drill::after(Step::Intent);
+        }
+        if !commit.done.is_empty() {
+            drill::after(Step::Done);
+        }
+        if commit.assignment != self.assignment {
+            return;
+        }
+        for (partition, end) in commit.done {
+            if let Some(state) = self.partitions.get_mut(&partition)
+                && state.done == Some(end)
+            {
+                state.done = None;
             }
         }
-        Ok(true)
-    }
-
-    fn finish(mut self) -> Result<(), Error> {
-        let deadline = Instant::now() + STOP_WITHIN;
-        let mut finished = self.wait_for_inserts(deadline)?;
-        if finished {
-            self.flush();
-            finished = self.wait_for_inserts(deadline)?;
+        for partition in commit.announced {
+            if let Some(mut work) = self.to_announce.remove(&partition) {
+                work.flush.announced();
+                self.go_on(work);
+            }
         }
-        self.commit()?;
-        while !self.to_commit.is_empty() && Instant::now() < deadline {
-            std::thread::sleep(COMMIT_AGAIN_AFTER);
-            self.commit()?;
-        }
-        if finished && self.to_commit.is_empty() {
-            return Ok(());
-        }
-        Err(Error::Stopped(format!(
-            "lane {}: stopped before everything was written; the rest will be read again",
-            self.options.lane
-        )))
     }
 }
 
-async fn insert_all(writer: &Writer, blocks: &[Block], range: &str) -> Result<(), Error> {
-    for (chunk, block) in blocks.iter().enumerate() {
-        writer.insert(block, &format!("{range}:{chunk}")).await?;
+/// A fingerprint of all blocks of a flush.
+fn digest(blocks: &[Block]) -> u128 {
+    let mut hasher = Xxh3::new();
+    for block in blocks {
+        hasher.update(&block.digest().to_le_bytes());
     }
-    Ok(())
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+    hasher.digest128()
 }

@@ -1,13 +1,15 @@
 //! Stage three: events folded into cubes and written to ClickHouse, the only writer there is.
 //!
-//! Pure parts: [`cube`] (what is written in `cubes.toml`), [`compile`], [`accumulate`], [`block`], [`ddl`]. Around
-//! them: [`server`] and [`Writer`] (ClickHouse), [`lane`] (Kafka), [`run`] (the process).
+//! Pure parts: [`cube`] (what is written in `cubes.toml`), [`compile`], [`accumulate`], [`block`], [`ddl`], and
+//! [`protocol`] (what makes each record count once). Around them: [`server`] and [`Writer`] (ClickHouse), [`lane`]
+//! (Kafka), [`run`] (the process).
 pub mod accumulate;
 pub mod block;
 pub mod compile;
 pub mod cube;
 pub mod ddl;
 pub mod dead_letter;
+mod delivery;
 mod error;
 mod group;
 mod insert;
@@ -15,10 +17,13 @@ mod intern;
 pub mod lane;
 mod metric;
 mod migrate;
+mod partition;
 pub mod predicate;
 mod process;
+pub mod protocol;
 mod rows;
 pub mod server;
+mod time;
 
 pub use cube::Cubes;
 pub use error::Error;

@@ -26,7 +26,37 @@ pub(crate) fn describe() {
     describe_counter!(
         "millrace_aggregate_insert_retries_total",
         Unit::Count,
-        "Inserts that failed and were repeated with the same rows and token."
+        "Inserts or readings of markers that failed and were tried again."
+    );
+    describe_counter!(
+        "millrace_aggregate_recoveries_total",
+        Unit::Count,
+        "Partitions that were assigned with the intent of an earlier process's unfinished flush."
+    );
+    describe_counter!(
+        "millrace_aggregate_intents_replayed_total",
+        Unit::Count,
+        "Unfinished flushes whose records were read again and whose rows were built again."
+    );
+    describe_counter!(
+        "millrace_aggregate_markers_found_total",
+        Unit::Count,
+        "Marker rows found after a recovery or a lost answer: their rows are in the table and not sent again."
+    );
+    describe_counter!(
+        "millrace_aggregate_markers_missing_total",
+        Unit::Count,
+        "Marker rows missed after a recovery or a lost answer: their rows are sent again."
+    );
+    describe_counter!(
+        "millrace_aggregate_inserts_under_new_token_total",
+        Unit::Count,
+        "Inserts under a new token (`#1`), because ClickHouse remembered the token and not the rows."
+    );
+    describe_gauge!(
+        "millrace_aggregate_partition_halted",
+        Unit::Count,
+        "1 while a partition is halted and needs a person; /status and the log say why."
     );
     describe_counter!("millrace_aggregate_inserts_total", Unit::Count, "Blocks that are in the table.");
     describe_counter!(

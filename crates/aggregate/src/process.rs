@@ -5,6 +5,7 @@ use std::time::Duration;
 use event::Batch;
 use runtime::Source;
 use runtime::config::Settings;
+use runtime::drill::{self, Safeguard};
 use runtime::health::Health;
 use runtime::kafka::partition_count;
 use runtime::shutdown::Shutdown;
@@ -12,15 +13,15 @@ use runtime::topic::Topic;
 use tokio::runtime::Handle;
 
 use crate::accumulate::{Accumulator, Tally};
-use crate::block::Block;
+use crate::block::{Block, Mark};
 use crate::compile::{CompiledLane, LaneTable};
 use crate::ddl::{self, TableSpec};
 use crate::dead_letter::DeadLetters;
 use crate::lane::{self, Added, Input, LaneFold, LaneOptions};
+use crate::protocol::Rules;
+use crate::time::now_ms;
 use crate::{Cubes, Error, Writer, cube, metric, server};
 
-/// Changes when input topics are made anew; see [`LaneOptions::epoch`].
-const EPOCH: u32 = 1;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The cubes of `aggregate.cubes_file`, or the built-in ones.
@@ -62,19 +63,22 @@ fn start(settings: &Settings, shutdown: &Shutdown, health: &Health) -> Result<()
     tracing::info!(version, url = settings.clickhouse.url, "clickhouse is up");
     let mut workers = Vec::new();
     for lane in &lanes {
-        tokio.block_on(server::check_table(&client, settings, &lane.table))?;
-        let writer = tokio.block_on(Writer::new(&client, settings, lane.name, &lane.table.name))?;
+        let found = tokio.block_on(server::check_table(&client, settings, &lane.table))?;
+        let writer = tokio.block_on(Writer::new(&client, settings, lane.name, &lane.table))?;
+        let nonce = format!("{}-{}-{}", settings.pipeline, settings.instance, now_ms());
+        tokio.block_on(writer.check_deduplication(&nonce))?;
         partition_count(settings, &settings.kafka.topic(lane.topic), shutdown)?;
         let writer = Arc::new(writer);
-        workers.extend((0..settings.workers).map(|worker| (lane, worker, Arc::clone(&writer))));
+        let rules = rules(settings, &found.engine_full);
+        workers.extend((0..settings.workers).map(|worker| (lane, worker, Arc::clone(&writer), rules)));
     }
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
-        for (lane, worker, writer) in workers {
+        for (lane, worker, writer, rules) in workers {
             let name = format!("{}-{worker}", lane.name);
             let tokio = tokio.clone();
             let work = move || {
-                let result = lane.work(worker, settings, writer, tokio, shutdown, health);
+                let result = lane.work(worker, settings, (writer, rules), tokio, shutdown, health);
                 // One lane that cannot go on stops the others in good order.
                 if result.is_err() {
                     shutdown.trigger();
@@ -96,6 +100,18 @@ fn start(settings: &Settings, shutdown: &Shutdown, health: &Health) -> Result<()
         }
         first_error
     })
+}
+
+fn rules(settings: &Settings, engine: &str) -> Rules {
+    let Settings { kafka, aggregate, .. } = settings;
+    Rules {
+        epoch: aggregate.epoch,
+        intent_valid_ms: kafka.session_timeout.as_millis() as i64,
+        longest_insert_ms: aggregate.longest_insert.as_millis() as i64,
+        atomic_tokens: server::is_replicated(engine),
+        reads_markers: !drill::is_off(Safeguard::Marker),
+        commits_intents: !drill::is_off(Safeguard::Intent),
+    }
 }
 
 struct Lane {
@@ -140,7 +156,7 @@ impl Lane {
         &self,
         worker: usize,
         settings: &Settings,
-        writer: Arc<Writer>,
+        (writer, rules): (Arc<Writer>, Rules),
         tokio: Handle,
         shutdown: &Shutdown,
         health: &Health,
@@ -152,9 +168,11 @@ impl Lane {
         let options = LaneOptions {
             lane: self.name,
             worker,
-            epoch: EPOCH,
             flush_interval: self.flush_interval,
             max_inserts_per_second: aggregate.max_inserts_per_second,
+            start: settings.kafka.start,
+            retry_halted: aggregate.retry_halted,
+            rules,
         };
         let fold: Box<dyn LaneFold> = match &self.kind {
             LaneKind::Cubes(compiled) => {
@@ -177,8 +195,8 @@ impl LaneFold for Accumulator {
         Ok(Added { events: batch.rows() as u64, bytes: batch.rows() * 64 })
     }
 
-    fn flush(&mut self, partition: i32, source: String, end: u64) -> (Vec<Block>, Tally) {
-        Self::flush(self, partition, source, end)
+    fn flush(&mut self, partition: i32, mark: Mark) -> (Vec<Block>, Tally) {
+        Self::flush(self, partition, mark)
     }
 
     fn discard(&mut self, partition: i32) {

@@ -190,11 +190,15 @@ pub fn stop(settings: &Settings, table: &str, answer: &Answer) -> Error {
     }
 }
 
-/// Refuses a table that would not keep the promise: missing, without a column, or without memory for tokens.
+/// Returns a table after refusing one that would not keep the promise: missing, without a column, or without memory for tokens.
 ///
 /// # Errors
 /// One line with the way out.
-pub async fn check_table(client: &Client, settings: &Settings, spec: &TableSpec) -> Result<(), Error> {
+pub async fn check_table(
+    client: &Client,
+    settings: &Settings,
+    spec: &TableSpec,
+) -> Result<FoundTable, Error> {
     let name = format!("{}.{}", settings.clickhouse.database, spec.name);
     let Some(found) = table(client, settings, &spec.name).await? else {
         return Err(Error::ClickHouse(format!("table {name} is missing: run `millrace migrate`")));
@@ -220,12 +224,17 @@ pub async fn check_table(client: &Client, settings: &Settings, spec: &TableSpec)
             quoted(&settings.clickhouse.database) + "." + &quoted(&spec.name),
             window_setting(&found.engine_full),
         ))),
-        _ => Ok(()),
+        _ => Ok(found),
     }
 }
 
+/// Whether a table of this engine keeps a token and its rows in one write.
+pub fn is_replicated(engine: &str) -> bool {
+    engine.starts_with("Replicated") || engine.starts_with("Shared")
+}
+
 fn window_setting(engine: &str) -> &'static str {
-    if engine.starts_with("Replicated") || engine.starts_with("Shared") {
+    if is_replicated(engine) {
         "replicated_deduplication_window"
     } else {
         "non_replicated_deduplication_window"

@@ -1,5 +1,5 @@
 //! The writing half of aggregate against a real ClickHouse: tables, blocks, tokens, markers, sketches.
-#![expect(clippy::unwrap_used, reason = "a test may end by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may end by panicking")]
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use aggregate::accumulate::Accumulator;
-use aggregate::block::Block;
+use aggregate::block::{Block, Mark};
 use aggregate::compile::{CompiledLane, LaneTable};
 use aggregate::dead_letter::DeadLetters;
 use aggregate::lane::{Input, LaneFold};
+use aggregate::server::Verdict;
 use aggregate::{Cubes, Writer, cube, ddl, migrate, server};
 use clickhouse::Client;
 use devstack::{Stack, StackOptions};
@@ -50,17 +51,28 @@ impl Database {
     }
 
     fn writer(&self, table: &str) -> Writer {
-        self.runtime.block_on(Writer::new(&self.client, &self.settings, "live", table)).unwrap()
+        self.writer_of(&self.settings, table)
     }
 
+    fn writer_of(&self, settings: &Settings, table: &str) -> Writer {
+        let spec = ddl::tables(&built_in()).into_iter().find(|spec| spec.name == table).unwrap();
+        self.runtime.block_on(Writer::new(&server::client(settings), settings, "live", &spec)).unwrap()
+    }
+
+    /// Repeats each insert until it is answered with OK.
     fn insert(&self, writer: &Writer, blocks: &[Block], range: &str) {
         for (chunk, block) in blocks.iter().enumerate() {
-            self.runtime.block_on(writer.insert(block, &format!("{range}:{chunk}"))).unwrap();
+            while let Err(verdict) = self.runtime.block_on(writer.insert(block, &format!("{range}:{chunk}")))
+            {
+                assert!(matches!(verdict, Verdict::Retry(_)), "{verdict:?}");
+            }
         }
     }
 
     fn try_insert(&self, writer: &Writer, blocks: &[Block]) -> String {
-        self.runtime.block_on(writer.insert(&blocks[0], "t")).unwrap_err().to_string()
+        let verdict = self.runtime.block_on(writer.insert(&blocks[0], "t")).unwrap_err();
+        let Verdict::Stop(advice) = verdict else { panic!("{verdict:?} is no reason to stop") };
+        advice
     }
 
     fn execute(&self, statement: &str) {
@@ -121,7 +133,7 @@ fn flushed(cubes: &Cubes, events: &[Event], end: u64) -> Vec<Block> {
     let lane = Arc::new(CompiledLane::new(cubes, "live", 8));
     let mut accumulator = Accumulator::new(lane, 1000);
     accumulator.add(3, &batch(events));
-    accumulator.flush(3, "1/enriched-events/3".into(), end).0
+    accumulator.flush(3, Mark::new("1/enriched-events/3", end)).0
 }
 
 #[test]
@@ -258,7 +270,7 @@ fn dead_letters_are_rows_and_part_of_quality() {
             Input { partition: 0, offset, timestamp_ms: 0, key: Some(b"k"), value: Some(payload), headers };
         letters.add(&input).unwrap();
     }
-    let (blocks, _) = letters.flush(0, "1/dead-letters/0".into(), 2);
+    let (blocks, _) = letters.flush(0, Mark::new("1/dead-letters/0", 2));
     let writer = db.writer("dead_letters_local");
     db.insert(&writer, &blocks, "d");
     db.insert(&writer, &blocks, "d");
@@ -368,9 +380,7 @@ fn an_insert_whose_answer_is_lost_is_repeated_and_counts_once() {
     let proxy = LosingProxy::new(&db.settings.clickhouse.url);
     let mut settings = db.settings.clone();
     settings.clickhouse.url.clone_from(&proxy.url);
-    let client = server::client(&settings);
-    let writer = Writer::new(&client, &settings, "live", "live_local");
-    let writer = db.runtime.block_on(writer).unwrap();
+    let writer = db.writer_of(&settings, "live_local");
     for nth in 0..5 {
         proxy.lost.store(2, Ordering::SeqCst);
         let blocks = flushed(&built_in(), &[event(SUNDAY, "web", nth)], nth);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aggregate::accumulate::{Accumulator, OTHER};
-use aggregate::block::{Block, Column};
+use aggregate::block::{Block, Column, Mark};
 use aggregate::compile::CompiledLane;
 use aggregate::{Cubes, cube};
 use event::{Batch, BatchBuilder, Field};
@@ -154,10 +154,10 @@ proptest! {
             accumulator.add(0, &batch(first));
             rest = others;
             if flush {
-                accumulator.flush(0, "s".into(), 1).0.iter().for_each(|block| read(block, &mut cells));
+                accumulator.flush(0, Mark::new("s", 1)).0.iter().for_each(|block| read(block, &mut cells));
             }
         }
-        accumulator.flush(0, "s".into(), 1).0.iter().for_each(|block| read(block, &mut cells));
+        accumulator.flush(0, Mark::new("s", 1)).0.iter().for_each(|block| read(block, &mut cells));
         prop_assert_eq!(cells, naive(&events));
     }
 
@@ -170,12 +170,12 @@ proptest! {
     ) {
         let flush = |accumulator: &mut Accumulator| -> Vec<u128> {
             events.chunks(7).for_each(|chunk| accumulator.add(0, &batch(chunk)));
-            accumulator.flush(0, "s".into(), 9).0.iter().map(Block::digest).collect()
+            accumulator.flush(0, Mark::new("s", 9)).0.iter().map(Block::digest).collect()
         };
         let alone = flush(&mut accumulator(max_groups));
         let mut used = accumulator(max_groups);
         used.add(0, &batch(&before));
-        used.flush(0, "s".into(), 3);
+        used.flush(0, Mark::new("s", 3));
         used.add(1, &batch(&elsewhere));
         prop_assert_eq!(flush(&mut used), alone);
     }
@@ -184,7 +184,7 @@ proptest! {
     fn groups_beyond_the_cap_lose_their_name_but_not_their_events(events in events()) {
         let mut accumulator = accumulator(1);
         accumulator.add(0, &batch(&events));
-        let (blocks, tally) = accumulator.flush(0, "s".into(), 1);
+        let (blocks, tally) = accumulator.flush(0, Mark::new("s", 1));
         let mut cells = BTreeMap::new();
         blocks.iter().for_each(|block| read(block, &mut cells));
         let naive = naive(&events);
