@@ -1,22 +1,27 @@
 //! Stage two: clean events in, enriched events out.
 //!
 //! Every event of a device passes through one partition here, so duplicates can be recognised and stamps decided
-//! in memory. The deciding modules are pure: [`dedupe`], [`channel`], [`activity`]; [`stamp`] puts them together;
-//! `stage` and `registry` know Kafka.
+//! in memory. The deciding modules are pure: [`dedupe`], [`devices`], [`channel`], [`activity`]; [`stamp`] puts them
+//! together; `stage`, `restore` and `registry` know Kafka.
 
 pub mod activity;
+pub mod business_day;
 pub mod channel;
 pub mod dedupe;
+pub mod device;
+pub mod devices;
 pub mod evidence;
 mod metric;
+pub mod partition;
 mod registry;
+mod restore;
 mod stage;
 pub mod stamp;
 
 use event::IdentityKey;
 use runtime::{
     Error,
-    config::Settings,
+    config::{ConfigError, Settings},
     health::Health,
     shutdown::Shutdown,
     stage::{StageOptions, run as run_stage},
@@ -24,7 +29,12 @@ use runtime::{
 };
 use std::sync::Arc;
 
-use crate::{channel::ChannelRules, registry::Registry, stage::EnrichStage};
+use crate::{
+    business_day::BusinessDays,
+    channel::ChannelRules,
+    registry::Registry,
+    stage::{EnrichStage, Shared},
+};
 
 /// What the stage reads and writes; events keep their partition number through the first three.
 const TOPICS: &[Topic] = &[Topic::CleanEvents, Topic::EnrichedEvents, Topic::EnrichState, Topic::Activities];
@@ -35,15 +45,23 @@ const TOPICS: &[Topic] = &[Topic::CleanEvents, Topic::EnrichedEvents, Topic::Enr
 /// The process cannot go on; the error says why and what to do.
 pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(), Error> {
     metric::describe();
+    let days = business_days(&settings)?;
     let rules = Arc::new(channel_rules(&settings)?);
     tracing::info!(version = rules.version(), rules = rules.len(), "channel rules loaded");
     topic::check_at_start(&settings, TOPICS, &shutdown)?;
     let registry = Registry::follow(&settings, &shutdown, &health)?;
     let identity = IdentityKey::new(settings.enrich.identity_secret.expose());
+    let shared = Shared { identity, rules, registry, days, health: health.clone() };
     let options = StageOptions { name: "enrich", input: Topic::CleanEvents };
-    run_stage(options, &settings, &shutdown, &health, |_| {
-        Ok(EnrichStage::new(&settings, identity.clone(), Arc::clone(&rules), registry.clone()))
+    run_stage(options, &settings, &shutdown, &health, |worker| {
+        Ok(EnrichStage::new(&settings, shared.clone(), worker))
     })
+}
+
+fn business_days(settings: &Settings) -> Result<BusinessDays, Error> {
+    let zone = &settings.business_timezone;
+    let wrong = |_| ConfigError::value("business_timezone", zone, "an IANA time zone such as Asia/Shanghai");
+    Ok(BusinessDays::new(zone).map_err(wrong)?)
 }
 
 fn channel_rules(settings: &Settings) -> Result<ChannelRules, Error> {

@@ -1,49 +1,128 @@
-//! Enrich as a stage: one dedupe window per assigned partition, one message out for each message in.
+//! Enrich as a stage: one memory per assigned partition, one message out for each message in.
 use event::{Batch, BatchError, IdentityKey, RejectCode, header};
 use hashbrown::HashMap;
 use runtime::{
     Error,
     config::Settings,
+    drill::{self, Safeguard},
+    health::Health,
+    ledger,
     stage::{Message, Output, Record, Stage},
     topic::Topic,
 };
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
+    business_day::BusinessDays,
     channel::ChannelRules,
-    dedupe::Window,
+    dedupe::WindowLimits,
+    devices::DeviceLimits,
+    partition::{Partition, PartitionLimits},
     registry::Registry,
+    restore::{Restore, RestoreOptions},
     stamp::{Counts, Stamper},
 };
 
+const DAY_SECONDS: u64 = 86_400;
+/// Tombstones of one partition in one transaction, at most: a day's worth of them must not stop the events.
+const EXPIRED_AT_ONCE: usize = 5_000;
+
+/// What all workers of a process share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) identity: IdentityKey,
+    pub(crate) rules: Arc<ChannelRules>,
+    pub(crate) registry: Registry,
+    pub(crate) days: BusinessDays,
+    pub(crate) health: Health,
+}
+
 pub(crate) struct EnrichStage {
-    identity: IdentityKey,
-    rules: Arc<ChannelRules>,
-    registry: Registry,
+    shared: Shared,
     input: String,
     output: String,
+    state: String,
     dead_letters: String,
-    window_ms: i64,
-    windows: HashMap<i32, Window>,
+    limits: PartitionLimits,
+    partitions: HashMap<i32, Partition>,
+    /// Assigned, but nothing of them has been read back yet.
+    to_restore: BTreeSet<i32>,
+    restore: Option<Restore>,
+    restore_options: RestoreOptions,
+    /// Room for one record of the changelog.
+    value: Vec<u8>,
 }
 
 impl EnrichStage {
-    pub(crate) fn new(
-        settings: &Settings,
-        identity: IdentityKey,
-        rules: Arc<ChannelRules>,
-        registry: Registry,
-    ) -> Self {
+    pub(crate) fn new(settings: &Settings, shared: Shared, worker: usize) -> Self {
+        let enrich = &settings.enrich;
+        let window = WindowLimits {
+            length_ms: enrich.dedupe_window.as_millis() as i64,
+            max_entries: enrich.dedupe_max_entries,
+        };
+        let devices = DeviceLimits {
+            ttl_days: i32::try_from(enrich.device_ttl.as_secs().div_ceil(DAY_SECONDS)).unwrap_or(i32::MAX),
+            max_devices: enrich.max_devices,
+        };
+        let restore_options = RestoreOptions {
+            settings: settings.clone(),
+            identity: shared.identity.clone(),
+            health: shared.health.clone(),
+            worker: format!("enrich-{worker}"),
+            window_ms: window.length_ms,
+        };
         Self {
-            identity,
-            rules,
-            registry,
+            shared,
             input: settings.kafka.topic(Topic::CleanEvents),
             output: settings.kafka.topic(Topic::EnrichedEvents),
+            state: settings.kafka.topic(Topic::EnrichState),
             dead_letters: settings.kafka.topic(Topic::DeadLetters),
-            window_ms: settings.enrich.dedupe_window.as_millis() as i64,
-            windows: HashMap::new(),
+            limits: PartitionLimits { window, devices },
+            partitions: HashMap::new(),
+            to_restore: BTreeSet::new(),
+            restore: None,
+            restore_options,
+            value: Vec::new(),
         }
+    }
+
+    /// Writes every change of the transaction to the changelog, each device once.
+    fn write_changes(&mut self, output: &mut dyn Output) -> Result<(), Error> {
+        let Self { partitions, value, state, .. } = self;
+        let mut written = 0;
+        for (&number, partition) in partitions {
+            partition.devices.expire(EXPIRED_AT_ONCE);
+            for (key, device) in partition.devices.changes() {
+                if drill::is_off(Safeguard::Changelog) {
+                    continue;
+                }
+                let key = key.to_be_bytes();
+                match device {
+                    Some(device) => {
+                        device.encode(value);
+                        let message =
+                            Message { topic: state, partition: number, key: Some(&key), value, headers: &[] };
+                        output.send(message)?;
+                    }
+                    None => output.send_tombstone(state, number, &key)?,
+                }
+                written += 1;
+            }
+        }
+        metrics::counter!("millrace_enrich_state_records_total").increment(written);
+        Ok(())
+    }
+
+    fn report(&self) {
+        let partitions = || self.partitions.values();
+        let remembered: usize = partitions().map(|partition| partition.window.len()).sum();
+        let devices: usize = partitions().map(|partition| partition.devices.len()).sum();
+        let horizon = partitions().map(|partition| partition.window.horizon_ms()).min().unwrap_or(0);
+        let days = partitions().map(|partition| partition.devices.horizon_days()).min().unwrap_or(0);
+        metrics::gauge!("millrace_enrich_dedupe_entries").set(remembered as f64);
+        metrics::gauge!("millrace_enrich_dedupe_horizon_seconds").set(horizon as f64 / 1000.0);
+        metrics::gauge!("millrace_enrich_devices").set(devices as f64);
+        metrics::gauge!("millrace_enrich_device_horizon_days").set(f64::from(days));
     }
 
     /// A message that no ingest wrote: kept as a dead letter, with what it is.
@@ -75,15 +154,36 @@ impl EnrichStage {
 
 impl Stage for EnrichStage {
     fn assigned(&mut self, partition: i32) {
-        self.windows.insert(partition, Window::new(self.window_ms));
+        self.partitions.insert(partition, Partition::new(self.limits));
+        self.to_restore.insert(partition);
     }
 
     fn revoked(&mut self, partition: i32) {
-        self.windows.remove(&partition);
+        self.partitions.remove(&partition);
+        self.to_restore.remove(&partition);
+        // What it has read for others is read again: they are revoked with this one.
+        self.restore = None;
+    }
+
+    fn restore(&mut self) -> Result<bool, Error> {
+        if self.to_restore.is_empty() {
+            return Ok(true);
+        }
+        let restore = match &mut self.restore {
+            Some(restore) => restore,
+            none => none.insert(Restore::begin(self.restore_options.clone(), self.to_restore.clone())?),
+        };
+        let done = restore.step(&mut self.partitions)?;
+        if done {
+            self.restore = None;
+            self.to_restore.clear();
+            self.report();
+        }
+        Ok(done)
     }
 
     fn process(&mut self, records: &[Record<'_>], output: &mut dyn Output) -> Result<(), Error> {
-        let activities = self.registry.now();
+        let activities = self.shared.registry.now();
         let mut counts = Counts::default();
         for record in records {
             let batch = match Batch::decode(record.value.unwrap_or_default()) {
@@ -95,15 +195,18 @@ impl Stage for EnrichStage {
                 }
                 Err(cause) => {
                     self.reject(record, &cause, output)?;
+                    let rejected = ledger::Counts { events: 1, rejected: 1, ..ledger::Counts::default() };
+                    output.count(record.partition, &rejected);
                     continue;
                 }
             };
-            let window = self.windows.entry(record.partition).or_insert_with(|| Window::new(self.window_ms));
-            let stamper = Stamper { identity: &self.identity, rules: &self.rules, activities: &activities };
-            let (value, batch_counts) = stamper.stamp(batch, window);
-            counts.events += batch_counts.events;
-            counts.duplicates += batch_counts.duplicates;
-            counts.tests += batch_counts.tests;
+            let Shared { identity, rules, days, .. } = &mut self.shared;
+            let limits = self.limits;
+            let partition = self.partitions.entry(record.partition).or_insert_with(|| Partition::new(limits));
+            let stamper = Stamper { identity, rules, activities: &activities };
+            let (value, batch_counts) = stamper.stamp(batch, partition, days);
+            counts.add(&batch_counts);
+            output.count(record.partition, &batch_counts.ledger());
             output.send(Message {
                 topic: &self.output,
                 // Partition for partition: a device's events stay together and in order.
@@ -113,21 +216,21 @@ impl Stage for EnrichStage {
                 headers: &[],
             })?;
         }
+        self.write_changes(output)?;
         for (kind, count) in
             [("event", counts.events), ("duplicate", counts.duplicates), ("test", counts.tests)]
         {
             metrics::counter!("millrace_enrich_events_total", "kind" => kind).increment(count);
         }
-        let remembered: usize = self.windows.values().map(Window::len).sum();
-        metrics::gauge!("millrace_enrich_dedupe_entries").set(remembered as f64);
+        self.report();
         Ok(())
     }
 
     fn committed(&mut self) {
-        self.windows.values_mut().for_each(Window::commit);
+        self.partitions.values_mut().for_each(Partition::commit);
     }
 
     fn aborted(&mut self) {
-        self.windows.values_mut().for_each(Window::abort);
+        self.partitions.values_mut().for_each(Partition::abort);
     }
 }

@@ -2,8 +2,16 @@
 use event::{Batch, BatchBuilder, Field, IdentityKey, Kind, TextRef};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{activity::Activities, channel::ChannelRules, dedupe::Window, evidence::Evidence};
+use crate::{
+    activity::Activities,
+    business_day::BusinessDays,
+    channel::ChannelRules,
+    device::{Event, Stamps},
+    evidence::Evidence,
+    partition::{Partition, device_hash},
+};
 
 /// What one batch came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -16,6 +24,22 @@ pub struct Counts {
     pub tests: u64,
 }
 
+impl Counts {
+    /// Adds another batch.
+    pub fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.duplicates += other.duplicates;
+        self.tests += other.tests;
+    }
+
+    /// As the ledger of the stage has it: every event travels on, whatever it is.
+    pub fn ledger(&self) -> runtime::ledger::Counts {
+        let events = self.events + self.duplicates + self.tests;
+        let duplicates = self.duplicates;
+        runtime::ledger::Counts { events, emitted: events, duplicates, ..runtime::ledger::Counts::default() }
+    }
+}
+
 /// Everything that decides about stamps, except the state of the partition.
 #[derive(Debug, Clone, Copy)]
 pub struct Stamper<'a> {
@@ -25,6 +49,16 @@ pub struct Stamper<'a> {
     pub rules: &'a ChannelRules,
     /// The activity registry as of this batch.
     pub activities: &'a Activities,
+}
+
+/// Who an event belongs to, and what it is.
+#[derive(Debug, Clone, Copy)]
+struct Identified {
+    /// 0 without an `anonymous_id`.
+    device_key: u64,
+    event_key: u128,
+    kind: Kind,
+    stamps: Option<Stamps>,
 }
 
 /// The stamps of a channel, as numbers of the batch's texts.
@@ -42,19 +76,27 @@ type EvidenceKey = [TextRef; 8];
 
 impl Stamper<'_> {
     /// Stamps every event of `batch`: one event out for each event in, in the same order.
-    pub fn stamp(&self, batch: Batch, window: &mut Window) -> (Vec<u8>, Counts) {
+    pub fn stamp(
+        &self,
+        batch: Batch,
+        partition: &mut Partition,
+        days: &mut BusinessDays,
+    ) -> (Vec<u8>, Counts) {
         let rows = batch.rows();
+        let identified = self.identify(&batch, partition, days);
         let mut out = BatchBuilder::stamping(batch);
         let mut channels: HashMap<EvidenceKey, ChannelTexts, RandomState> = HashMap::default();
         let mut counts = Counts::default();
-        for row in 0..rows {
-            let kind = self.stamp_identity(row, &mut out, window);
-            match kind {
+        for (row, event) in (0..rows).zip(&identified) {
+            match event.kind {
                 Kind::Duplicate => counts.duplicates += 1,
                 Kind::Test => counts.tests += 1,
                 Kind::Event | Kind::Bot => counts.events += 1,
             }
-            out.text(Field::Kind, kind.as_str());
+            self.stamp_identity(row, event, &mut out);
+            if let Some(stamps) = &event.stamps {
+                stamp_device(row, stamps, &mut out, days);
+            }
             self.stamp_channel(row, &mut out, &mut channels);
             self.stamp_activity(row, &mut out);
             out.end_row();
@@ -62,24 +104,48 @@ impl Stamper<'_> {
         (out.finish(), counts)
     }
 
-    /// Stamps device and user, and says what the event is.
-    fn stamp_identity(&self, row: usize, out: &mut BatchBuilder, window: &mut Window) -> Kind {
-        let batch = out.batch();
-        let app_id = batch.text(Field::AppId, row);
-        let (anonymous_id, user_id) = (batch.text(Field::AnonymousId, row), batch.text(Field::UserId, row));
-        let device = self.identity.hash(app_id, anonymous_id);
-        let device_key = if anonymous_id.is_empty() { 0 } else { device as u64 };
-        let user_key = if user_id.is_empty() { 0 } else { self.identity.hash(app_id, user_id) as u64 };
-        let key = device ^ batch.uuid(Field::EventId, row);
-        let first = window.accept(key, batch.number(Field::ReceivedAt, row));
-        let is_test = batch.text(Field::Kind, row) == Kind::Test.as_str();
-        out.key(Field::DeviceKey, device_key);
-        out.key(Field::UserKey, user_key);
-        match (first, is_test) {
-            (false, _) => Kind::Duplicate,
-            (true, true) => Kind::Test,
-            (true, false) => Kind::Event,
+    /// Asks the partition's memory about every event. One table after the other: then the processor fetches the places
+    /// of the next events while it looks at this one.
+    fn identify(&self, batch: &Batch, partition: &mut Partition, days: &mut BusinessDays) -> Vec<Identified> {
+        let mut identified: Vec<Identified> = (0..batch.rows())
+            .map(|row| {
+                let device = device_hash(self.identity, batch, row);
+                let anonymous = batch.text(Field::AnonymousId, row).is_empty();
+                let is_test = batch.text(Field::Kind, row) == Kind::Test.as_str();
+                Identified {
+                    device_key: if anonymous { 0 } else { device as u64 },
+                    event_key: device ^ batch.uuid(Field::EventId, row),
+                    kind: if is_test { Kind::Test } else { Kind::Event },
+                    stamps: None,
+                }
+            })
+            .collect();
+        for (row, event) in identified.iter_mut().enumerate() {
+            let received_ms = batch.number(Field::ReceivedAt, row);
+            partition.received(received_ms, days);
+            if !partition.window.accept(event.event_key, received_ms) {
+                event.kind = Kind::Duplicate;
+            }
         }
+        for (row, event) in identified.iter_mut().enumerate() {
+            if event.kind == Kind::Event && event.device_key != 0 {
+                event.stamps =
+                    Some(partition.devices.touch(event.device_key, &device_event(batch, row, event, days)));
+            }
+        }
+        identified
+    }
+
+    fn stamp_identity(&self, row: usize, event: &Identified, out: &mut BatchBuilder) {
+        let batch = out.batch();
+        let user_id = batch.text(Field::UserId, row);
+        let user_key = match user_id {
+            "" => 0,
+            _ => self.identity.hash(batch.text(Field::AppId, row), user_id) as u64,
+        };
+        out.key(Field::DeviceKey, event.device_key);
+        out.key(Field::UserKey, user_key);
+        out.text(Field::Kind, event.kind.as_str());
     }
 
     fn stamp_channel(
@@ -132,6 +198,27 @@ impl Stamper<'_> {
     }
 }
 
+fn device_event(batch: &Batch, row: usize, event: &Identified, days: &mut BusinessDays) -> Event {
+    let session_id = batch.text(Field::SessionId, row);
+    let time_ms = batch.number(Field::EventTime, row);
+    Event {
+        day: days.day(time_ms),
+        time_ms,
+        session: (!session_id.is_empty()).then(|| xxh3_64(session_id.as_bytes())),
+        own_session: (event.event_key >> 64) as u64 ^ event.event_key as u64,
+    }
+}
+
+fn stamp_device(row: usize, stamps: &Stamps, out: &mut BatchBuilder, days: &mut BusinessDays) {
+    out.number(Field::IsNewDevice, stamps.is_new_device.into());
+    out.text(Field::FirstSeenDay, days.text(stamps.first_seen_day));
+    out.number(Field::ActiveDayAny, stamps.active_day.into());
+    out.number(Field::SessionStart, stamps.session_start.into());
+    if out.batch().text(Field::SessionId, row).is_empty() {
+        out.text(Field::SessionId, &format!("{:016x}", stamps.last_session));
+    }
+}
+
 const EVIDENCE_FIELDS: [Field; 8] = [
     Field::CampaignSource,
     Field::CampaignMedium,
@@ -160,7 +247,12 @@ fn evidence(batch: &Batch, row: usize) -> Evidence<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::BUILT_IN;
+    use crate::{channel::BUILT_IN, dedupe::WindowLimits, devices::DeviceLimits, partition::PartitionLimits};
+
+    fn partition() -> Partition {
+        let window = WindowLimits { length_ms: 1000, max_entries: 1000 };
+        Partition::new(PartitionLimits { window, devices: DeviceLimits { ttl_days: 400, max_devices: 1000 } })
+    }
 
     fn clean(events: &[(u128, &str, &str)]) -> Batch {
         let mut builder = BatchBuilder::default();
@@ -178,19 +270,20 @@ mod tests {
         Batch::decode(&builder.finish()).unwrap()
     }
 
-    fn stamp(batch: Batch, window: &mut Window) -> (Batch, Counts) {
+    fn stamp(batch: Batch, partition: &mut Partition) -> (Batch, Counts) {
         let stamper = Stamper {
             identity: &IdentityKey::new("secret"),
             rules: &ChannelRules::parse(BUILT_IN, &[]).unwrap(),
             activities: &Activities::default(),
         };
-        let (bytes, counts) = stamper.stamp(batch, window);
+        let (bytes, counts) =
+            stamper.stamp(batch, partition, &mut BusinessDays::new("Asia/Shanghai").unwrap());
         (Batch::decode(&bytes).unwrap(), counts)
     }
 
     #[test]
     fn every_event_in_is_one_event_out_and_duplicates_say_so() {
-        let (batch, counts) = stamp(clean(&[(1, "", ""), (9, "", ""), (1, "", "")]), &mut Window::new(1000));
+        let (batch, counts) = stamp(clean(&[(1, "", ""), (9, "", ""), (1, "", "")]), &mut partition());
         assert_eq!(counts, Counts { events: 1, duplicates: 1, tests: 1 });
         let kinds: Vec<&str> = (0..3).map(|row| batch.text(Field::Kind, row)).collect();
         assert_eq!(kinds, ["event", "test", "duplicate"]);
@@ -198,7 +291,7 @@ mod tests {
 
     #[test]
     fn channel_device_user_and_activity_are_stamped() {
-        let (batch, _) = stamp(clean(&[(1, "u1", "spring_join"), (2, "", "")]), &mut Window::new(1000));
+        let (batch, _) = stamp(clean(&[(1, "u1", "spring_join"), (2, "", "")]), &mut partition());
         assert_eq!(batch.text(Field::ChannelGroup, 0), "paid_search");
         assert_eq!(batch.text(Field::ChannelSource, 1), "baidu");
         assert_ne!(batch.key(Field::DeviceKey, 0), 0);
@@ -208,5 +301,41 @@ mod tests {
         assert_eq!(batch.text(Field::ActivityId, 0), "spring");
         assert_eq!(batch.text(Field::ActivityStatus, 0), "unregistered");
         assert_eq!(batch.text(Field::ActivityStatus, 1), "");
+    }
+
+    #[test]
+    fn only_the_first_event_of_a_device_is_new_and_a_test_touches_nothing() {
+        let mut partition = partition();
+        let (batch, _) = stamp(clean(&[(9, "", ""), (1, "", ""), (2, "", "")]), &mut partition);
+        assert_eq!(partition.devices.len(), 1);
+        let stamps = |field| (0..3).map(|row| batch.number(field, row)).collect::<Vec<_>>();
+        assert_eq!(stamps(Field::IsNewDevice), [0, 1, 0]);
+        assert_eq!(stamps(Field::SessionStart), [0, 1, 0]);
+        assert_eq!(stamps(Field::ActiveDayAny), [0, 1, 0]);
+        let texts = |field| (0..3).map(|row| batch.text(field, row).to_owned()).collect::<Vec<_>>();
+        assert_eq!(texts(Field::FirstSeenDay), ["", "1970-01-01", "1970-01-01"]);
+        let sessions = texts(Field::SessionId);
+        assert_eq!((sessions[0].as_str(), sessions[1].len()), ("", 16));
+        assert_eq!(sessions[1], sessions[2]);
+    }
+
+    #[test]
+    fn a_partition_that_is_restored_from_what_it_wrote_decides_the_same() {
+        let identity = IdentityKey::new("secret");
+        let mut partition = partition();
+        let (written, _) = stamp(clean(&[(1, "", ""), (9, "", ""), (1, "", "")]), &mut partition);
+        let mut restored = super::tests::partition();
+        let mut value = Vec::new();
+        for (key, device) in partition.devices.changes() {
+            device.unwrap().encode(&mut value);
+            restored.restore_state(&key.to_be_bytes(), Some(&value)).unwrap();
+        }
+        let mut copy = BatchBuilder::stamping(written);
+        (0..3).for_each(|_| copy.end_row());
+        assert_eq!(restored.replay(&copy.finish(), &identity).unwrap(), 3);
+        let (again, counts) = stamp(clean(&[(9, "", ""), (1, "", ""), (2, "", "")]), &mut restored);
+        assert_eq!(counts, Counts { events: 1, duplicates: 2, tests: 0 });
+        assert_eq!((again.number(Field::IsNewDevice, 2), again.number(Field::SessionStart, 2)), (0, 0));
+        assert!(restored.restore_state(b"short", None).is_err());
     }
 }

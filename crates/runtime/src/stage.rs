@@ -63,6 +63,12 @@ pub trait Output {
     /// The process cannot go on.
     fn send(&mut self, message: Message<'_>) -> Result<(), Error>;
 
+    /// Takes a message without a value: in a compacted topic it removes the key.
+    ///
+    /// # Errors
+    /// The process cannot go on.
+    fn send_tombstone(&mut self, topic: &str, partition: i32, key: &[u8]) -> Result<(), Error>;
+
     /// Adds to the ledger of an input partition what became of events read from it; the loop itself counts records.
     /// It becomes a fact together with what was sent, or never.
     fn count(&mut self, partition: i32, counts: &Counts);
@@ -457,6 +463,8 @@ fn record<'a>(message: &'a BorrowedMessage<'_>) -> Record<'a> {
 pub struct Recorder {
     /// Everything sent, in order.
     pub sent: Vec<Sent>,
+    /// Topic, partition and key of every tombstone, in order.
+    pub tombstones: Vec<(String, i32, Vec<u8>)>,
     /// Everything counted, by input partition.
     pub counts: BTreeMap<i32, Counts>,
 }
@@ -486,6 +494,11 @@ impl Output for Recorder {
             value: message.value.to_vec(),
             headers,
         });
+        Ok(())
+    }
+
+    fn send_tombstone(&mut self, topic: &str, partition: i32, key: &[u8]) -> Result<(), Error> {
+        self.tombstones.push((topic.to_owned(), partition, key.to_vec()));
         Ok(())
     }
 

@@ -178,32 +178,10 @@ impl Transaction<'_> {
             .map(|()| Ended::Aborted)
             .map_err(|e| owner.failed("aborting a transaction", e))
     }
-}
 
-impl Drop for Transaction<'_> {
-    fn drop(&mut self) {
-        if self.open {
-            let _ = self.owner.producer.abort_transaction(Timeout::After(CALL_TIMEOUT));
-        }
-    }
-}
-
-impl Output for Transaction<'_> {
-    fn send(&mut self, message: Message<'_>) -> Result<(), Error> {
+    fn produce(&mut self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), Error> {
         if self.broken.is_some() {
             return Ok(());
-        }
-        let mut record: BaseRecord<'_, [u8], [u8]> =
-            BaseRecord::to(message.topic).partition(message.partition).payload(message.value);
-        if let Some(key) = message.key {
-            record = record.key(key);
-        }
-        if !message.headers.is_empty() {
-            let mut headers = OwnedHeaders::new_with_capacity(message.headers.len());
-            for &(key, value) in message.headers {
-                headers = headers.insert(Header { key, value: Some(value) });
-            }
-            record = record.headers(headers);
         }
         loop {
             match self.owner.producer.send(record) {
@@ -224,6 +202,36 @@ impl Output for Transaction<'_> {
                 Err((error, _)) => return Err(Error::kafka("producing", &self.owner.id, error)),
             }
         }
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            let _ = self.owner.producer.abort_transaction(Timeout::After(CALL_TIMEOUT));
+        }
+    }
+}
+
+impl Output for Transaction<'_> {
+    fn send(&mut self, message: Message<'_>) -> Result<(), Error> {
+        let mut record: BaseRecord<'_, [u8], [u8]> =
+            BaseRecord::to(message.topic).partition(message.partition).payload(message.value);
+        if let Some(key) = message.key {
+            record = record.key(key);
+        }
+        if !message.headers.is_empty() {
+            let mut headers = OwnedHeaders::new_with_capacity(message.headers.len());
+            for &(key, value) in message.headers {
+                headers = headers.insert(Header { key, value: Some(value) });
+            }
+            record = record.headers(headers);
+        }
+        self.produce(record)
+    }
+
+    fn send_tombstone(&mut self, topic: &str, partition: i32, key: &[u8]) -> Result<(), Error> {
+        self.produce(BaseRecord::to(topic).partition(partition).key(key))
     }
 
     fn count(&mut self, partition: i32, counts: &Counts) {

@@ -107,6 +107,21 @@ pub(crate) fn certain_time_source(original: i64, sent_at: Option<i64>, now_ms: i
     (early == late).then_some(early)
 }
 
+/// Bounds of the event time that ingest must stamp on what is sent at `now_ms`, whenever the broker receives it.
+pub(crate) fn event_time_bounds(original: i64, sent_at: Option<i64>, now_ms: i64) -> (i64, i64) {
+    let received = (now_ms - 5_000, now_ms + LONGEST_TRANSIT_MS);
+    let moved = |sent_at: i64| (original + received.0 - sent_at, original + received.1 - sent_at);
+    match (certain_time_source(original, sent_at, now_ms), sent_at) {
+        (Some(TimeSource::Client), _) => (original, original),
+        (Some(TimeSource::Corrected), Some(sent_at)) => moved(sent_at),
+        (Some(_), _) => received,
+        (None, sent_at) => {
+            let (from, to) = sent_at.map_or(received, moved);
+            (original.min(from).min(received.0), original.max(to).max(received.1))
+        }
+    }
+}
+
 /// How a client library writes timestamps.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum TimeFormat {
@@ -172,6 +187,19 @@ mod tests {
         }
         assert_eq!(certain_time_source(now, Some(now - 50_000 + 50_000), now), Some(TimeSource::Client));
         assert_eq!(certain_time_source(now - 30_000, Some(now - 30_000), now), None);
+    }
+
+    #[test]
+    fn the_event_time_is_known_as_far_as_the_broker_cannot_change_it() {
+        let now = NOON_UTC;
+        for (name, original, sent_at, expected) in [
+            ("client", now - 9, Some(now), (now - 9, now - 9)),
+            ("corrected", now - 900_000, Some(now - 899_000), (now - 6_000, now + 39_000)),
+            ("received", now, Some(now - 1), (now - 5_000, now + 40_000)),
+            ("clamped", now + 900_000, None, (now - 5_000, now + 40_000)),
+        ] {
+            assert_eq!(event_time_bounds(original, sent_at, now), expected, "{name}");
+        }
     }
 
     #[test]

@@ -42,6 +42,43 @@ pub(crate) struct Memory {
     pub(crate) opened: bool,
     pub(crate) in_session: bool,
     pub(crate) registered: bool,
+    pub(crate) counted: Counted,
+}
+
+/// What a correct pipeline remembers of a device after the events so far: real ones only, each once.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counted {
+    /// Newest event time, epoch ms, as narrowly as it can be known; none before the first event.
+    newest: Option<(i64, i64)>,
+}
+
+/// A silence in event time that ends a session without an ID, ms.
+const SESSION_GAP_MS: i64 = 30 * 60_000;
+
+impl Counted {
+    /// Whether the device has no event yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.newest.is_none()
+    }
+
+    /// Whether an event without session ID, at some time within these bounds, starts a session; none when it cannot
+    /// be known.
+    pub(crate) fn starts_derived(&self, (earliest, latest): (i64, i64)) -> Option<bool> {
+        let Some((from, to)) = self.newest else { return Some(true) };
+        if earliest - to > SESSION_GAP_MS {
+            Some(true)
+        } else if latest - from <= SESSION_GAP_MS {
+            Some(false)
+        } else {
+            None
+        }
+    }
+
+    /// An event that counts has happened within these bounds.
+    pub(crate) fn take(&mut self, (earliest, latest): (i64, i64)) {
+        let (from, to) = self.newest.unwrap_or((earliest, latest));
+        self.newest = Some((from.max(earliest), to.max(latest)));
+    }
 }
 
 /// Who a device is. `identity` are the JSON members all its events share.
@@ -59,6 +96,7 @@ pub(crate) struct Device {
     pub(crate) time_format: TimeFormat,
     pub(crate) sends_sent_at: bool,
     pub(crate) has_index: bool,
+    pub(crate) sends_session_id: bool,
     pub(crate) identity: Vec<u8>,
 }
 
@@ -122,6 +160,7 @@ impl Device {
             // The oldest web library does not send it: such clients cannot be corrected, so none is skewed.
             sends_sent_at: skewed || library != 2,
             has_index: library != 2 && library != 5,
+            sends_session_id: library != 2 && library != 5,
             identity: Vec::with_capacity(768),
         };
         made.describe(dice);

@@ -3,7 +3,7 @@
 use crate::activity::{Activities, Pair};
 use crate::catalogue::Video;
 use crate::channel::Evidence;
-use crate::clock::{Timing, write_time};
+use crate::clock::{Timing, event_time_bounds, write_time};
 use crate::config::Config;
 use crate::dice::Dice;
 use crate::names::{EventName, Group, Status};
@@ -72,8 +72,20 @@ impl World {
             write_time(out, sent_at, session.device.time_format);
         }
         out.extend_from_slice(&session.device.identity);
-        text(out, ",\"session_id\":\"", &session.session_id);
-        out.push(b'"');
+        let bounds = event_time_bounds(times.original, times.sent_at, now_ms);
+        let counted = &mut self.memory[session.number as usize].counted;
+        // A library that sends no ID sends one all the same where nobody could know what follows from none.
+        let derived = if session.device.sends_session_id { None } else { counted.starts_derived(bounds) };
+        if derived.is_none() {
+            text(out, ",\"session_id\":\"", &session.session_id);
+            out.push(b'"');
+        }
+        let new_device = !is_test && counted.is_new();
+        let session_start = !is_test && derived.unwrap_or(!session.id_counted);
+        if !is_test {
+            counted.take(bounds);
+            session.id_counted |= derived.is_none();
+        }
         if session.logged_in {
             number(out, ",\"user_id\":\"u", self.config.seed);
             number(out, "-", u64::from(session.device.user_id));
@@ -102,6 +114,8 @@ impl World {
             is_test,
             original: times.original,
             sent_at: times.sent_at,
+            new_device,
+            session_start,
         }
     }
 

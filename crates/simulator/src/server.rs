@@ -1,6 +1,6 @@
 //! What servers report: featured and distributed videos, promoted creators. Most of it names no device.
 
-use crate::clock::{TimeFormat, write_time};
+use crate::clock::{TimeFormat, event_time_bounds, write_time};
 use crate::names::{App, EventName, Group, Platform};
 use crate::population::{LIBRARIES, SERVER_LIBRARIES, key_of};
 use crate::render::{World, event_id, number, text};
@@ -26,6 +26,19 @@ impl World {
         };
         let sent_at = self.dice.chance(0.5).then_some(now_ms);
         let is_test = self.dice.chance(self.config.tests);
+        let bounds = event_time_bounds(moment, sent_at, now_ms);
+        // Servers know no sessions. Where nobody could know whether one starts, the event is about no device.
+        let starts = device.and_then(|device| self.memory[device as usize].counted.starts_derived(bounds));
+        let device = device.filter(|_| starts.is_some());
+        let (mut new_device, mut session_start) = (false, false);
+        if let Some(device) = device
+            && !is_test
+        {
+            let counted = &mut self.memory[device as usize].counted;
+            new_device = counted.is_new();
+            session_start = starts == Some(true);
+            counted.take(bounds);
+        }
 
         text(out, "{\"library\":{\"name\":\"", LIBRARIES[usize::from(library)].0);
         text(out, "\",\"version\":\"", LIBRARIES[usize::from(library)].1);
@@ -68,6 +81,8 @@ impl World {
             is_test,
             original: moment,
             sent_at,
+            new_device,
+            session_start,
         }
     }
 }

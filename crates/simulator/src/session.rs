@@ -12,6 +12,8 @@ pub(crate) struct Session {
     pub(crate) number: u32,
     pub(crate) device: Device,
     pub(crate) session_id: String,
+    /// Whether an event that counts has shown the ID.
+    pub(crate) id_counted: bool,
     /// The members `page` or `screen`, and whatever evidence the place shows.
     pub(crate) place: Vec<u8>,
     /// Group of events that show nothing but their place.
@@ -57,6 +59,7 @@ impl Session {
         let mut session = Self {
             number,
             session_id: format!("s{:015x}", dice.bits() >> 4),
+            id_counted: false,
             place: Vec::with_capacity(512),
             group: if platform == Platform::MiniProgram { Group::MiniProgram } else { Group::Direct },
             start: None,

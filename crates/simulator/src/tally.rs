@@ -43,12 +43,18 @@ pub(crate) struct Fact {
     /// As sent: epoch ms of the client's clock.
     pub(crate) original: i64,
     pub(crate) sent_at: Option<i64>,
+    /// The first event of its device that counts.
+    pub(crate) new_device: bool,
+    /// The first event of its session that counts.
+    pub(crate) session_start: bool,
 }
 
 #[derive(Default)]
 struct CellCount {
     events: u64,
     devices: u64,
+    sessions: u64,
+    new_devices: u64,
     /// Number of the cell among all cells, to pair with devices.
     number: u32,
 }
@@ -118,7 +124,9 @@ impl Tally {
 
         let key = pack_traffic(fact);
         let devices = self.detail.devices.then_some(&mut self.seen);
-        count(&mut self.traffic, key, &mut self.cells, fact.device, devices);
+        let cell = count(&mut self.traffic, key, &mut self.cells, fact.device, devices);
+        cell.sessions += u64::from(fact.session_start);
+        cell.new_devices += u64::from(fact.new_device);
         if self.detail.minutes && source == TimeSource::Client {
             let minute = fact.original.div_euclid(60_000) as u64;
             *self.minutes.entry(minute << 32 | key).or_default() += 1;
@@ -158,6 +166,8 @@ impl Tally {
                 channel_group: group.as_str().to_owned(),
                 events: cell.events,
                 devices: cell.devices,
+                sessions: cell.sessions,
+                new_devices: cell.new_devices,
             });
         }
         for (&key, &events) in &self.minutes {
@@ -209,13 +219,13 @@ impl Tally {
     }
 }
 
-fn count(
-    cells: &mut Map<CellCount>,
+fn count<'c>(
+    cells: &'c mut Map<CellCount>,
     key: u64,
     numbers: &mut u32,
     device: Option<u32>,
     seen: Option<&mut HashSet<u64, FixedState>>,
-) {
+) -> &'c mut CellCount {
     let cell = cells.entry(key).or_insert_with(|| {
         *numbers += 1;
         CellCount { number: *numbers, ..CellCount::default() }
@@ -224,6 +234,7 @@ fn count(
     if let (Some(device), Some(seen)) = (device, seen) {
         cell.devices += u64::from(seen.insert(u64::from(cell.number) << 32 | u64::from(device)));
     }
+    cell
 }
 
 fn pack_traffic(fact: &Fact) -> u64 {

@@ -61,6 +61,8 @@ pub struct TrafficCell {
     pub events: u64,
     /// Exact distinct devices; events without `anonymous_id` add none. 0 when turned off.
     pub devices: u64,
+    pub sessions: u64,
+    pub new_devices: u64,
 }
 
 /// One cell of `traffic` in one minute.
@@ -175,7 +177,7 @@ macro_rules! cell {
     };
 }
 
-cell!(TrafficCell { app_id, platform, event_name, channel_group } events, devices);
+cell!(TrafficCell { app_id, platform, event_name, channel_group } events, devices, sessions, new_devices);
 cell!(MinuteCell { bucket, app_id, platform, event_name, channel_group } events);
 cell!(ActivityCell { app_id, activity_id, activity_event_key, activity_type, activity_status, platform, channel_group } events, devices);
 cell!(QualityCell { app_id, platform, library, library_version, time_source, kind } events);

@@ -1,0 +1,140 @@
+//! Business days: which day of the business time zone a moment lies in.
+//!
+//! A day is a number, days since 1970-01-01. Its bounds are asked of the time zone once and then kept, because every
+//! event asks.
+use hashbrown::HashMap;
+use jiff::{Span, Timestamp, civil::Date, tz::TimeZone};
+
+const DAY_MS: i64 = 86_400_000;
+/// Days whose bounds are kept: those of the events in flight, a week of late ones included.
+const KEPT_BOUNDS: usize = 32;
+/// Days whose text is kept: those on which the devices of the moment were new.
+const KEPT_TEXTS: usize = 4096;
+const EPOCH: Date = Date::constant(1970, 1, 1);
+
+/// The calendar of one time zone, with what it was asked lately.
+#[derive(Debug, Clone)]
+pub struct BusinessDays {
+    zone: TimeZone,
+    bounds: Vec<Bounds>,
+    texts: HashMap<i32, Box<str>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    start_ms: i64,
+    end_ms: i64,
+    day: i32,
+}
+
+impl BusinessDays {
+    /// The calendar of a time zone by its IANA name.
+    ///
+    /// # Errors
+    /// There is no zone of this name.
+    pub fn new(zone: &str) -> Result<Self, jiff::Error> {
+        Ok(Self { zone: TimeZone::get(zone)?, bounds: Vec::new(), texts: HashMap::new() })
+    }
+
+    /// The day of a moment in epoch milliseconds.
+    pub fn day(&mut self, ms: i64) -> i32 {
+        let holds = |bounds: &Bounds| bounds.start_ms <= ms && ms < bounds.end_ms;
+        match self.bounds.iter().position(holds) {
+            Some(0) => self.bounds[0].day,
+            Some(place) => {
+                // Most events are of one day, so that one is looked at first.
+                self.bounds.swap(0, place);
+                self.bounds[0].day
+            }
+            None => {
+                let found = self.ask(ms);
+                if self.bounds.len() >= KEPT_BOUNDS {
+                    self.bounds.clear();
+                }
+                self.bounds.push(found);
+                found.day
+            }
+        }
+    }
+
+    /// The day as `2026-03-02`.
+    pub fn text(&mut self, day: i32) -> &str {
+        if self.texts.len() >= KEPT_TEXTS && !self.texts.contains_key(&day) {
+            self.texts.clear();
+        }
+        self.texts.entry(day).or_insert_with(|| {
+            let span = Span::new().try_days(day);
+            let date = span.and_then(|span| EPOCH.checked_add(span));
+            let date = date.unwrap_or(if day < 0 { Date::MIN } else { Date::MAX });
+            date.to_string().into_boxed_str()
+        })
+    }
+
+    fn ask(&self, ms: i64) -> Bounds {
+        self.ask_zone(ms).unwrap_or_else(|_| {
+            // Beyond the years that calendars know: no event is there, but every number must have an answer.
+            let day = ms.div_euclid(DAY_MS);
+            let start_ms = day.saturating_mul(DAY_MS);
+            let day = day.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
+            Bounds { start_ms, end_ms: start_ms.saturating_add(DAY_MS), day }
+        })
+    }
+
+    fn ask_zone(&self, ms: i64) -> Result<Bounds, jiff::Error> {
+        let date = Timestamp::from_millisecond(ms)?.to_zoned(self.zone.clone()).date();
+        let start =
+            |date: Date| Ok::<_, jiff::Error>(date.to_zoned(self.zone.clone())?.timestamp().as_millisecond());
+        let day = EPOCH.until(date)?.get_days();
+        Ok(Bounds { start_ms: start(date)?, end_ms: start(date.tomorrow()?)?, day })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(text: &str) -> i64 {
+        text.parse::<Timestamp>().unwrap().as_millisecond()
+    }
+
+    #[test]
+    fn a_day_begins_at_midnight_of_the_business_time_zone() {
+        let mut days = BusinessDays::new("Asia/Shanghai").unwrap();
+        for (moment, expected) in [
+            ("2026-03-01T15:59:59.999Z", "2026-03-01"),
+            ("2026-03-01T16:00:00Z", "2026-03-02"),
+            ("2026-03-02T15:59:59.999Z", "2026-03-02"),
+            ("1969-12-31T16:00:00Z", "1970-01-01"),
+            ("1969-12-31T15:59:59Z", "1969-12-31"),
+        ] {
+            let day = days.day(ms(moment));
+            assert_eq!(days.text(day), expected, "{moment}");
+        }
+        assert_eq!(days.day(ms("1969-12-31T16:00:00Z")), 0);
+    }
+
+    #[test]
+    fn days_of_23_and_25_hours_are_days_too() {
+        let mut days = BusinessDays::new("Europe/Berlin").unwrap();
+        let spring = days.day(ms("2026-03-28T23:00:00Z"));
+        assert_eq!(days.day(ms("2026-03-29T21:59:59Z")), spring);
+        assert_eq!(days.day(ms("2026-03-29T22:00:00Z")), spring + 1);
+        let autumn = days.day(ms("2026-10-24T22:00:00Z"));
+        assert_eq!(days.day(ms("2026-10-25T22:59:59Z")), autumn);
+        assert_eq!(days.day(ms("2026-10-25T23:00:00Z")), autumn + 1);
+    }
+
+    #[test]
+    fn every_number_is_some_day_and_what_is_kept_stays_bounded() {
+        let mut days = BusinessDays::new("Asia/Shanghai").unwrap();
+        for moment in [i64::MIN, i64::MAX, 0] {
+            let day = days.day(moment);
+            assert!(!days.text(day).is_empty());
+        }
+        for day in 0..10_000 {
+            assert_eq!(days.day(i64::from(day) * DAY_MS), day);
+            days.text(day);
+        }
+        assert!(days.bounds.len() <= KEPT_BOUNDS && days.texts.len() <= KEPT_TEXTS);
+    }
+}
