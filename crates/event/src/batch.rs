@@ -72,7 +72,7 @@ impl Texts {
     }
 
     fn is(&self, text: TextRef, value: &str) -> bool {
-        self.text.as_bytes().get(self.range(text)) == Some(value.as_bytes())
+        self.text.as_bytes().get(self.range(text)).is_some_and(|known| same_text(known, value.as_bytes()))
     }
 
     fn push(&mut self, text: &str) -> TextRef {
@@ -356,6 +356,27 @@ impl BatchBuilder {
     }
 }
 
+/// Whether two texts are equal. Nearly all that are compared here are shorter than 64 bytes, for which the call into
+/// libc costs more than the comparison.
+#[inline]
+pub fn same_text(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    if let (Some(a_last), Some(b_last)) = (a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        if a.len() > 64 {
+            return a == b;
+        }
+        // The last word overlaps the one before it when the length is no multiple of 8.
+        let (a_words, b_words) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
+        return a_last == b_last && a_words.iter().zip(b_words).all(|(a, b)| a == b);
+    }
+    if let (Some(a_last), Some(b_last)) = (a.last_chunk::<4>(), b.last_chunk::<4>()) {
+        return a_last == b_last && a.first_chunk::<4>() == b.first_chunk::<4>();
+    }
+    a.iter().zip(b).all(|(a, b)| a == b)
+}
+
 fn hash(text: &str) -> u64 {
     FixedState::with_seed(0x6d69_6c6c).hash_one(text)
 }
@@ -475,6 +496,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn texts_are_the_same_when_their_bytes_are(
+            a in prop::collection::vec(0u8..3, 0..80),
+            change in any::<prop::sample::Index>(),
+        ) {
+            let mut b = a.clone();
+            prop_assert!(same_text(&a, &b));
+            prop_assert!(!same_text(&a, &[&b[..], b"x"].concat()));
+            if !b.is_empty() {
+                let at = change.index(b.len());
+                b[at] += 1;
+                prop_assert!(!same_text(&a, &b));
+            }
+        }
+
         #[test]
         fn damaged_bytes_are_refused_without_panic(at in 0usize..200, value: u8) {
             let mut bytes = two_events();

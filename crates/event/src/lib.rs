@@ -13,7 +13,7 @@ mod verdict;
 mod wire;
 
 pub use activity::{Activity, ActivityError, ActivityEvent, ActivityKind};
-pub use batch::{Batch, BatchBuilder, BatchError, MAX_ROWS, TextRef};
+pub use batch::{Batch, BatchBuilder, BatchError, MAX_ROWS, TextRef, same_text};
 pub use code::RejectCode;
 pub use dead_letter::header;
 pub use field::{FIELDS, Field, FieldKind, Source};

@@ -1,6 +1,6 @@
 //! The raw event as a table: every field a client may send, in the order in which fields are judged, with its
 //! rule, when it is required, and where it goes in the batch. Parsing, validation and encoding all walk this table.
-use event::Field;
+use event::{Field, same_text};
 
 /// When a field must be there. Each is one bit of an event's duties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,20 +92,34 @@ pub(crate) struct Part {
 pub(crate) struct Group {
     pub(crate) first: usize,
     pub(crate) parts: &'static [Part],
+    /// One bit for each part that some events must have.
+    pub(crate) demanded: u64,
+    keys: KeyTable,
 }
 
 impl Group {
+    const fn new(first: usize, parts: &'static [Part]) -> Self {
+        assert!(parts.len() <= 64, "a group has one bit for each part");
+        let (mut demanded, mut at) = (0, 0);
+        while at < parts.len() {
+            if parts[at].required as u16 != 0 {
+                demanded |= 1 << at;
+            }
+            at += 1;
+        }
+        Self { first, parts, demanded, keys: KeyTable::new(parts) }
+    }
+
     const fn end(&self) -> usize {
         self.first + self.parts.len()
     }
 
-    /// The place of a key, looked for from `guess` on: clients send keys in an order of their own, but always the
-    /// same, often the table's.
-    pub(crate) fn find(&self, key: &str, guess: usize) -> Option<usize> {
-        let guess = guess.min(self.parts.len());
-        let (before, after) = self.parts.split_at(guess);
-        let found = after.iter().position(|part| part.key == key).map(|at| at + guess);
-        found.or_else(|| before.iter().position(|part| part.key == key))
+    /// The place of a key.
+    #[inline]
+    pub(crate) fn find(&self, key: &str) -> Option<usize> {
+        let at = self.keys.guess(key.as_bytes());
+        let part = self.parts.get(at)?;
+        same_text(part.key.as_bytes(), key.as_bytes()).then_some(at)
     }
 
     /// The place of the value of `pointer` among an event's values; does not compile for an unknown one.
@@ -115,6 +129,51 @@ impl Group {
             at += 1;
         }
         self.first + at
+    }
+}
+
+/// Finds the one key that may be meant, by its length and its first and last byte: no two keys of a group agree in all
+/// three, and a multiplier that gives each a slot of its own is found when the program is compiled.
+#[derive(Debug)]
+struct KeyTable {
+    multiplier: u32,
+    slots: [u8; KeyTable::SLOTS],
+}
+
+impl KeyTable {
+    const SLOTS: usize = 128;
+    const EMPTY: u8 = u8::MAX;
+
+    const fn new(parts: &[Part]) -> Self {
+        let mut multiplier: u32 = 0x9e37_79b1;
+        loop {
+            let mut slots = [Self::EMPTY; Self::SLOTS];
+            let mut at = 0;
+            while at < parts.len() {
+                let slot = Self::slot(parts[at].key.as_bytes(), multiplier);
+                if slots[slot] != Self::EMPTY {
+                    break;
+                }
+                slots[slot] = at as u8;
+                at += 1;
+            }
+            if at == parts.len() {
+                return Self { multiplier, slots };
+            }
+            multiplier = multiplier.wrapping_mul(0x915f_77f5) | 1;
+        }
+    }
+
+    const fn slot(key: &[u8], multiplier: u32) -> usize {
+        let (Some(&first), Some(&last)) = (key.first(), key.last()) else { return 0 };
+        let sum = first as u32 | (last as u32) << 8 | (key.len() as u32) << 16;
+        (sum.wrapping_mul(multiplier) >> 25) as usize
+    }
+
+    /// Where the key would stand; beyond the group when it cannot be one of its keys.
+    #[inline]
+    fn guess(&self, key: &[u8]) -> usize {
+        self.slots[Self::slot(key, self.multiplier)].into()
     }
 }
 
@@ -129,16 +188,13 @@ const fn same(a: &str, b: &str) -> bool {
 
 macro_rules! group {
     ($name:ident after $first:expr, $prefix:literal: $($key:literal $required:ident $rule:expr $(=> $field:ident)?;)*) => {
-        static $name: Group = Group {
-            first: $first,
-            parts: &[$(Part {
-                key: $key,
-                pointer: concat!($prefix, "/", $key),
-                required: Required::$required,
-                rule: $rule,
-                field: group!(@field $($field)?),
-            },)*],
-        };
+        static $name: Group = Group::new($first, &[$(Part {
+            key: $key,
+            pointer: concat!($prefix, "/", $key),
+            required: Required::$required,
+            rule: $rule,
+            field: group!(@field $($field)?),
+        },)*]);
     };
     (@field) => { None };
     (@field $field:ident) => { Some(Field::$field) };
@@ -266,6 +322,35 @@ group! { ENVELOPE_PARTS after LIBRARY.end(), "":
 pub(crate) static ENVELOPE: &Group = &ENVELOPE_PARTS;
 /// How many values an event has.
 pub(crate) const PLACES: usize = ENVELOPE_PARTS.end();
+
+/// The parts by the place of their value.
+pub(crate) static PARTS: [&Part; PLACES] = {
+    let groups: [&[Part]; 11] = [
+        DEVICE.parts,
+        PAGE.parts,
+        SCREEN.parts,
+        CAMPAIGN.parts,
+        CONTENT.parts,
+        PLAYBACK.parts,
+        UPLOAD.parts,
+        COMMERCE.parts,
+        CREATOR.parts,
+        LIBRARY.parts,
+        ENVELOPE_PARTS.parts,
+    ];
+    let mut parts = [&ENVELOPE_PARTS.parts[0]; PLACES];
+    let (mut place, mut group) = (0, 0);
+    while group < groups.len() {
+        let mut at = 0;
+        while at < groups[group].len() {
+            parts[place] = &groups[group][at];
+            place += 1;
+            at += 1;
+        }
+        group += 1;
+    }
+    parts
+};
 /// Places of values that are read by name.
 pub(crate) const APP_ID: usize = ENVELOPE_PARTS.place("/app_id");
 pub(crate) const PLATFORM: usize = ENVELOPE_PARTS.place("/platform");

@@ -87,7 +87,7 @@ fn utf8(bytes: &[u8]) -> Result<&str, Rejection> {
 fn split(bytes: &[u8]) -> Result<Vec<&str>, Rejection> {
     let mut reader = Reader::new(utf8(bytes)?);
     let (mut elements, mut count) = (Vec::new(), 0);
-    let read = reader.elements(|element| {
+    let read = reader.elements(|_, element| {
         count += 1;
         if count <= Limits::ARRAY_EVENTS {
             elements.push(element);

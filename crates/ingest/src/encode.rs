@@ -3,10 +3,10 @@ use event::{BatchBuilder, Field, Kind, partition_for};
 use std::borrow::Cow;
 
 use crate::{
-    contract::{self, ENVELOPE, Group, Rule},
-    json::{Value, elements_of},
-    parse::Event,
-    validate::{Facts, experiments_of},
+    contract::{self, PARTS},
+    json::Value,
+    parse::{Event, places},
+    validate::Facts,
 };
 
 /// Where an event comes from.
@@ -24,7 +24,7 @@ pub struct Origin {
 
 /// Adds a row.
 pub fn encode(event: &Event<'_>, facts: &Facts, origin: Origin, batch: &mut BatchBuilder) {
-    fields(ENVELOPE, event, batch);
+    fields(event, batch);
     let time = facts.time;
     batch.uuid(Field::EventId, facts.event_id.as_u128());
     batch.number(Field::EventTime, time.event_time);
@@ -55,32 +55,24 @@ pub fn partition(event: &Event<'_>, facts: &Facts, partitions: u32, key: &mut Ve
     partition_for(key, partitions)
 }
 
-fn fields(group: &'static Group, event: &Event<'_>, batch: &mut BatchBuilder) {
-    let values = event.values.get(group.first..).unwrap_or_default();
-    for (part, value) in group.parts.iter().zip(values) {
-        match (part.rule, part.field, *value) {
-            (_, _, Value::Absent | Value::Null) => (),
-            (Rule::Object(inner), ..) => fields(inner, event, batch),
-            (_, None, _) => (),
-            (_, Some(field), Value::Whole(number)) => batch.number(field, number),
-            (_, Some(field), Value::Text(text)) if is_mostly_unique(field) => {
-                batch.unique_text(field, &text.read());
-            }
-            (_, Some(field), Value::Text(text)) => batch.text(field, &text.read()),
-            (Rule::Tags, Some(field), Value::Array { json, .. }) => {
-                for tag in elements_of(json) {
-                    push(field, tag, batch);
-                }
-            }
-            (Rule::Experiments, Some(field), Value::Object { json, .. }) => {
-                for (name, variant) in experiments_of(json) {
-                    batch.push_list(field, &name);
-                    push(field, variant, batch);
-                }
-            }
-            (_, Some(field), Value::Object { json, .. }) => batch.unique_text(field, json),
-            (_, Some(_), Value::Bool(_) | Value::Number(_) | Value::Array { .. }) => (),
+fn fields(event: &Event<'_>, batch: &mut BatchBuilder) {
+    for place in places(event.present()) {
+        let Some(field) = PARTS[place].field else { continue };
+        match event.value(place) {
+            Value::Whole(number) => batch.number(field, number),
+            Value::Text(text) if is_mostly_unique(field) => batch.unique_text(field, &text.read()),
+            Value::Text(text) => batch.text(field, &text.read()),
+            // The properties travel as they were sent.
+            Value::Object { json, .. } if field == Field::Properties => batch.unique_text(field, json),
+            _ => (),
         }
+    }
+    for tag in &event.tags {
+        batch.push_list(Field::Tags, &tag.read());
+    }
+    for (name, variant) in &event.experiments {
+        batch.push_list(Field::Experiments, name);
+        batch.push_list(Field::Experiments, &variant.read());
     }
 }
 
@@ -100,10 +92,4 @@ fn is_mostly_unique(field: Field) -> bool {
             | Field::UploadId
             | Field::OrderId
     )
-}
-
-fn push(field: Field, value: Value<'_>, batch: &mut BatchBuilder) {
-    if let Value::Text(text) = value {
-        batch.push_list(field, &text.read());
-    }
 }

@@ -163,8 +163,8 @@ impl<'a> Reader<'a> {
         Ok(entries)
     }
 
-    /// Reads an array whose `[` is next, and gives the exact text of each element to `element`.
-    pub(crate) fn elements(&mut self, mut element: impl FnMut(&'a str)) -> Result<(), Malformed> {
+    /// Reads an array whose `[` is next, and gives each element and its exact text to `element`.
+    pub(crate) fn elements(&mut self, mut element: impl FnMut(Value<'a>, &'a str)) -> Result<(), Malformed> {
         self.take(b'[', "an array")?;
         if self.peek() == b']' {
             self.at += 1;
@@ -173,8 +173,8 @@ impl<'a> Reader<'a> {
         loop {
             self.peek();
             let start = self.at;
-            self.value(0)?;
-            element(self.since(start));
+            let value = self.value(0)?;
+            element(value, self.since(start));
             match self.peek() {
                 b',' => self.at += 1,
                 b']' => break,
@@ -397,23 +397,19 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The members of an object that a reader has accepted before, in order.
-pub(crate) fn members_of(json: &str) -> Vec<(Text<'_>, Value<'_>)> {
-    let mut members = Vec::new();
+/// Gives the members of an object that a reader has accepted before to `member`, in order.
+pub(crate) fn members_of<'a>(json: &'a str, mut member: impl FnMut(Text<'a>, Value<'a>)) {
     let read = Reader::new(json).members(|reader, key| {
-        members.push((key, reader.value(0)?));
+        member(key, reader.value(0)?);
         Ok(())
     });
     debug_assert!(read.is_ok(), "accepted before");
-    members
 }
 
-/// The elements of an array that a reader has accepted before, in order.
-pub(crate) fn elements_of(json: &str) -> Vec<Value<'_>> {
-    let mut elements = Vec::new();
-    let read = Reader::new(json).elements(|element| elements.extend(Reader::new(element).value(0)));
+/// Gives the elements of an array that a reader has accepted before to `element`, in order.
+pub(crate) fn elements_of<'a>(json: &'a str, mut element: impl FnMut(Value<'a>)) {
+    let read = Reader::new(json).elements(|value, _| element(value));
     debug_assert!(read.is_ok(), "accepted before");
-    elements
 }
 
 /// The open containers, one bit each.

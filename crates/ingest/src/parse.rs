@@ -17,14 +17,25 @@ const LABEL_CHARS: usize = 64;
 /// The values of one event, each at its place of the contract's table.
 #[derive(Debug)]
 pub struct Event<'a> {
-    pub(crate) values: [Value<'a>; PLACES],
+    values: [Value<'a>; PLACES],
+    /// One bit for each place with a value that is not null.
+    present: u128,
+    /// What `validate` read of the list and the map, for whoever stores the event.
+    pub(crate) tags: Vec<Text<'a>>,
+    pub(crate) experiments: Vec<(Cow<'a, str>, Text<'a>)>,
     /// Fields the contract does not know, in the event and in its objects.
     pub unknown_fields: u64,
 }
 
 impl Default for Event<'_> {
     fn default() -> Self {
-        Self { values: [Value::Absent; PLACES], unknown_fields: 0 }
+        Self {
+            values: [Value::Absent; PLACES],
+            present: 0,
+            tags: Vec::new(),
+            experiments: Vec::new(),
+            unknown_fields: 0,
+        }
     }
 }
 
@@ -44,6 +55,24 @@ impl<'a> Event<'a> {
         self.label(contract::LIBRARY_NAME)
     }
 
+    pub(crate) fn value(&self, place: usize) -> Value<'a> {
+        self.values.get(place).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn set(&mut self, place: usize, value: Value<'a>) {
+        let bit = 1 << place;
+        match value {
+            Value::Absent | Value::Null => self.present &= !bit,
+            _ => self.present |= bit,
+        }
+        self.values[place] = value;
+    }
+
+    /// One bit for each place with a value that is not null.
+    pub(crate) fn present(&self) -> u128 {
+        self.present
+    }
+
     fn label(&self, place: usize) -> Cow<'a, str> {
         match self.text(place) {
             Some(Cow::Borrowed(text)) => Cow::Borrowed(first_chars(text, LABEL_CHARS)),
@@ -53,11 +82,20 @@ impl<'a> Event<'a> {
     }
 
     pub(crate) fn text(&self, place: usize) -> Option<Cow<'a, str>> {
-        match self.values.get(place) {
-            Some(Value::Text(text)) => Some(text.read()),
+        match self.value(place) {
+            Value::Text(text) => Some(text.read()),
             _ => None,
         }
     }
+}
+
+/// The places of the bits that are set, in ascending order.
+pub(crate) fn places(mut bits: u128) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let place = bits.trailing_zeros() as usize;
+        bits &= bits.wrapping_sub(1);
+        (place < 128).then_some(place)
+    })
 }
 
 /// At most so many characters of a text.
@@ -115,14 +153,12 @@ struct Parser<'e, 'a> {
     too_deep: Option<Cow<'a, str>>,
 }
 
-const _: () =
-    assert!(PLACES - contract::LIBRARY_NAME <= 64, "`seen` has a bit for each field of the envelope");
+const _: () = assert!(PLACES <= 128, "`present` has a bit for each place");
 
 impl<'a> Parser<'_, 'a> {
     fn member(&mut self, reader: &mut Reader<'a>, key: Text<'a>) -> Result<(), Malformed> {
         let key = key.read();
-        let guess = 64 - self.seen.leading_zeros() as usize;
-        let repeats = match ENVELOPE.find(&key, guess) {
+        let repeats = match ENVELOPE.find(&key) {
             Some(at) => {
                 let repeats = self.seen & 1 << at != 0;
                 self.seen |= 1 << at;
@@ -130,7 +166,7 @@ impl<'a> Parser<'_, 'a> {
                     Rule::Object(group) if reader.peek() == b'{' => self.object(reader, group)?,
                     _ => reader.value(1)?,
                 };
-                self.event.values[ENVELOPE.first + at] = value;
+                self.event.set(ENVELOPE.first + at, value);
                 repeats
             }
             None => {
@@ -151,15 +187,11 @@ impl<'a> Parser<'_, 'a> {
     /// Reads an object of the contract; of a key that stands twice in it, the last counts.
     fn object(&mut self, reader: &mut Reader<'a>, group: &'static Group) -> Result<Value<'a>, Malformed> {
         let start = reader.position();
-        let mut guess = 0;
         let entries = reader.members(|reader, key| {
-            let found = group.find(&key.read(), guess);
+            let found = group.find(&key.read());
             let value = reader.value(2)?;
             match found {
-                Some(at) => {
-                    self.event.values[group.first + at] = value;
-                    guess = at + 1;
-                }
+                Some(at) => self.event.set(group.first + at, value),
                 None => self.event.unknown_fields += 1,
             }
             Ok(())

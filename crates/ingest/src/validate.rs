@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::{
     contract::{ENVELOPE, Group, Part, Required, Rule, STANDARD_NAMES},
     json::{Text, Value, elements_of, members_of},
-    parse::{Event, first_chars, pointer_to},
+    parse::{Event, first_chars, places, pointer_to},
     time::{EventTime, event_time, parse_millis, parse_rfc3339},
 };
 
@@ -101,16 +101,17 @@ struct Check<'c, 'a> {
 
 impl<'a> Check<'_, 'a> {
     fn group(&mut self, group: &'static Group) -> Result<(), Rejection> {
-        for (at, part) in group.parts.iter().enumerate() {
-            let place = group.first + at;
-            let value = self.event.values[place];
+        let of_group = self.event.present() >> group.first & (1 << group.parts.len()) - 1;
+        // Parts that are neither there nor ever demanded are most of them.
+        for at in places(of_group | u128::from(group.demanded)) {
+            let (place, part) = (group.first + at, &group.parts[at]);
             let is_required = self.duties & part.required as u16 != 0;
-            match value {
+            match self.event.value(place) {
                 Value::Absent | Value::Null if is_required => return Err(missing(part)),
                 Value::Absent | Value::Null => (),
-                _ => {
+                value => {
                     if let Some(read) = self.value(part, value, is_required)? {
-                        self.event.values[place] = Value::Whole(read);
+                        self.event.set(place, Value::Whole(read));
                     }
                 }
             }
@@ -155,8 +156,8 @@ impl<'a> Check<'_, 'a> {
             Rule::Platform => self.platform(part, &text(part, &value)?.read())?,
             Rule::AnonymousId => anonymous_id(part, text(part, &value)?)?,
             Rule::ActivityEventId => activity_event_id(part, &text(part, &value)?.read())?,
-            Rule::Tags => tags(part, &value)?,
-            Rule::Experiments => experiments(part, &value)?,
+            Rule::Tags => self.event.tags = tags(part, &value)?,
+            Rule::Experiments => self.event.experiments = experiments(part, &value)?,
             Rule::Properties => properties(part, &value)?,
         }
         Ok(None)
@@ -285,47 +286,47 @@ fn activity_event_id(part: &Part, id: &str) -> Result<(), Rejection> {
     }
 }
 
-fn tags(part: &Part, value: &Value<'_>) -> Result<(), Rejection> {
+fn tags<'a>(part: &Part, value: &Value<'a>) -> Result<Vec<Text<'a>>, Rejection> {
     let Value::Array { json, entries } = *value else {
         return Err(wrong_type(part, value, "an array of texts"));
     };
     at_most(part, entries, Limits::TAGS, "tags")?;
-    for (index, tag) in elements_of(json).iter().enumerate() {
-        if !matches!(tag, Value::Text(_)) {
-            let pointer = format!("{}/{index}", part.pointer);
-            return Err(wrong_type_at(pointer, tag, "a text"));
+    let (mut tags, mut first_fault) = (Vec::with_capacity(entries), None);
+    elements_of(json, |tag| match tag {
+        Value::Text(text) => tags.push(text),
+        _ if first_fault.is_some() => (),
+        _ => {
+            let pointer = format!("{}/{}", part.pointer, tags.len());
+            first_fault = Some(wrong_type_at(pointer, &tag, "a text"));
         }
-    }
-    Ok(())
+    });
+    first_fault.map_or(Ok(tags), Err)
 }
 
-fn experiments(part: &Part, value: &Value<'_>) -> Result<(), Rejection> {
+/// Experiments and their variants. Of a name that stands twice the last counts.
+fn experiments<'a>(part: &Part, value: &Value<'a>) -> Result<Vec<(Cow<'a, str>, Text<'a>)>, Rejection> {
     let Value::Object { json, .. } = *value else {
         return Err(wrong_type(part, value, "an object of texts"));
     };
-    let variants = experiments_of(json);
-    at_most(part, variants.len(), Limits::EXPERIMENTS, "experiments")?;
-    for (name, variant) in &variants {
-        if !matches!(variant, Value::Text(_)) {
-            return Err(wrong_type_at(pointer_to(part.pointer, name), variant, "a text"));
-        }
-    }
-    Ok(())
-}
-
-/// Experiments and their variants. Of a name that stands twice the last counts; beyond the limit by one, the
-/// rest is left out.
-pub(crate) fn experiments_of(json: &str) -> Vec<(Cow<'_, str>, Value<'_>)> {
-    let mut variants: Vec<(Cow<'_, str>, Value<'_>)> = Vec::new();
-    for (name, variant) in members_of(json) {
+    let mut sent: Vec<(Cow<'_, str>, Value<'_>)> = Vec::new();
+    members_of(json, |name, variant| {
         let name = name.read();
-        if let Some(known) = variants.iter_mut().find(|known| known.0 == name) {
+        if let Some(known) = sent.iter_mut().find(|known| known.0 == name) {
             known.1 = variant;
-        } else if variants.len() <= Limits::EXPERIMENTS {
-            variants.push((name, variant));
+        } else if sent.len() <= Limits::EXPERIMENTS {
+            // Beyond the limit by one is enough to know.
+            sent.push((name, variant));
+        }
+    });
+    at_most(part, sent.len(), Limits::EXPERIMENTS, "experiments")?;
+    let mut variants = Vec::with_capacity(sent.len());
+    for (name, variant) in sent {
+        match variant {
+            Value::Text(text) => variants.push((name, text)),
+            _ => return Err(wrong_type_at(pointer_to(part.pointer, &name), &variant, "a text")),
         }
     }
-    variants
+    Ok(variants)
 }
 
 fn properties(part: &Part, value: &Value<'_>) -> Result<(), Rejection> {
