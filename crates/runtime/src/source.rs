@@ -15,7 +15,7 @@ use rdkafka::{
 use std::{
     collections::BTreeSet,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -64,7 +64,7 @@ pub struct Committed {
 
 /// A consumer of one topic in one group.
 pub struct Source {
-    consumer: BaseConsumer<Context>,
+    consumer: Arc<BaseConsumer<Context>>,
     group: String,
     topic: String,
     member: String,
@@ -132,10 +132,6 @@ impl ConsumerContext for Context {
         let partitions = tpl.elements().iter().map(|element| element.partition()).collect();
         *self.rebalance.lock().unwrap_or_else(PoisonError::into_inner) = Some((err, partitions));
     }
-
-    fn commit_callback(&self, result: Result<(), KafkaError>, _offsets: &TopicPartitionList) {
-        *self.commit.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-    }
 }
 
 impl Drop for Source {
@@ -166,7 +162,7 @@ impl Source {
             kafka::consumer(settings, group, member).create_with_context(context).map_err(failed)?;
         consumer.subscribe(&[topic]).map_err(failed)?;
         Ok(Self {
-            consumer,
+            consumer: Arc::new(consumer),
             group: group.to_owned(),
             topic: topic.to_owned(),
             member: member.to_owned(),
@@ -332,24 +328,23 @@ impl Source {
         self.consumer.unassign().map_err(|e| Error::kafka("releasing partitions", &self.member, e))
     }
 
-    /// Commits offsets, each with its text, and waits for the answer.
+    /// Begins to commit offsets, each with its text, on a thread of its own: a broker that is gone answers late, and
+    /// the worker has more to do than wait. [`commit_answer`](Self::commit_answer) hands out the answer; until it is
+    /// here, no other commit may begin.
     ///
     /// # Errors
-    /// The group did not take them: the partitions may belong to another member now.
-    pub fn commit(&self, offsets: &[(i32, NextOffset, &str)]) -> Result<(), Error> {
-        let failed = |e| Error::kafka("committing offsets", &self.member, e);
-        self.consumer.commit(&self.offsets(offsets)?, CommitMode::Sync).map_err(failed)
-    }
-
-    /// Begins to commit offsets, each with its text. [`poll`](Self::poll) brings the answer, which
-    /// [`commit_answer`](Self::commit_answer) then hands out; until it is here, no other commit may begin.
-    ///
-    /// # Errors
-    /// The consumer has been fenced or closed.
+    /// The system has no thread for it.
     pub fn begin_commit(&self, offsets: &[(i32, NextOffset, &str)]) -> Result<(), Error> {
-        let failed = |e| Error::kafka("committing offsets", &self.member, e);
+        let list = self.offsets(offsets)?;
         self.take_commit();
-        self.consumer.commit(&self.offsets(offsets)?, CommitMode::Async).map_err(failed)
+        let consumer = Arc::clone(&self.consumer);
+        let commit = move || {
+            // librdkafka tells nobody how an asynchronous commit ended.
+            let answer = consumer.commit(&list, CommitMode::Sync);
+            *consumer.context().commit.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        };
+        let spawned = std::thread::Builder::new().name("commit".into()).spawn(commit);
+        spawned.map(|_| ()).map_err(|source| Error::System { action: "cannot start a thread", source })
     }
 
     /// The answer to [`begin_commit`](Self::begin_commit), once.
