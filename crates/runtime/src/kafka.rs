@@ -49,7 +49,7 @@ pub(crate) fn consumer(settings: &Settings, group: &str, member: &str) -> Client
         .set("fetch.min.bytes", "262144")
         // What waits longest is coldest: a small queue is read from the processor's cache.
         .set("queued.max.messages.kbytes", "16384")
-        .set("max.partition.fetch.bytes", "2097152")
+        .set("max.partition.fetch.bytes", "524288")
         .set("statistics.interval.ms", "5000");
     config
 }
