@@ -252,6 +252,50 @@ fn the_same_block_with_the_same_token_counts_once_and_its_marker_survives_merges
 }
 
 #[test]
+fn a_part_of_a_block_and_the_whole_share_their_token_and_the_markers_tell_what_landed() {
+    let db = Database::new();
+    db.migrate(&built_in());
+    let writer = db.writer("live_local");
+    let (week, source) = (7 * 86_400 * SECOND, "1/enriched-events/3");
+    let events = [event(SUNDAY, "web", 1), event(SUNDAY - week, "web", 1), event(SUNDAY, "ios", 2)];
+    let blocks = flushed(&built_in(), &events, 42);
+    let weeks: Vec<u32> = blocks[0].weeks().iter().copied().collect();
+    let landed = |end| db.runtime.block_on(writer.landed(source, 2, end)).unwrap();
+    assert!(landed(42).is_empty());
+    let second = [blocks[0].only(&[weeks[1]].into())];
+    assert_eq!((weeks.len(), second[0].data_rows() < blocks[0].data_rows()), (2, true));
+    db.insert(&writer, &second, "t");
+    assert_eq!(landed(42), [(0, weeks[1])].into());
+    assert_eq!(db.ask("SELECT sum(events) FROM traffic WHERE pane = '10s'"), "2");
+    // The whole block under the same token adds what is missing, and no more.
+    db.insert(&writer, &blocks, "t");
+    db.insert(&writer, &second, "t");
+    assert_eq!(landed(42), [(0, weeks[0]), (0, weeks[1])].into());
+    assert!(landed(43).is_empty());
+    assert_eq!(db.ask("SELECT sum(events) FROM traffic WHERE pane = '10s'"), "3");
+    assert_eq!(db.ask("SELECT sum(ledger_events) FROM live_local WHERE src LIKE '1/%'"), "3");
+    let asked = [source.to_owned(), "1/enriched-events/4".to_owned()].into();
+    let newest = db.runtime.block_on(writer.newest(&asked)).unwrap();
+    assert_eq!(newest, [(source.to_owned(), 42)].into());
+}
+
+#[test]
+fn a_server_that_counts_a_repeated_insert_twice_is_refused() {
+    let db = Database::new();
+    db.migrate(&built_in());
+    for table in ["live_local", "dead_letters_local"] {
+        let writer = db.writer(table);
+        db.runtime.block_on(writer.check_deduplication("a")).unwrap();
+        db.execute(&format!("ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 0"));
+        let refused = db.runtime.block_on(writer.check_deduplication("b")).unwrap_err().to_string();
+        assert!(refused.contains("counted the same insert") && refused.contains(table), "{refused}");
+    }
+    for view in ["traffic", "quality", "dead_letters"] {
+        assert_eq!(db.ask(&format!("SELECT count() FROM {view}")), "0", "{view}");
+    }
+}
+
+#[test]
 fn dead_letters_are_rows_and_part_of_quality() {
     let db = Database::new();
     db.migrate(&built_in());

@@ -137,6 +137,12 @@ fn read(block: &Block, cells: &mut BTreeMap<Cell, Totals>) {
     }
 }
 
+fn sum(block: &Block, name: &str) -> i64 {
+    let column = block.columns().find(|(column, _)| *column == name).map(|(_, column)| column);
+    let Some(Column::Number(values)) = column else { return 0 };
+    values.iter().sum()
+}
+
 proptest! {
     #[test]
     fn however_the_records_are_cut_the_totals_are_those_of_a_naive_count(
@@ -159,6 +165,43 @@ proptest! {
         }
         accumulator.flush(0, Mark::new("s", 1)).0.iter().for_each(|block| read(block, &mut cells));
         prop_assert_eq!(cells, naive(&events));
+    }
+
+    #[test]
+    fn however_the_records_are_cut_the_ledger_counts_each_once(
+        events in events(),
+        cuts in prop::collection::vec(1..30_usize, 1..20),
+    ) {
+        let mut accumulator = accumulator(MANY);
+        let mut rest = events.as_slice();
+        let mut ledger = (0, 0);
+        for &rows in cuts.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (first, others) = rest.split_at(rows.min(rest.len()));
+            accumulator.add(0, &batch(first));
+            rest = others;
+            for block in accumulator.flush(0, Mark::new("s", 1)).0 {
+                ledger.0 += sum(&block, "ledger_events");
+                ledger.1 += sum(&block, "ledger_duplicates");
+            }
+        }
+        let duplicates = events.iter().filter(|event| event.kind == "duplicate").count() as i64;
+        prop_assert_eq!(ledger, (events.len() as i64, duplicates));
+    }
+
+    #[test]
+    fn a_flush_that_is_replayed_gives_the_same_bytes(events in events()) {
+        let flush = |ledger_week: Option<u32>| {
+            let mut accumulator = accumulator(MANY);
+            events.chunks(7).for_each(|chunk| accumulator.add(0, &batch(chunk)));
+            accumulator.flush(0, Mark { ledger_week, ..Mark::new("s", 9) }).0
+        };
+        let first = flush(None);
+        let replayed = flush(first[0].weeks().first().copied());
+        let digests = |blocks: &[Block]| blocks.iter().map(Block::digest).collect::<Vec<_>>();
+        prop_assert_eq!(digests(&first), digests(&replayed));
     }
 
     #[test]

@@ -33,8 +33,7 @@ struct Faults {
     rules: Rules,
 }
 
-const ALL: Faults =
-    Faults { window: 1000, delays: true, upgrades: false, sends_tokens: true, rules: RULES };
+const ALL: Faults = Faults { window: 1000, delays: true, upgrades: false, sends_tokens: true, rules: RULES };
 /// A delayed insert that outlives its token could not be told from a new one by anybody.
 const SHORT_MEMORY: Faults = Faults { window: 2, delays: false, ..ALL };
 const UPGRADES: Faults = Faults { upgrades: true, ..ALL };
@@ -356,7 +355,8 @@ impl World {
 
     fn insert(&mut self, work: &mut Work, (chunk, repeat): (usize, u32), schedule: &mut Schedule<'_>) {
         let missing = work.flush.missing(chunk).unwrap();
-        let parts = work.chunks[chunk].values().filter(|part| missing.contains(&part.week)).cloned().collect();
+        let parts =
+            work.chunks[chunk].values().filter(|part| missing.contains(&part.week)).cloned().collect();
         let mut token = protocol::token(&work.flush, "t", 0, chunk, repeat);
         if !self.faults.sends_tokens {
             self.sent += 1;
