@@ -132,6 +132,14 @@ fn traffic(place: Place<'_>, truth: &Truth, pane: &str) -> Result<Vec<Difference
     let expected: Cells = truth.traffic.iter().map(|c| (cell(c), c.events)).collect();
     let mut all =
         unequal(&format!("traffic {pane}"), &cells(place, "traffic", key, "sum(events)", pane)?, &expected);
+    for (measure, of) in [
+        ("sessions", (|c| c.sessions) as fn(&simulator::TrafficCell) -> u64),
+        ("new_devices", |c| c.new_devices),
+    ] {
+        let expected: Cells = truth.traffic.iter().map(|c| (cell(c), of(c))).collect();
+        let found = cells(place, "traffic", key, &format!("sum({measure})"), pane)?;
+        all.extend(unequal(&format!("traffic {pane} {measure}"), &found, &expected));
+    }
     let devices: Cells = truth.traffic.iter().map(|c| (cell(c), c.devices)).collect();
     let found = cells(place, "traffic", key, DEVICES, pane)?;
     all.extend(far_off(&format!("traffic {pane} devices"), &found, &devices));

@@ -12,8 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Parser;
-use devstack::{Profile, Stack, StackOptions};
+use clap::{Parser, builder::PossibleValuesParser};
+use devstack::{Profile, Stack, StackOptions, pipeline::STAGES};
 use indicatif::{ProgressBar, ProgressStyle};
 use system_tests::chaos::{Audience, Kind, Options, Progress, run};
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,6 +39,9 @@ struct Arguments {
     /// Kinds of faults, separated by commas [default: all]
     #[arg(long, value_delimiter = ',')]
     faults: Vec<Kind>,
+    /// Stages whose processes are killed, stopped and frozen, separated by commas [default: all]
+    #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(STAGES))]
+    stages: Vec<String>,
     /// Events per second
     #[arg(long, default_value_t = 11_000.0)]
     rate: f64,
@@ -78,10 +81,12 @@ fn start(arguments: Arguments) -> Result<ExitCode, Failure> {
     let length = Duration::try_from_secs_f64(minutes * 60.0)
         .map_err(|error| format!("--minutes {minutes} is no length of time: {error}"))?;
     let mut stack = Stack::start(StackOptions::own_servers())?;
+    let is_meant = |stage: &str| arguments.stages.is_empty() || arguments.stages.iter().any(|s| s == stage);
     let options = Options {
         seed,
         length,
         kinds: if arguments.faults.is_empty() { Kind::ALL.to_vec() } else { arguments.faults },
+        stages: (0..STAGES.len()).filter(|&stage| is_meant(STAGES[stage])).collect(),
         rate: arguments.rate,
         members: arguments.members,
         profile: Profile::of_this_build(),

@@ -52,6 +52,8 @@ pub struct Options {
     pub length: Duration,
     /// Which faults.
     pub kinds: Vec<Kind>,
+    /// Whose processes they meet: indexes into [`devstack::pipeline::STAGES`].
+    pub stages: Vec<usize>,
     /// Events per second.
     pub rate: f64,
     /// Processes of each stage, guests not counted.
@@ -141,7 +143,7 @@ pub fn run(
         let simulator: &mut Simulator = &mut simulator;
         let sender = scope.spawn(|| clients.run(simulator, &brokers, &topic, options.rate));
         let mut servers = Servers::start(scope, stack, name.clone());
-        let faults = schedule(options.seed, options.length, &options.kinds);
+        let faults = schedule(options.seed, options.length, &options.kinds, &options.stages);
         let is_failing = |servers: &Servers<'_>| servers.has_ended() || sender.is_finished();
         conductor.strike(&faults, options.length, &servers, || {
             stop.load(Ordering::Relaxed) || is_failing(&servers)
@@ -242,9 +244,10 @@ impl Conductor<'_> {
                 .members
                 .terminate(victim, away)?
                 .map(|name| (name, Some(victim.stage), format!("SIGTERM, back after {}", seconds(away)))),
-            Action::Freeze { mut victim, frozen, replaced_after } => {
+            Action::Freeze { victim, frozen, replaced_after } => {
                 if victim.stage == AGGREGATE && !self.window.allows_zombies() {
-                    victim.stage -= 1;
+                    self.missed += 1;
+                    return Ok(());
                 }
                 let replacement = replaced_after.map_or(String::new(), |after| {
                     format!(", another under its name after {}", seconds(after))

@@ -3,9 +3,8 @@
 //! Each kind of fault has its rate. The run is cut into as many equal parts as the kind has faults, with one at a
 //! random moment of each part: the number is certain, the moment is not.
 
-use std::{fmt, time::Duration};
+use std::{fmt, ops::RangeInclusive, time::Duration};
 
-use devstack::pipeline::STAGES;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 /// A kind of fault, as `--faults` names it.
@@ -110,7 +109,7 @@ impl std::str::FromStr for Kind {
 /// Which process is meant: `member` counts the processes of the stage that run at that moment, round and round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Victim {
-    /// Index into [`STAGES`].
+    /// Index into [`devstack::pipeline::STAGES`].
     pub stage: usize,
     /// Any number.
     pub member: usize,
@@ -164,7 +163,7 @@ pub enum Action {
     },
     /// One process more, for a while.
     Join {
-        /// Index into [`STAGES`].
+        /// Index into [`devstack::pipeline::STAGES`].
         stage: usize,
         /// For how long.
         stay: Duration,
@@ -211,19 +210,21 @@ pub struct Fault {
     pub action: Action,
 }
 
-/// The faults of a run of `length`, in the order of time. The same arguments give the same faults.
-pub fn schedule(seed: u64, length: Duration, kinds: &[Kind]) -> Vec<Fault> {
+/// The faults of a run of `length`, in the order of time; processes of these stages (indexes into [`devstack::pipeline::STAGES`]) are
+/// their victims. The same arguments give the same faults.
+pub fn schedule(seed: u64, length: Duration, kinds: &[Kind], stages: &[usize]) -> Vec<Fault> {
     let mut faults = Vec::new();
     for kind in Kind::ALL {
         if !kinds.contains(&kind) {
             continue;
         }
         // Dice of its own for each kind: leaving one out does not move the others.
-        let mut dice = StdRng::seed_from_u64(seed ^ (kind as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let rng = StdRng::seed_from_u64(seed ^ (kind as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut dice = Dice { rng, stages };
         let count = (kind.in_ten_minutes() * length.as_secs_f64() / 600.0).round().max(1.0);
         let part = length.div_f64(count);
         for number in 0..count as u32 {
-            let at = part * number + part.mul_f64(dice.random());
+            let at = part * number + part.mul_f64(dice.rng.random());
             let action = action(kind, number, &mut dice, length);
             faults.push(Fault { at, kind, action });
         }
@@ -232,58 +233,71 @@ pub fn schedule(seed: u64, length: Duration, kinds: &[Kind]) -> Vec<Fault> {
     faults
 }
 
-fn action(kind: Kind, number: u32, dice: &mut StdRng, length: Duration) -> Action {
+fn action(kind: Kind, number: u32, dice: &mut Dice<'_>, length: Duration) -> Action {
     match kind {
-        Kind::Kill => Action::Kill { victim: victim(dice), away: away(dice) },
-        Kind::Term => Action::Term { victim: victim(dice), away: away(dice) },
+        Kind::Kill => Action::Kill { victim: dice.victim(), away: dice.away() },
+        Kind::Term => Action::Term { victim: dice.victim(), away: dice.away() },
         Kind::Freeze => {
             // As many short ones as long ones, but in a short run all end within it.
             let longest = (length.as_secs_f64() / 4.0).clamp(6.0, 90.0);
-            let frozen = Duration::from_secs_f64(5.0 * (longest / 5.0).powf(dice.random()));
-            let replaced_after = dice.random_bool(0.6).then(|| seconds(dice, 0.0, 3.0));
-            Action::Freeze { victim: victim(dice), frozen, replaced_after }
+            let frozen = Duration::from_secs_f64(5.0 * (longest / 5.0).powf(dice.rng.random()));
+            let replaced_after = dice.rng.random_bool(0.6).then(|| dice.seconds(0.0, 3.0));
+            Action::Freeze { victim: dice.victim(), frozen, replaced_after }
         }
         Kind::Members if number.is_multiple_of(2) => {
-            Action::Join { stage: dice.random_range(0..STAGES.len()), stay: seconds(dice, 8.0, 35.0) }
+            Action::Join { stage: dice.stage(), stay: dice.seconds(8.0, 35.0) }
         }
         // Longer than the session lasts: its partitions go to others.
-        Kind::Members => Action::Term { victim: victim(dice), away: seconds(dice, 5.0, 20.0) },
-        Kind::Kafka => Action::KillKafka { away: seconds(dice, 0.0, 4.0) },
-        Kind::ClickHouse => Action::KillClickHouse { away: seconds(dice, 0.0, 8.0) },
-        Kind::LostReply => trouble(Trouble::LostReply, dice, 1..=3),
-        Kind::Reset => trouble(Trouble::Reset, dice, 1..=3),
+        Kind::Members => Action::Term { victim: dice.victim(), away: dice.seconds(5.0, 20.0) },
+        Kind::Kafka => Action::KillKafka { away: dice.seconds(0.0, 4.0) },
+        Kind::ClickHouse => Action::KillClickHouse { away: dice.seconds(0.0, 8.0) },
+        Kind::LostReply => dice.trouble(Trouble::LostReply, 1..=3),
+        Kind::Reset => dice.trouble(Trouble::Reset, 1..=3),
         Kind::Delay => {
-            let delay = Trouble::Delay(seconds(dice, 0.2, 5.0));
-            trouble(delay, dice, 1..=4)
+            let delay = Trouble::Delay(dice.seconds(0.2, 5.0));
+            dice.trouble(delay, 1..=4)
         }
         Kind::HttpErrors => {
-            let status = if dice.random_bool(0.5) { 500 } else { 503 };
-            let error = Trouble::HttpError { status, executed: dice.random_bool(0.5) };
-            trouble(error, dice, 1..=4)
+            let status = if dice.rng.random_bool(0.5) { 500 } else { 503 };
+            let error = Trouble::HttpError { status, executed: dice.rng.random_bool(0.5) };
+            dice.trouble(error, 1..=4)
         }
-        Kind::TooManyParts => trouble(Trouble::TooManyParts, dice, 3..=8),
-        Kind::Window => Action::ShrinkWindow { lasting: length.div_f64(12.0).min(seconds(dice, 15.0, 40.0)) },
+        Kind::TooManyParts => dice.trouble(Trouble::TooManyParts, 3..=8),
+        Kind::Window => Action::ShrinkWindow { lasting: length.div_f64(12.0).min(dice.seconds(15.0, 40.0)) },
         Kind::Duplicates => {
-            Action::Repeat { share: 0.2, lasting: length.div_f64(8.0).min(seconds(dice, 10.0, 40.0)) }
+            Action::Repeat { share: 0.2, lasting: length.div_f64(8.0).min(dice.seconds(10.0, 40.0)) }
         }
     }
 }
 
-fn victim(dice: &mut StdRng) -> Victim {
-    Victim { stage: dice.random_range(0..STAGES.len()), member: dice.random_range(0..6) }
+/// Chance, and whom it may meet.
+struct Dice<'a> {
+    rng: StdRng,
+    stages: &'a [usize],
 }
 
-/// Mostly at once, as a supervisor that sees an exit; sometimes later.
-fn away(dice: &mut StdRng) -> Duration {
-    if dice.random_bool(0.7) { Duration::ZERO } else { seconds(dice, 0.5, 6.0) }
-}
+impl Dice<'_> {
+    fn stage(&mut self) -> usize {
+        let at = self.rng.random_range(0..self.stages.len().max(1));
+        self.stages.get(at).copied().unwrap_or_default()
+    }
 
-fn trouble(trouble: Trouble, dice: &mut StdRng, requests: std::ops::RangeInclusive<usize>) -> Action {
-    Action::Trouble { trouble, requests: dice.random_range(requests) }
-}
+    fn victim(&mut self) -> Victim {
+        Victim { stage: self.stage(), member: self.rng.random_range(0..6) }
+    }
 
-fn seconds(dice: &mut StdRng, least: f64, most: f64) -> Duration {
-    Duration::from_millis((dice.random_range(least..=most) * 1000.0) as u64)
+    /// Mostly at once, as a supervisor that sees an exit; sometimes later.
+    fn away(&mut self) -> Duration {
+        if self.rng.random_bool(0.7) { Duration::ZERO } else { self.seconds(0.5, 6.0) }
+    }
+
+    fn trouble(&mut self, trouble: Trouble, requests: RangeInclusive<usize>) -> Action {
+        Action::Trouble { trouble, requests: self.rng.random_range(requests) }
+    }
+
+    fn seconds(&mut self, least: f64, most: f64) -> Duration {
+        Duration::from_millis((self.rng.random_range(least..=most) * 1000.0) as u64)
+    }
 }
 
 impl fmt::Display for Trouble {
@@ -304,6 +318,7 @@ mod tests {
     use super::*;
 
     const TEN_MINUTES: Duration = Duration::from_secs(600);
+    const ALL_STAGES: [usize; 3] = [0, 1, 2];
 
     fn count(faults: &[Fault], kind: Kind) -> usize {
         faults.iter().filter(|fault| fault.kind == kind).count()
@@ -311,22 +326,22 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_faults_and_another_seed_gives_others() {
-        let first = schedule(7, TEN_MINUTES, &Kind::ALL);
-        assert_eq!(first, schedule(7, TEN_MINUTES, &Kind::ALL));
-        assert_ne!(first, schedule(8, TEN_MINUTES, &Kind::ALL));
+        let first = schedule(7, TEN_MINUTES, &Kind::ALL, &ALL_STAGES);
+        assert_eq!(first, schedule(7, TEN_MINUTES, &Kind::ALL, &ALL_STAGES));
+        assert_ne!(first, schedule(8, TEN_MINUTES, &Kind::ALL, &ALL_STAGES));
     }
 
     #[test]
     fn leaving_a_kind_out_does_not_change_the_others() {
-        let all = schedule(7, TEN_MINUTES, &Kind::ALL);
+        let all = schedule(7, TEN_MINUTES, &Kind::ALL, &ALL_STAGES);
         let only_kills: Vec<Fault> = all.into_iter().filter(|fault| fault.kind == Kind::Kill).collect();
-        assert_eq!(only_kills, schedule(7, TEN_MINUTES, &[Kind::Kill]));
+        assert_eq!(only_kills, schedule(7, TEN_MINUTES, &[Kind::Kill], &ALL_STAGES));
     }
 
     #[test]
     fn ten_minutes_hold_as_many_faults_as_the_proof_asks_for() {
         for seed in 0..20 {
-            let faults = schedule(seed, TEN_MINUTES, &Kind::ALL);
+            let faults = schedule(seed, TEN_MINUTES, &Kind::ALL, &ALL_STAGES);
             assert!(faults.is_sorted_by_key(|fault| fault.at));
             assert!(faults.iter().all(|fault| fault.at < TEN_MINUTES));
             assert!(count(&faults, Kind::Kill) >= 200);
