@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{activity, cat, codes, fields, migrate, simulate, status, topics};
+use crate::command::{activity, cat, codes, fields, migrate, reconcile, simulate, status, topics};
 
 /// Operates a Millrace pipeline: topics, tables, activities, simulated clients, and a look at what flows.
 #[derive(Debug, Parser)]
@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Cat(cat::Cat),
     /// Show lag, members and freshness of every stage
     Status(status::Status),
+    /// Prove that no event was lost or counted twice
+    Reconcile(reconcile::Reconcile),
     /// Print the catalogue of event fields
     Fields(fields::Fields),
     /// Print the codes of dead letters
@@ -96,6 +98,8 @@ mod tests {
             ("cat clean-events --from -1", false),
             ("cat clean-events --from middle", false),
             ("cat", false),
+            ("reconcile --json", true),
+            ("reconcile raw-events", false),
             ("fields --json", true),
             ("codes", true),
         ] {

@@ -11,6 +11,7 @@ pub(crate) mod cat;
 pub(crate) mod codes;
 pub(crate) mod fields;
 pub(crate) mod migrate;
+pub(crate) mod reconcile;
 pub(crate) mod simulate;
 pub(crate) mod status;
 pub(crate) mod topics;
@@ -32,6 +33,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Activity(activity) => activity.run(&mut context),
         Command::Cat(cat) => cat.run(&mut context),
         Command::Status(status) => status.run(&mut context),
+        Command::Reconcile(reconcile) => reconcile.run(&mut context),
         Command::Fields(_) | Command::Codes(_) => Ok(()),
     }
 }

@@ -41,6 +41,13 @@ fn config(settings: &Settings, group: &str) -> ClientConfig {
     config
 }
 
+/// A client that also sees what open transactions have written.
+pub(crate) fn observer_of_everything(settings: &Settings) -> Result<BaseConsumer, Error> {
+    let mut config = config(settings, &format!("{}-command", settings.pipeline));
+    config.set("isolation.level", "read_uncommitted");
+    config.create().map_err(Error::kafka("creating a client"))
+}
+
 /// A client without a group of its own. Kafka wants a name even from who only reads.
 pub(crate) fn connect(settings: &Settings) -> Result<BaseConsumer, Error> {
     observer(settings, &format!("{}-command", settings.pipeline))

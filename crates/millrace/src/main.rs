@@ -9,6 +9,7 @@ mod context;
 mod error;
 mod kafka;
 mod output;
+mod proof;
 mod record;
 mod registry;
 mod row;
