@@ -98,6 +98,31 @@ fn killed_before_or_after_every_step_it_counts_each_event_once() {
 }
 
 #[test]
+fn without_intents_the_same_kill_counts_events_twice() {
+    let mut pipeline = pipeline("no_intents");
+    pipeline.set("MILLRACE_SAFEGUARD_OFF", "intent");
+    let mut simulator = simulator(&pipeline, Config { seed: 45, ..Config::default() });
+    let mut stages = start_stages(&pipeline);
+    stages[2].terminate(PATIENCE).unwrap();
+    // A dead letter that is written twice becomes one again when parts merge; cells add up.
+    let live = ("MILLRACE__AGGREGATE__LANES", "live");
+    stages[2] = start_with(&pipeline, &[live, ("MILLRACE_FAILPOINT", "after:insert@2")]);
+    while stages[2].exit_status().unwrap().is_none() {
+        send(&pipeline, &mut simulator, 500, None);
+        thread::sleep(Duration::from_millis(100));
+    }
+    // More arrives before the next start, so that it cannot happen to cut the same flushes.
+    send(&pipeline, &mut simulator, 5_000, None);
+    stages[2] = start(&pipeline, "aggregate", "0");
+    let sent = simulator.truth().counts.sent;
+    eventually("counted twice", PATIENCE, || {
+        let totals = Totals::read(stack().clickhouse_url(), pipeline.name()).ok()?;
+        (totals.sum() > sent).then_some(())
+    });
+    devstack::pipeline::stop(&mut stages).unwrap();
+}
+
+#[test]
 fn other_cubes_than_those_of_the_killed_process_change_no_number() {
     let pipeline = pipeline("other_cubes");
     let mut simulator = simulator(&pipeline, Config { seed: 42, ..Config::default() });

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aggregate::accumulate::Accumulator;
+use aggregate::block::Mark;
 use aggregate::compile::CompiledLane;
 use aggregate::{Cubes, cube};
 use event::{Batch, BatchBuilder, Field, MAX_ROWS};
@@ -31,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             adding += started.elapsed();
             if nth % FLUSH_EVERY == 0 {
                 let started = Instant::now();
-                let (blocks, _) = accumulator.flush(0, "1/t/0".into(), nth);
+                let (blocks, _) = accumulator.flush(0, Mark::new("1/t/0", nth));
                 flushing += started.elapsed();
                 rows += blocks.iter().map(|block| block.data_rows()).sum::<usize>();
                 flushes += 1;

@@ -1,6 +1,6 @@
 //! The protocol against a model of Kafka and ClickHouse in which everything dies at every step: whatever the schedule,
 //! each record counts once. With any one safeguard off, some schedule loses or doubles a record; so the model can fail.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may end by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test may end by panicking")]
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use aggregate::protocol::{self, Action, Begin, Flush, Found, Intent, Landed, Rules};
