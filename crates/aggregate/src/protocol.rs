@@ -213,14 +213,15 @@ pub fn begin(found: Found<'_>, start: Start) -> Result<Begin, Halt> {
 /// # Errors
 /// The table holds rows of records that would be read again.
 pub fn check_newest(begin: &Begin, newest: Option<u64>) -> Result<(), Halt> {
-    let (offset, known) = match begin {
+    let (next, end) = match begin {
         Begin::Read(next) => (next.0, next.0),
         Begin::Replay(next, intent) => (next.0, intent.end.0),
     };
+    // An end between the two is of a flush that began where this intent does and ended elsewhere: the intent is a
+    // late commit of somebody who no longer owned the partition.
+    let is_known = |marker: u64| i64::try_from(marker).is_ok_and(|marker| marker <= next || marker == end);
     match newest {
-        Some(marker) if i64::try_from(marker).is_ok_and(|marker| marker > known) => {
-            Err(Halt::BelowMarker { offset, marker })
-        }
+        Some(marker) if !is_known(marker) => Err(Halt::BelowMarker { offset: next, marker }),
         _ => Ok(()),
     }
 }
@@ -587,6 +588,7 @@ mod tests {
             (&read, Some(6), false),
             (&replay, Some(5), true),
             (&replay, Some(9), true),
+            (&replay, Some(7), false),
             (&replay, Some(10), false),
         ] {
             assert_eq!(check_newest(begin, newest).is_ok(), is_fine, "{begin:?} {newest:?}");
