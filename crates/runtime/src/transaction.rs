@@ -30,6 +30,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(8);
 /// One call waits no longer than this, so that a stop is seen soon. librdkafka goes on in the background, and the
 /// next call continues where this one left off.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// An abort first waits for the delivery reports of the messages it threw away, which are served between its calls.
+const ABORT_CALL_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A producer under one transactional ID.
 pub(crate) struct TransactionalProducer {
@@ -88,7 +90,8 @@ impl TransactionalProducer {
             let stopped = self.shutdown.requested_for().is_some_and(|since| since >= STOP_PATIENCE);
             match result {
                 Err(error) if retriable(&error) && started.elapsed() < PATIENCE && !stopped => {
-                    std::thread::sleep(Duration::from_millis(50));
+                    // Not a mere sleep: an abort ends only when somebody takes the delivery reports.
+                    self.producer.poll(Duration::from_millis(50));
                 }
                 done => return done,
             }
@@ -174,7 +177,7 @@ impl Transaction<'_> {
         self.open = false;
         let owner = self.owner;
         owner
-            .repeat(|producer| producer.abort_transaction(Timeout::After(CALL_TIMEOUT)))
+            .repeat(|producer| producer.abort_transaction(Timeout::After(ABORT_CALL_TIMEOUT)))
             .map(|()| Ended::Aborted)
             .map_err(|e| owner.failed("aborting a transaction", e))
     }
