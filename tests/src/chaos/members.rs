@@ -382,10 +382,10 @@ fn launch(pipeline: &Pipeline, stage: usize, instance: &str) -> Result<Process, 
     Ok(pipeline.start(binary, instance, &[], &[])?)
 }
 
-/// The message of the last error in its log, or of the last line: a zombie and its replacement share one file.
+/// Why it ended, as its log says; else its last line. A zombie and its replacement share one file.
 fn last_words(process: &Process) -> String {
     let log = process.log_tail(20);
-    let error = log.lines().rev().find(|line| line.contains("\"level\":\"ERROR\""));
+    let error = log.lines().rev().find(|line| line.contains("stage failed"));
     let line = error.or_else(|| log.lines().next_back()).unwrap_or_default();
     let Ok(json) = serde_json::from_str::<serde_json::Value>(line) else { return line.to_owned() };
     let field = |name: &str| json.get("fields")?.get(name)?.as_str().map(str::to_owned);

@@ -3,6 +3,7 @@
 //!
 //! [`schedule`](schedule()) decides from a seed what goes wrong and when; [`run()`] lets it happen; [`Report`] tells what came of it.
 
+mod books;
 mod clients;
 mod http;
 mod members;
@@ -15,6 +16,7 @@ mod servers;
 mod window;
 
 pub use members::Seen;
+pub use proxy::Proxy;
 pub use report::Report;
 pub use run::{Audience, Options, Progress, run};
 pub use schedule::{Action, Fault, Kind, Trouble, Victim, schedule};

@@ -24,7 +24,7 @@ use super::{
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A running proxy; it ends when this value is dropped.
-pub(super) struct Proxy {
+pub struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
@@ -40,7 +40,7 @@ struct Shared {
 
 impl Proxy {
     /// Starts a proxy for the server at `url`, `http://host:port`.
-    pub(super) fn start(url: &str) -> io::Result<Self> {
+    pub fn start(url: &str) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
@@ -65,28 +65,28 @@ impl Proxy {
     }
 
     /// What clients use instead of the server's URL.
-    pub(super) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Lets the next `requests` inserts meet trouble, after those that are already ordered.
-    pub(super) fn order(&self, trouble: Trouble, requests: usize) {
+    pub fn order(&self, trouble: Trouble, requests: usize) {
         lock(&self.shared.orders).extend(std::iter::repeat_n(trouble, requests));
     }
 
     /// Forgets what was ordered and not met yet.
-    pub(super) fn cancel(&self) {
+    pub fn cancel(&self) {
         lock(&self.shared.orders).clear();
     }
 
     /// Whether a delayed request is thrown away when its client has gone meanwhile. Else it is passed on, and the
     /// server executes an insert whose sender is long dead.
-    pub(super) fn drop_abandoned(&self, drops: bool) {
+    pub fn drop_abandoned(&self, drops: bool) {
         self.shared.drops_abandoned.store(drops, Ordering::Relaxed);
     }
 
     /// How many requests met trouble, by kind.
-    pub(super) fn met(&self) -> BTreeMap<Kind, u64> {
+    pub fn met(&self) -> BTreeMap<Kind, u64> {
         lock(&self.shared.met).clone()
     }
 }

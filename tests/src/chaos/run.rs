@@ -17,6 +17,7 @@ use devstack::{Profile, Stack, Totals, pipeline::Pipeline};
 use simulator::{Config, Simulator};
 
 use super::{
+    books::books,
     clients::Clients,
     members::Members,
     proxy::Proxy,
@@ -164,6 +165,8 @@ pub fn run(
     let length = finished?;
     conductor.members.stop()?;
     let truth = simulator.truth();
+    let mut wrong = differences(conductor.place, &truth)?;
+    wrong.extend(books(&pipeline, &truth.counts)?);
     let mut injected = conductor.injected;
     injected.extend(proxy.met());
     Ok(Report {
@@ -175,7 +178,7 @@ pub fn run(
         seen: conductor.members.seen,
         sent: truth.counts,
         totals: Totals::read(&clickhouse_url, &name)?,
-        differences: differences(conductor.place, &truth)?,
+        differences: wrong,
         recoveries: conductor.recoveries.times,
         logs: options.logs.clone(),
     })
