@@ -45,6 +45,22 @@ fn total(ledgers: &[(i64, Counts)]) -> Counts {
     total
 }
 
+/// Transactions a process has committed since its start.
+fn committed(process: &Process) -> u64 {
+    let metrics = http_address(process).map(|address| get(&address, "/metrics").1).unwrap_or_default();
+    let of_ours = |line: &&str| {
+        line.starts_with("millrace_transactions_total{") && line.contains("outcome=\"committed\"")
+    };
+    let line = metrics.lines().find(of_ours).and_then(|line| line.rsplit_once(' '));
+    line.and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
+}
+
+/// Whether the process has found state to restore at some assignment.
+fn restored_something(process: &Process) -> bool {
+    let restored = |line: &str| line.contains("state restored") && !line.contains("\"devices\":0,");
+    process.log_tail(usize::MAX).lines().any(restored)
+}
+
 /// Ends a process at its `hit`-th arrival at a step, as kill -9 would, and starts it again under its name.
 fn start_and_crash(pipeline: &Pipeline, failpoint: &str) -> Process {
     pipeline.start("enrich", "0", &[], &[("MILLRACE_FAILPOINT", failpoint)]).unwrap()
@@ -56,14 +72,17 @@ fn kill_9_of_enrich_in_the_middle_changes_no_new_device_no_session_and_no_duplic
     let mut simulator = simulator(&pipeline, repeated(41));
     let mut stages = start_stages(&pipeline);
     for round in 0..3 {
+        wait_until_ready(&mut stages[1]);
         thread::scope(|scope| {
-            let sender = scope.spawn(|| send(&pipeline, &mut simulator, 12_000, Some(8_000.0)));
-            thread::sleep(Duration::from_millis(700));
+            let sender = scope.spawn(|| send(&pipeline, &mut simulator, 12_000, Some(4_000.0)));
+            eventually("in the middle", Duration::from_secs(30), || {
+                (committed(&stages[1]) > 1).then_some(())
+            });
             stages[1].kill().unwrap();
             stages[1] = start(&pipeline, "enrich", "0");
             if round == 1 {
                 // Also in the middle of reading its state back.
-                thread::sleep(Duration::from_millis(400));
+                thread::sleep(Duration::from_millis(700));
                 stages[1].kill().unwrap();
                 stages[1] = start(&pipeline, "enrich", "0");
             }
@@ -72,8 +91,10 @@ fn kill_9_of_enrich_in_the_middle_changes_no_new_device_no_session_and_no_duplic
     }
     let truth = simulator.truth();
     assert!(truth.counts.duplicates > 3_000, "{:?}", truth.counts);
+    let restored = restored_something(&stages[1]);
     settle(&pipeline, &truth, stages);
     assert_equal_to_truth(&pipeline, &truth);
+    assert!(restored, "nothing was tested: no start of enrich found any state");
 
     let raw = ledgers(&pipeline, "ingest", "raw-events");
     for (next, counts) in &raw {
@@ -107,8 +128,10 @@ fn a_crash_at_any_step_of_a_transaction_or_a_restore_changes_no_number() {
         stages[1] = start(&pipeline, "enrich", "0");
     }
     let truth = simulator.truth();
+    let restored = restored_something(&stages[1]);
     settle(&pipeline, &truth, stages);
     assert_equal_to_truth(&pipeline, &truth);
+    assert!(restored, "nothing was tested: no start of enrich found any state");
 }
 
 #[test]
@@ -162,11 +185,17 @@ fn when_one_of_two_processes_is_killed_the_other_takes_over_all_it_knew() {
     let mut stages = start_stages(&pipeline);
     let mut other = start(&pipeline, "enrich", "1");
     wait_until_ready(&mut other);
-    send(&pipeline, &mut simulator, 10_000, Some(8_000.0));
-    stages[1].kill().unwrap();
+    thread::scope(|scope| {
+        let sender = scope.spawn(|| send(&pipeline, &mut simulator, 20_000, Some(5_000.0)));
+        eventually("in the middle", Duration::from_secs(30), || {
+            (committed(&stages[1]) > 1 && committed(&other) > 1).then_some(())
+        });
+        stages[1].kill().unwrap();
+        sender.join().unwrap();
+    });
     stages[1] = other;
-    send(&pipeline, &mut simulator, 10_000, Some(8_000.0));
     let truth = simulator.truth();
+    eventually("taken over", Duration::from_secs(60), || restored_something(&stages[1]).then_some(()));
     settle(&pipeline, &truth, stages);
     assert_equal_to_truth(&pipeline, &truth);
 }

@@ -68,7 +68,8 @@ fn window(identity: &IdentityKey, limits: PartitionLimits) -> Result<Vec<Vec<u8>
             let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             builder.text(Field::AppId, "app-main");
             builder.text(Field::Platform, "android");
-            builder.text(Field::EventName, ["page_view", "content_view", "playback_ping"][number as usize % 3]);
+            builder
+                .text(Field::EventName, ["page_view", "content_view", "playback_ping"][number as usize % 3]);
             builder.unique_text(Field::AnonymousId, &device_id(mixed % DEVICES));
             builder.uuid(Field::EventId, u128::from(number) << 64 | u128::from(mixed));
             builder.text(Field::Kind, "event");

@@ -2,7 +2,7 @@
 //!
 //! Every event of a device passes through one partition here, so duplicates can be recognised and stamps decided
 //! in memory. The deciding modules are pure: [`dedupe`], [`devices`], [`channel`], [`activity`]; [`stamp`] puts them
-//! together; `stage`, `restore` and `registry` know Kafka.
+//! together; `stage`, `restore`, `reader` and `registry` know Kafka.
 
 pub mod activity;
 pub mod business_day;
@@ -13,6 +13,7 @@ pub mod devices;
 pub mod evidence;
 mod metric;
 pub mod partition;
+mod reader;
 mod registry;
 mod restore;
 mod stage;

@@ -1,10 +1,6 @@
 //! Follows the compacted topic `activities`: every enrich process knows all of it, and a change within a second.
 use event::Activity;
-use rdkafka::{
-    Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
-    error::KafkaError,
-};
+use rdkafka::{Message, Offset, TopicPartitionList, consumer::Consumer, error::KafkaError};
 use runtime::{Error, config::Settings, health::Health, kafka, shutdown::Shutdown, topic::Topic};
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -12,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use crate::activity::Activities;
+use crate::{
+    activity::Activities,
+    reader::{Reader, reader},
+};
 
 /// The registry as it stands, shared by all workers of the process.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +28,7 @@ impl Registry {
         let topic = settings.kafka.topic(Topic::Activities);
         let partitions = kafka::partition_count(settings, &topic, shutdown)?;
         let failed = |source| Error::Stage(format!("reading {topic} failed: {source}"));
-        let consumer = consumer(settings).map_err(failed)?;
+        let consumer = reader(settings, "activity-registry", "read_committed").map_err(failed)?;
         let mut assignment = TopicPartitionList::new();
         for partition in 0..partitions as i32 {
             assignment.add_partition_offset(&topic, partition, Offset::Beginning).map_err(failed)?;
@@ -79,7 +78,7 @@ struct Follower {
 }
 
 impl Follower {
-    fn run(&self, consumer: &BaseConsumer, mut activities: Activities) {
+    fn run(&self, consumer: &Reader, mut activities: Activities) {
         while !self.shutdown.requested() {
             match consumer.poll(POLL) {
                 Some(Ok(message)) => {
@@ -92,16 +91,6 @@ impl Follower {
             self.health.beat(COMPONENT);
         }
     }
-}
-
-fn consumer(settings: &Settings) -> Result<BaseConsumer, KafkaError> {
-    kafka::client(settings)
-        // librdkafka wants a group name to consume at all; nothing is ever committed under it.
-        .set("group.id", format!("{}-activity-registry", settings.pipeline))
-        .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "true")
-        .set("fetch.wait.max.ms", "200")
-        .create()
 }
 
 /// A tombstone removes the activity; an entry that cannot be read changes nothing.

@@ -9,17 +9,13 @@
 use event::{Batch, Field, IdentityKey};
 use hashbrown::HashMap;
 use rdkafka::{
-    Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
-    error::KafkaError,
-    message::BorrowedMessage,
+    Message, Offset, TopicPartitionList, consumer::Consumer, error::KafkaError, message::BorrowedMessage,
 };
 use runtime::{
     Error,
     config::Settings,
     drill::{self, Safeguard},
     health::Health,
-    kafka,
     topic::Topic,
 };
 use serde_json::json;
@@ -28,7 +24,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::partition::Partition;
+use crate::{
+    partition::Partition,
+    reader::{Reader, reader},
+};
 
 /// One step takes no longer than this, so that the group hears from us and a stop is seen.
 const STEP: Duration = Duration::from_millis(200);
@@ -56,9 +55,9 @@ pub(crate) struct Restore {
     state_topic: String,
     events_topic: String,
     /// Sees what is decided.
-    committed: BaseConsumer,
+    committed: Reader,
     /// Sees open transactions as well.
-    uncommitted: BaseConsumer,
+    uncommitted: Reader,
     partitions: BTreeSet<i32>,
     phase: Phase,
     started: Instant,
@@ -96,18 +95,7 @@ impl Restore {
     pub(crate) fn begin(options: RestoreOptions, partitions: BTreeSet<i32>) -> Result<Self, Error> {
         let settings = &options.settings;
         let consumer = |isolation: &str| {
-            let created = kafka::client(settings)
-                // librdkafka wants a group name to consume at all; nothing is ever committed under it.
-                .set("group.id", format!("{}-enrich-restore", settings.pipeline))
-                .set("enable.auto.commit", "false")
-                .set("enable.partition.eof", "true")
-                .set("isolation.level", isolation)
-                .set("fetch.queue.backoff.ms", "10")
-                .set("fetch.wait.max.ms", "50")
-                .set("max.partition.fetch.bytes", "4194304")
-                .set("queued.max.messages.kbytes", "65536")
-                .create();
-            created.map_err(|e| failed("creating a client", &e))
+            reader(settings, "enrich-restore", isolation).map_err(|e| failed("creating a client", &e))
         };
         let now = Instant::now();
         let mut restore = Self {
@@ -282,7 +270,7 @@ impl Restore {
     }
 
     /// First offset and the one behind the last, as this consumer sees them.
-    fn bounds(&self, consumer: &BaseConsumer, topic: &str, partition: i32) -> Result<(i64, i64), Error> {
+    fn bounds(&self, consumer: &Reader, topic: &str, partition: i32) -> Result<(i64, i64), Error> {
         let action = "reading the bounds of a partition to restore";
         patiently(action, || consumer.fetch_watermarks(self.topic(topic), partition, ASK_TIMEOUT))
     }
@@ -329,7 +317,7 @@ impl Reading {
     /// Takes messages until `until`; true when every partition has been read to its end.
     fn poll(
         &mut self,
-        consumer: &BaseConsumer,
+        consumer: &Reader,
         until: Instant,
         mut take: impl FnMut(&BorrowedMessage<'_>) -> Result<(), Error>,
     ) -> Result<bool, Error> {
