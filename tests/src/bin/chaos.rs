@@ -48,7 +48,7 @@ struct Arguments {
     /// Processes of each stage
     #[arg(long, default_value_t = 2)]
     members: usize,
-    /// Directory for the logs [default: one in the temporary directory]
+    /// Directory for the logs [default: one that is removed when all is well]
     #[arg(long)]
     logs: Option<PathBuf>,
     /// Print one JSON object as the last line
@@ -71,6 +71,7 @@ fn main() -> ExitCode {
 
 fn start(arguments: Arguments) -> Result<ExitCode, Failure> {
     let seed = arguments.seed.unwrap_or_else(|| u64::from(std::process::id()) ^ now_seconds());
+    let are_logs_wanted = arguments.logs.is_some();
     let logs = arguments.logs.unwrap_or_else(|| std::env::temp_dir().join(format!("millrace-chaos-{seed}")));
     let mut out = std::io::stdout().lock();
     writeln!(out, "seed {seed}, logs in {}", logs.display())?;
@@ -96,7 +97,7 @@ fn start(arguments: Arguments) -> Result<ExitCode, Failure> {
     let report = run(&options, &mut stack, &watcher, &stop)?;
     watcher.finish();
     write!(out, "\n{report}")?;
-    if report.is_exact() && report.seen.findings.is_empty() {
+    if report.is_exact() && report.seen.findings.is_empty() && !are_logs_wanted {
         // Nobody will want to read them; what cannot be removed stays.
         let _ = std::fs::remove_dir_all(&report.logs);
     } else {
