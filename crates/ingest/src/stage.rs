@@ -347,6 +347,24 @@ mod tests {
     }
 
     #[test]
+    fn the_ledger_counts_every_event_found_by_the_partition_it_was_read_from() {
+        let (good, array) = (event("a", ""), format!("[{},7,{}]", event("b", ""), event("c", "")));
+        let topics = Topics {
+            raw: "t.raw-events".into(),
+            clean: "t.clean-events".into(),
+            clean_partitions: 8,
+            dead_letters: "t.dead-letters".into(),
+            dead_letter_partitions: 2,
+        };
+        let mut ingest = Ingest::new(topics, Rules::new([], false, Duration::from_secs(7 * 86_400)));
+        let mut recorder = Recorder::default();
+        let records = [record(0, 1, &good), record(3, 5, &array), record(0, 2, "no event"), record(3, 6, &good)];
+        ingest.process(&records, &mut recorder).unwrap();
+        let counts = |events, emitted, rejected| Counts { events, emitted, rejected, ..Counts::default() };
+        assert_eq!(recorder.counts, [(0, counts(2, 1, 1)), (3, counts(4, 3, 1))].into());
+    }
+
+    #[test]
     fn a_device_keeps_its_partition_and_its_order() {
         let events: Vec<String> =
             (0..2000).map(|i| event(&format!("d{}", i % 50), &format!(r#","event_index":{i}"#))).collect();
