@@ -6,7 +6,7 @@ use std::{thread, time::Duration};
 
 use devstack::{Process, pipeline::Pipeline};
 use rdkafka::{
-    ClientConfig, TopicPartitionList,
+    ClientConfig, Message, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     producer::{BaseProducer, BaseRecord, Producer},
 };
@@ -173,6 +173,25 @@ fn an_open_transaction_of_an_earlier_owner_is_waited_for_and_what_it_wrote_count
     wait_until_ready(&mut process);
     let restored: serde_json::Value = serde_json::from_str(&get(&address, "/status").1).unwrap();
     assert!(restored.to_string().contains("\"devices\":1"), "{restored}");
+
+    // It was last seen years ago: the first event of its partition lets it be forgotten, in the changelog too.
+    let mut simulator = simulator(&pipeline, repeated(44));
+    let mut ingest = start(&pipeline, "ingest", "0");
+    wait_until_ready(&mut ingest);
+    send(&pipeline, &mut simulator, 2_000, None);
+    let reader: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", stack().brokers())
+        .set("group.id", "millrace-tests")
+        .set("enable.auto.commit", "false")
+        .create()
+        .unwrap();
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset(&state, 2, rdkafka::Offset::Beginning).unwrap();
+    reader.assign(&assignment).unwrap();
+    eventually("forgotten", Duration::from_secs(30), || {
+        let message = reader.poll(Duration::from_millis(100))?.unwrap();
+        (message.key() == Some(&[7_u8; 8]) && message.payload().is_none()).then_some(())
+    });
     process.terminate(Duration::from_secs(30)).unwrap();
 }
 
