@@ -141,7 +141,10 @@ pub fn http_address(process: &Process) -> Option<String> {
 
 /// Status and body of a GET; status 0 when nobody answers.
 pub fn get(address: &str, path: &str) -> (u16, String) {
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    // A process that is stopped accepts a connection and never answers.
+    let timeout = Some(Duration::from_secs(5));
+    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(timeout).build();
+    let agent = ureq::Agent::from(config);
     match agent.get(format!("http://{address}{path}")).call() {
         Ok(mut response) => {
             (response.status().as_u16(), response.body_mut().read_to_string().unwrap_or_default())
