@@ -101,7 +101,7 @@ struct Check<'c, 'a> {
 
 impl<'a> Check<'_, 'a> {
     fn group(&mut self, group: &'static Group) -> Result<(), Rejection> {
-        let of_group = self.event.present() >> group.first & (1 << group.parts.len()) - 1;
+        let of_group = (self.event.present() >> group.first) & ((1 << group.parts.len()) - 1);
         // Parts that are neither there nor ever demanded are most of them.
         for at in places(of_group | u128::from(group.demanded)) {
             let (place, part) = (group.first + at, &group.parts[at]);

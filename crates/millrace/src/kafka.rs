@@ -80,23 +80,18 @@ pub(crate) struct Bounds {
     pub(crate) high: i64,
 }
 
-/// How far the partitions of a topic reach, asked in one go.
+/// How far the partitions of a topic reach. A topic that was just made may still be electing its leaders: then the
+/// question is asked again for a while.
 pub(crate) fn bounds(consumer: &BaseConsumer, topic: &str, partitions: &[i32]) -> Result<Vec<Bounds>, Error> {
-    let ask = |end: Offset| {
-        let failed = || Error::kafka(format!("reading the bounds of {topic}"));
-        let mut list = TopicPartitionList::new();
-        for &partition in partitions {
-            list.add_partition_offset(topic, partition, end).map_err(failed())?;
-        }
-        let answer = consumer.offsets_for_times(list, ASK_TIMEOUT).map_err(failed())?;
-        let mut offsets = HashMap::new();
-        for element in answer.elements() {
-            element.error().map_err(failed())?;
-            if let Offset::Offset(offset) = element.offset() {
-                offsets.insert(element.partition(), offset);
+    let started = Instant::now();
+    let ask = |end: Offset| loop {
+        match offsets(consumer, topic, partitions, end) {
+            Ok(offsets) => return Ok(offsets),
+            Err(_) if started.elapsed() < ASK_TIMEOUT => std::thread::sleep(Duration::from_millis(200)),
+            Err(source) => {
+                return Err(Error::Kafka { action: format!("reading the bounds of {topic}"), source });
             }
         }
-        Ok::<_, Error>(offsets)
     };
     let (lows, highs) = (ask(Offset::Beginning)?, ask(Offset::End)?);
     let bounds = partitions.iter().map(|&partition| {
@@ -104,6 +99,28 @@ pub(crate) fn bounds(consumer: &BaseConsumer, topic: &str, partitions: &[i32]) -
         Bounds { partition, low: of(&lows), high: of(&highs) }
     });
     Ok(bounds.collect())
+}
+
+/// One end of each partition, asked in one go.
+fn offsets(
+    consumer: &BaseConsumer,
+    topic: &str,
+    partitions: &[i32],
+    end: Offset,
+) -> Result<HashMap<i32, i64>, KafkaError> {
+    let mut list = TopicPartitionList::new();
+    for &partition in partitions {
+        list.add_partition_offset(topic, partition, end)?;
+    }
+    let answer = consumer.offsets_for_times(list, ASK_TIMEOUT)?;
+    let mut offsets = HashMap::new();
+    for element in answer.elements() {
+        element.error()?;
+        if let Offset::Offset(offset) = element.offset() {
+            offsets.insert(element.partition(), offset);
+        }
+    }
+    Ok(offsets)
 }
 
 /// Waits until a broker answers, for at most `startup_timeout`.
