@@ -218,6 +218,22 @@ fn lost_answers_and_a_stop_while_clickhouse_is_gone_change_no_number() {
     settle_and_compare(&pipeline, &simulator.truth(), stages);
 }
 
+#[test]
+fn an_answer_lost_at_the_start_is_asked_for_again() {
+    let mut pipeline = pipeline("lost_at_start");
+    let gate = Gate::new(stack().clickhouse_url());
+    pipeline.set("MILLRACE__CLICKHOUSE__URL", &gate.url);
+    // Version, table, columns, settings, two inserts and their sum, for the first of two lanes.
+    for answers_before in 0..8 {
+        gate.to_pass.store(answers_before, Ordering::SeqCst);
+        gate.to_lose.store(1, Ordering::SeqCst);
+        let mut process = start(&pipeline, "aggregate", "0");
+        wait_until_ready(&mut process);
+        assert_eq!(gate.to_lose.load(Ordering::SeqCst), 0, "no answer was lost");
+        process.terminate(PATIENCE).unwrap();
+    }
+}
+
 /// The end of a partition.
 fn end_of(pipeline: &Pipeline, name: &str, partition: i32) -> i64 {
     let consumer: BaseConsumer =
@@ -240,6 +256,8 @@ struct Gate {
     url: String,
     open: Arc<AtomicBool>,
     to_lose: Arc<AtomicU32>,
+    /// Answers that pass before the next one is lost.
+    to_pass: Arc<AtomicU32>,
 }
 
 impl Gate {
@@ -248,7 +266,13 @@ impl Gate {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (open, to_lose) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU32::new(0)));
-        let gate = Self { url, open: Arc::clone(&open), to_lose: Arc::clone(&to_lose) };
+        let to_pass = Arc::new(AtomicU32::new(0));
+        let gate = Self {
+            url,
+            open: Arc::clone(&open),
+            to_lose: Arc::clone(&to_lose),
+            to_pass: Arc::clone(&to_pass),
+        };
         thread::spawn(move || {
             for client in listener.incoming() {
                 let client = client.unwrap();
@@ -257,11 +281,15 @@ impl Gate {
                 }
                 let server = TcpStream::connect(&server).unwrap();
                 let (requests, answers) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                let (is_open, open, to_lose) = (Arc::clone(&open), Arc::clone(&open), Arc::clone(&to_lose));
+                let (is_open, open) = (Arc::clone(&open), Arc::clone(&open));
+                let (to_lose, to_pass) = (Arc::clone(&to_lose), Arc::clone(&to_pass));
                 thread::spawn(move || pass(requests, server, || is_open.load(Ordering::SeqCst)));
                 thread::spawn(move || {
                     let take_one = |left: u32| left.checked_sub(1);
-                    let lost = || to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take_one).is_ok();
+                    let take = |left: &AtomicU32| {
+                        left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take_one).is_ok()
+                    };
+                    let lost = || to_lose.load(Ordering::SeqCst) > 0 && !take(&to_pass) && take(&to_lose);
                     pass(answers, client, || open.load(Ordering::SeqCst) && !lost());
                 });
             }

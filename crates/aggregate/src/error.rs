@@ -17,6 +17,14 @@ pub enum Error {
     /// ClickHouse refuses for a reason that waiting does not change.
     #[error("{0}")]
     ClickHouse(String),
+    /// ClickHouse did not answer, or refuses for a reason that passes by itself.
+    #[error("clickhouse at {url}: {cause}")]
+    Passing {
+        /// The server.
+        url: String,
+        /// What it said, or what became of the connection.
+        cause: String,
+    },
     /// The lane does not exist.
     #[error("aggregate.lanes: there is no lane `{0}`; known: live, dead_letters")]
     UnknownLane(String),

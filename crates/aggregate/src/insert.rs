@@ -147,7 +147,8 @@ impl Writer {
         Ok(found.into_iter().map(|found| (found.source, found.end)).collect())
     }
 
-    /// Proves that the server drops a repeated insert, by inserting a marker row of nobody twice.
+    /// Proves that the server drops a repeated insert, by inserting a marker row of nobody twice. Asked again after a
+    /// lost answer it repeats the same inserts.
     ///
     /// # Errors
     /// It does not, or it refused.
@@ -157,7 +158,8 @@ impl Writer {
             let source = format!("probe/{nonce}/{nth}");
             let block = self.probe(&source);
             for _ in 0..2 {
-                self.insert_for_certain(&block, &source).await?;
+                let inserted = self.attempt(&block, &source).await;
+                inserted.map_err(|verdict| server::failed(&self.settings, verdict))?;
             }
             let query = format!(
                 "SELECT sum(ledger_events) FROM {} WHERE {} AND src = ?",
@@ -183,22 +185,6 @@ impl Writer {
              and that the user's profile does not switch insert_deduplicate off",
             self.settings.clickhouse.url, self.settings.clickhouse.database, self.table.name
         )))
-    }
-
-    async fn insert_for_certain(&self, block: &Block, token: &str) -> Result<(), Error> {
-        let mut tries_left = 10_u32;
-        loop {
-            match self.attempt(block, token).await {
-                Ok(()) => return Ok(()),
-                Err(Verdict::Retry(_)) if tries_left > 0 => tries_left -= 1,
-                Err(Verdict::Stop(advice)) => return Err(Error::ClickHouse(advice)),
-                Err(Verdict::Retry(cause)) => {
-                    let url = &self.settings.clickhouse.url;
-                    return Err(Error::ClickHouse(format!("clickhouse at {url}: {cause}")));
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
     }
 
     /// One marker row of this source that counts one event, and is forgotten soon.

@@ -63,10 +63,18 @@ fn start(settings: &Settings, shutdown: &Shutdown, health: &Health) -> Result<()
     tracing::info!(version, url = settings.clickhouse.url, "clickhouse is up");
     let mut workers = Vec::new();
     for lane in &lanes {
-        let found = tokio.block_on(server::check_table(&client, settings, &lane.table))?;
-        let writer = tokio.block_on(Writer::new(&client, settings, lane.name, &lane.table))?;
         let nonce = format!("{}-{}-{}", settings.pipeline, settings.instance, now_ms());
-        tokio.block_on(writer.check_deduplication(&nonce))?;
+        let ready = server::until_answered(
+            settings,
+            || shutdown.requested(),
+            async || {
+                let found = server::check_table(&client, settings, &lane.table).await?;
+                let writer = Writer::new(&client, settings, lane.name, &lane.table).await?;
+                writer.check_deduplication(&nonce).await?;
+                Ok((found, writer))
+            },
+        );
+        let (found, writer) = tokio.block_on(ready)?;
         partition_count(settings, &settings.kafka.topic(lane.topic), shutdown)?;
         let writer = Arc::new(writer);
         let rules = rules(settings, &found.engine_full);

@@ -99,15 +99,29 @@ pub async fn wait_until_up(
     settings: &Settings,
     stopped: impl Fn() -> bool,
 ) -> Result<String, Error> {
+    let version = async || {
+        let answer = client.query("SELECT version()").fetch_one::<String>().await;
+        answer.map_err(|answer| stop(settings, "", &answer))
+    };
+    until_answered(settings, stopped, version).await
+}
+
+/// Asks until there is an answer, for at most `startup_timeout`: a start must survive what passes by itself, such as
+/// a server that restarts between two questions. To ask twice must do no harm.
+///
+/// # Errors
+/// The answer needs a person, or none came in time, or `stopped` says that nobody waits any more.
+pub async fn until_answered<T>(
+    settings: &Settings,
+    stopped: impl Fn() -> bool,
+    mut ask: impl AsyncFnMut() -> Result<T, Error>,
+) -> Result<T, Error> {
     let started = Instant::now();
     let mut said: Option<Instant> = None;
     loop {
-        let cause = match client.query("SELECT version()").fetch_one::<String>().await {
-            Ok(version) => return Ok(version),
-            Err(answer) => match judge(settings, "", &answer) {
-                Verdict::Stop(advice) => return Err(Error::ClickHouse(advice)),
-                Verdict::Retry(cause) => cause,
-            },
+        let cause = match ask().await {
+            Err(Error::Passing { cause, .. }) => cause,
+            decided => return decided,
         };
         let url = &settings.clickhouse.url;
         if started.elapsed() >= settings.startup_timeout {
@@ -180,13 +194,16 @@ pub async fn table(client: &Client, settings: &Settings, name: &str) -> Result<O
         .map_err(|answer| stop(settings, name, &answer))
 }
 
-/// An answer that ends what was tried, whichever kind it is.
+/// An answer as the error of whoever asked.
 pub fn stop(settings: &Settings, table: &str, answer: &Answer) -> Error {
-    match judge(settings, table, answer) {
+    failed(settings, judge(settings, table, answer))
+}
+
+/// A verdict as the error of whoever asked.
+pub(crate) fn failed(settings: &Settings, verdict: Verdict) -> Error {
+    match verdict {
         Verdict::Stop(advice) => Error::ClickHouse(advice),
-        Verdict::Retry(cause) => {
-            Error::ClickHouse(format!("clickhouse at {}: {cause}", settings.clickhouse.url))
-        }
+        Verdict::Retry(cause) => Error::Passing { url: settings.clickhouse.url.clone(), cause },
     }
 }
 
@@ -318,5 +335,37 @@ mod tests {
             assert!(said.contains(advice), "{said}");
         }
         assert!(matches!(judge(&settings, "t", &Answer::TimedOut), Verdict::Retry(_)));
+    }
+
+    fn asked_until_answered(
+        startup_timeout: Duration,
+        answers: &mut dyn Iterator<Item = Result<u32, Error>>,
+    ) -> String {
+        let mut settings = runtime::config::load(None).unwrap();
+        settings.startup_timeout = startup_timeout;
+        let asked = until_answered(&settings, || false, async || answers.next().unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        match runtime.block_on(asked) {
+            Ok(answer) => answer.to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_lost_answer_is_asked_for_again_and_a_refusal_ends_the_start_at_once() {
+        let lost = || Err(Error::Passing { url: "http://c".into(), cause: "connection closed".into() });
+        let refused = || Err(Error::ClickHouse("run `millrace migrate`".into()));
+        let minute = Duration::from_secs(60);
+        for (answers, expected, left) in [
+            (vec![lost(), Ok(7), Ok(8)], "7", 1),
+            (vec![lost(), refused(), Ok(8)], "run `millrace migrate`", 1),
+            (vec![refused(), Ok(7), Ok(8)], "run `millrace migrate`", 2),
+        ] {
+            let mut answers = answers.into_iter();
+            assert_eq!(asked_until_answered(minute, &mut answers), expected);
+            assert_eq!(answers.len(), left);
+        }
+        let given_up = asked_until_answered(Duration::ZERO, &mut std::iter::repeat_with(lost));
+        assert!(given_up.contains("connection closed; check clickhouse.url"), "{given_up}");
     }
 }
