@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -191,10 +191,8 @@ fn prometheus_and_grafana_files_are_what_they_should_be() {
     assert_eq!(jobs, STAGES);
 
     for alert in alerts() {
-        for text in ["summary", "runbook"] {
-            let length = alert["annotations"][text].as_str().unwrap_or_default().len();
-            assert!(length > 20, "{} has no {text}", alert["alert"]);
-        }
+        let summary = alert["annotations"]["summary"].as_str().unwrap_or_default();
+        assert!(summary.len() > 20, "{} has no summary", alert["alert"]);
         assert!(alert["labels"]["severity"].is_string(), "{} has no severity", alert["alert"]);
     }
 
@@ -218,33 +216,91 @@ fn prometheus_and_grafana_files_are_what_they_should_be() {
 }
 
 #[test]
-fn every_metric_of_alerts_and_dashboards_is_one_that_the_code_reports() {
-    let mut reported = BTreeSet::new();
-    for file in files("crates", ".rs") {
-        reported.extend(metric_names(&fs::read_to_string(file).unwrap()));
-    }
-    let mut expressions: Vec<(String, String)> = Vec::new();
-    for alert in alerts() {
-        expressions.push((alert["alert"].to_string(), alert["expr"].as_str().unwrap().to_owned()));
-    }
-    for (file, panel) in panels() {
-        for target in panel["targets"].as_array().into_iter().flatten() {
-            if let Some(expression) = target["expr"].as_str() {
-                expressions.push((format!("{file}: {}", panel["title"]), expression.to_owned()));
-            }
-        }
-    }
+fn every_metric_of_alerts_and_dashboards_is_described_and_reported() {
+    let (described, reported) = (described(), reported());
+    assert!(described.len() >= 30, "only {} metrics are described", described.len());
+    assert_eq!(described, reported, "what metric.rs describes and what the code reports differ");
+
     let mut seen = 0;
-    for (place, expression) in expressions {
+    for (place, expression) in expressions() {
         for name in metric_names(&expression) {
-            let plain =
-                ["_bucket", "_sum", "_count"].into_iter().find_map(|ending| name.strip_suffix(ending));
-            let is_reported = reported.contains(&name) || plain.is_some_and(|plain| reported.contains(plain));
-            assert!(is_reported, "{place} reads {name}, which no code reports");
+            assert!(
+                is_series(&name, &described),
+                "{place} reads {name}, which no metric.rs describes as it is used here"
+            );
             seen += 1;
         }
     }
-    assert!(seen >= 12, "only {seen} metrics were looked at");
+    assert!(seen >= 30, "only {seen} metrics were looked at");
+}
+
+#[test]
+fn a_series_that_no_process_ever_shows_is_noticed() {
+    let described = BTreeMap::from([
+        ("millrace_records_total".to_owned(), "counter"),
+        ("millrace_ledger_count".to_owned(), "gauge"),
+        ("millrace_process_seconds".to_owned(), "histogram"),
+    ]);
+    for (name, expected) in [
+        ("millrace_records_total", true),
+        ("millrace_ledger_count", true),
+        ("millrace_process_seconds_bucket", true),
+        ("millrace_process_seconds_sum", true),
+        ("millrace_process_seconds", false),
+        ("millrace_records_total_sum", false),
+        ("millrace_record_total", false),
+        ("millrace_ledger", false),
+    ] {
+        assert_eq!(is_series(name, &described), expected, "{name}");
+    }
+}
+
+#[test]
+fn every_alert_has_its_section_in_the_runbook_in_the_words_of_metrics_and_log() {
+    let runbook = read("deploy/runbook.md");
+    let sections: BTreeMap<&str, &str> =
+        runbook.split("\n## ").skip(1).map(|section| section.split_once('\n').unwrap()).collect();
+    let described = described();
+    let code = code();
+    let mut logged = 0;
+    for alert in alerts() {
+        let name = alert["alert"].as_str().unwrap();
+        let link = format!("deploy/runbook.md#{}", name.to_lowercase());
+        assert_eq!(alert["annotations"]["runbook"], link.as_str(), "{name} does not link its section");
+        let section = sections.get(name).unwrap_or_else(|| panic!("the runbook has no section {name}"));
+        for part in ["Means", "Do"] {
+            let words = paragraph(section, part).split_whitespace().count();
+            assert!(words >= 5, "section {name} does not say what it {part}");
+        }
+        let metrics = quoted(paragraph(section, "Metrics"));
+        for series in metric_names(alert["expr"].as_str().unwrap()) {
+            let shown = metrics.iter().any(|metric| *metric == series || histogram(&series) == Some(metric));
+            assert!(shown, "section {name} does not name {series}");
+        }
+        for metric in metrics {
+            assert!(metric == "up" || described.contains_key(metric), "section {name}: no metric {metric}");
+        }
+        let rows = section.lines().filter(|line| line.starts_with("| `"));
+        let reasons = rows.filter_map(|row| row.split('|').nth(1));
+        for words in reasons.chain([paragraph(section, "Log")]).flat_map(quoted) {
+            assert!(code.contains(words), "section {name}: no code says {words:?}");
+            logged += 1;
+        }
+    }
+    assert!(logged >= 15, "only {logged} log lines were looked at");
+    let alerts = alerts();
+    let alerts: BTreeSet<&str> = alerts.iter().filter_map(|alert| alert["alert"].as_str()).collect();
+    let left: Vec<_> = sections.keys().filter(|section| !alerts.contains(*section)).collect();
+    assert!(left.is_empty(), "sections of no alert: {left:?}");
+}
+
+#[test]
+fn an_alert_that_repeats_a_default_follows_it() {
+    let settings = runtime::config::load(None).unwrap();
+    let alerts = alerts();
+    let alert = alerts.iter().find(|alert| alert["alert"] == "DedupeHorizonIsShort").unwrap();
+    let bound = alert["expr"].as_str().unwrap().rsplit_once("< ").unwrap().1;
+    assert_eq!(bound, settings.enrich.dedupe_window.as_secs().to_string());
 }
 
 #[test]
@@ -291,8 +347,97 @@ fn panels() -> Vec<(String, Value)> {
     panels
 }
 
+/// Every expression of alerts and dashboards, with the place it stands in.
+fn expressions() -> Vec<(String, String)> {
+    let mut expressions: Vec<(String, String)> = Vec::new();
+    for alert in alerts() {
+        expressions.push((alert["alert"].to_string(), alert["expr"].as_str().unwrap().to_owned()));
+    }
+    for (file, panel) in panels() {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            if let Some(expression) = target["expr"].as_str() {
+                expressions.push((format!("{file}: {}", panel["title"]), expression.to_owned()));
+            }
+        }
+    }
+    expressions
+}
+
 /// Names such as `millrace_records_total` in a text.
 fn metric_names(text: &str) -> BTreeSet<String> {
     let words = text.split(|char: char| !(char.is_ascii_alphanumeric() || char == '_'));
     words.filter(|word| word.starts_with("millrace_")).map(str::to_owned).collect()
+}
+
+/// Whether Prometheus knows a series of that name: of a histogram only its three parts.
+fn is_series(name: &str, described: &BTreeMap<String, &'static str>) -> bool {
+    match described.get(name) {
+        Some(kind) => *kind != "histogram",
+        None => histogram(name).is_some_and(|plain| described.get(plain) == Some(&"histogram")),
+    }
+}
+
+/// The histogram that a series would belong to.
+fn histogram(series: &str) -> Option<&str> {
+    ["_bucket", "_sum", "_count"].into_iter().find_map(|ending| series.strip_suffix(ending))
+}
+
+const KINDS: [&str; 3] = ["counter", "gauge", "histogram"];
+
+/// What the `metric.rs` of all crates describe: name and kind.
+fn described() -> BTreeMap<String, &'static str> {
+    let mut found = BTreeMap::new();
+    for file in files("crates", "/src/metric.rs") {
+        let text = fs::read_to_string(file).unwrap();
+        for kind in KINDS {
+            found.extend(metrics_after(&text, &format!("describe_{kind}!("), kind));
+        }
+    }
+    found
+}
+
+/// What the code reports: name and kind.
+fn reported() -> BTreeMap<String, &'static str> {
+    let mut found = BTreeMap::new();
+    let text = code();
+    for kind in KINDS {
+        found.extend(metrics_after(&text, &format!("metrics::{kind}!("), kind));
+    }
+    found
+}
+
+/// Names that stand first behind an opening, such as `metrics::gauge!(`.
+fn metrics_after(text: &str, opening: &str, kind: &'static str) -> Vec<(String, &'static str)> {
+    let calls = text.split(opening).skip(1);
+    let names = calls.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
+    names.filter(|name| name.starts_with("millrace_")).map(|name| (name.to_owned(), kind)).collect()
+}
+
+/// The code of all processes, with texts that are written over several lines put together.
+fn code() -> String {
+    let mut code = String::new();
+    for file in files("crates", ".rs") {
+        if !file.components().any(|part| part.as_os_str() == "src") {
+            continue;
+        }
+        for line in fs::read_to_string(file).unwrap().lines() {
+            match line.strip_suffix('\\') {
+                Some(begun) => code.push_str(if code.ends_with('\n') { begun } else { begun.trim_start() }),
+                None if code.ends_with('\n') => code.extend([line, "\n"]),
+                None => code.extend([line.trim_start(), "\n"]),
+            }
+        }
+    }
+    code
+}
+
+/// The paragraph that begins with these words in bold; empty when there is none.
+fn paragraph<'a>(section: &'a str, title: &str) -> &'a str {
+    let opening = format!("**{title}**");
+    section.split("\n\n").find_map(|text| text.trim_start().strip_prefix(&opening)).unwrap_or_default()
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
 }
