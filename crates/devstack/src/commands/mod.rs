@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod host_clickhouse;
 mod host_exec;
+mod recovery;
 mod spinner;
 mod up;
 
@@ -26,6 +27,7 @@ enum Command {
     Up(up::Up),
     Demo(demo::Demo),
     Bench(bench::Bench),
+    Recovery(recovery::Recovery),
     #[command(hide = true)]
     HostExec(host_exec::HostExec),
     #[command(hide = true)]
@@ -40,6 +42,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Up(command) => command.run(),
         Command::Demo(command) => command.run(),
         Command::Bench(command) => command.run(),
+        Command::Recovery(command) => command.run(),
         Command::HostExec(command) => command.run(),
         Command::HostClickhouse(command) => command.run(),
     };

@@ -1,0 +1,206 @@
+//! `devstack recovery` (`cargo drill-recovery`): how long the pipeline is blind after each kind of trouble, measured on
+//! the real stack under a steady load, each number against its limit.
+
+mod clients;
+mod drill;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use devstack::{Totals, pipeline::STAGES};
+use jiff::SignedDuration;
+use serde_json::{Map, Value, json};
+
+use self::drill::{Caps, Drill, Outage, Restart};
+use super::{Failure, spinner::Spinner};
+
+/// A process that died without a word is found out by its group; then somebody has to count again.
+const AFTER_SESSION_SECONDS: f64 = 2.0;
+const RESTART_LIMIT_SECONDS: f64 = 2.0;
+/// How many times faster than events arrive a backlog must shrink.
+const CATCH_UP_LIMIT: f64 = 3.0;
+
+/// Kill and restart every process and take ClickHouse away, under load, and print how long events were not counted
+///
+/// A number is the time until an event that was received after the trouble began is in ClickHouse. Exits 1 when a limit
+/// is missed or the totals are not exact.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  cargo drill-recovery\n  cargo drill-recovery --outage 1m --json | tail -1"
+)]
+pub(crate) struct Recovery {
+    /// Events per second
+    #[arg(long, default_value_t = 5_000)]
+    rate: u32,
+    /// For how long ClickHouse is away
+    #[arg(long, default_value = "10m")]
+    outage: SignedDuration,
+    /// Seed of the simulated clients
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Print one JSON object as the last line
+    #[arg(long)]
+    json: bool,
+}
+
+struct Measured {
+    caps: Caps,
+    /// Seconds from the kill until events are counted, by stage.
+    kills: Vec<f64>,
+    restarts: Vec<Restart>,
+    outage: Outage,
+    sent: u64,
+    totals: Totals,
+}
+
+impl Recovery {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let spinner = Spinner::new();
+        let mut drill = Drill::start(self.rate, self.seed, &spinner)?;
+        let caps = drill.caps()?;
+        let (mut kills, mut restarts) = (Vec::new(), Vec::new());
+        for (nth, stage) in STAGES.iter().enumerate() {
+            spinner.say(&format!("killing {stage}"));
+            kills.push(drill.kill(nth)?);
+        }
+        for (nth, stage) in STAGES.iter().enumerate() {
+            spinner.say(&format!("restarting {stage}"));
+            restarts.push(drill.restart(nth)?);
+        }
+        spinner.say(&format!("clickhouse is away for {:#}", self.outage));
+        let outage = drill.outage(self.outage.unsigned_abs())?;
+        spinner.say("waiting until every event is stored");
+        let (sent, totals) = drill.end()?;
+        spinner.finish();
+        let measured = Measured { caps, kills, restarts, outage, sent, totals };
+        let missed = measured.missed();
+        measured.print(&missed)?;
+        if self.json {
+            writeln!(std::io::stdout(), "{}", measured.json(&missed))?;
+        }
+        Ok(if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+impl Measured {
+    fn kill_limit(&self) -> f64 {
+        self.caps.session_timeout.as_secs_f64() + AFTER_SESSION_SECONDS
+    }
+
+    /// Each missed limit in words.
+    fn missed(&self) -> Vec<String> {
+        let mut missed = Vec::new();
+        for (stage, &seconds) in STAGES.iter().zip(&self.kills) {
+            let limit = self.kill_limit();
+            if seconds > limit {
+                missed
+                    .push(format!("{stage} counted {seconds:.2} s after kill -9, the limit is {limit:.0} s"));
+            }
+        }
+        for (stage, restart) in STAGES.iter().zip(&self.restarts) {
+            let seconds = restart.from_start;
+            if seconds > RESTART_LIMIT_SECONDS {
+                missed.push(format!(
+                    "{stage} counted {seconds:.2} s after its start, the limit is {RESTART_LIMIT_SECONDS:.0} s"
+                ));
+            }
+        }
+        let times = self.outage.times_live_rate();
+        if times < CATCH_UP_LIMIT {
+            missed.push(format!(
+                "the backlog of the outage was counted {times:.1} times as fast as events arrive, the limit is \
+                 {CATCH_UP_LIMIT:.0} times"
+            ));
+        }
+        let (sent, counted) = (self.sent, self.totals.sum());
+        if sent != counted {
+            missed.push(format!("{sent} events sent, but {counted} accounted for"));
+        }
+        missed
+    }
+
+    fn print(&self, missed: &[String]) -> Result<(), Failure> {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{:<44}{:>10}{:>10}", "seconds until counted again", "measured", "limit")?;
+        let mut row = |what: String, seconds: f64, limit: Option<f64>| {
+            let limit = limit.map_or("-".to_owned(), |limit| format!("{limit:.0}"));
+            writeln!(out, "{what:<44}{seconds:>10.2}{limit:>10}")
+        };
+        for (stage, &seconds) in STAGES.iter().zip(&self.kills) {
+            row(format!("{stage} kill -9, from the kill"), seconds, Some(self.kill_limit()))?;
+        }
+        for (stage, restart) in STAGES.iter().zip(&self.restarts) {
+            row(format!("{stage} restart, from the start"), restart.from_start, Some(RESTART_LIMIT_SECONDS))?;
+            row(format!("{stage} restart, from SIGTERM"), restart.from_stop, None)?;
+        }
+        let outage = &self.outage;
+        row("clickhouse back, from its first answer".to_owned(), outage.first_counted_seconds, None)?;
+        writeln!(
+            out,
+            "\n{:<44}{:>10}{:>10}",
+            format!("memory, clickhouse away for {:.0} s", outage.seconds),
+            "before MB",
+            "peak MB"
+        )?;
+        for memory in &outage.memory {
+            let [before, peak] = [memory.before, memory.peak].map(|bytes| bytes / (1024 * 1024));
+            writeln!(out, "{:<44}{before:>10}{peak:>10}", memory.stage)?;
+        }
+        for (key, value) in &self.caps.settings {
+            writeln!(out, "  bounded by {key} = {value}")?;
+        }
+        writeln!(
+            out,
+            "\ncatch-up {:.0} events/s in {:.1} s, {:.1} times the live rate of {:.0} events/s (limit {CATCH_UP_LIMIT:.0})\n",
+            outage.catch_up_rate,
+            outage.catch_up_seconds,
+            outage.times_live_rate(),
+            outage.live_rate
+        )?;
+        let Totals { stored, duplicates, dead_letters } = self.totals;
+        for (what, events) in [
+            ("sent", self.sent),
+            ("stored", stored),
+            ("duplicates", duplicates),
+            ("dead letters", dead_letters),
+        ] {
+            writeln!(out, "{what:<44}{events:>10}")?;
+        }
+        for what in missed {
+            writeln!(out, "missed: {what}")?;
+        }
+        Ok(out.flush()?)
+    }
+
+    fn json(&self, missed: &[String]) -> Value {
+        let by_stage = |values: Vec<Value>| {
+            STAGES.iter().map(|stage| (*stage).to_owned()).zip(values).collect::<Map<_, _>>()
+        };
+        let restart = |restart: &Restart| json!({"seconds_from_start": restart.from_start, "seconds_from_sigterm": restart.from_stop});
+        let outage = &self.outage;
+        let memory = outage.memory.iter().map(|memory| {
+            let numbers = json!({"before_rss_bytes": memory.before, "peak_rss_bytes": memory.peak});
+            (memory.stage.clone(), numbers)
+        });
+        let Totals { stored, duplicates, dead_letters } = self.totals;
+        json!({
+            "kill_seconds": by_stage(self.kills.iter().map(|&seconds| seconds.into()).collect()),
+            "kill_limit_seconds": self.kill_limit(),
+            "restart": by_stage(self.restarts.iter().map(restart).collect()),
+            "restart_limit_seconds": RESTART_LIMIT_SECONDS,
+            "outage": {
+                "seconds": outage.seconds,
+                "memory": memory.collect::<Map<_, _>>(),
+                "bounded_by": self.caps.settings.iter().map(|(key, value)| (key.clone(), json!(value))).collect::<Map<_, _>>(),
+                "first_counted_seconds": outage.first_counted_seconds,
+                "catch_up_seconds": outage.catch_up_seconds,
+                "catch_up_events_per_second": outage.catch_up_rate,
+                "live_events_per_second": outage.live_rate,
+                "times_live_rate": outage.times_live_rate(),
+                "times_live_rate_limit": CATCH_UP_LIMIT,
+            },
+            "sent": self.sent, "stored": stored, "duplicates": duplicates, "dead_letters": dead_letters,
+            "missed": missed,
+        })
+    }
+}
