@@ -131,8 +131,9 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Goes on from what stands beside the committed offset; begins anew where nothing readable does.
-    pub(crate) fn assigned(&mut self, partition: i32, next: NextOffset, metadata: &str) {
+    /// Goes on from what stands beside the committed offset; begins anew where nothing readable does. Returns the
+    /// totals so far.
+    pub(crate) fn assigned(&mut self, partition: i32, next: NextOffset, metadata: &str) -> Counts {
         let entry = match metadata.parse::<Entry>() {
             Ok(entry) => entry,
             Err(error) => {
@@ -143,6 +144,7 @@ impl Ledger {
             }
         };
         self.committed.insert(partition, entry);
+        entry.counts
     }
 
     pub(crate) fn revoked(&mut self, partition: i32) {

@@ -248,6 +248,8 @@ impl Worker<'_> {
                 let positions = std::mem::take(&mut holding.positions);
                 for &partition in &partitions {
                     holding.ledger.revoked(partition);
+                    // Another process reports it now: an old value here would be added to its.
+                    report(self.options.name, partition, &Counts::default());
                     match positions.get(&partition) {
                         // Very often it comes back a moment later, and nobody has touched it.
                         Some(&next) if !lost && !holding.restoring => {
@@ -288,7 +290,8 @@ impl Worker<'_> {
             if !untouched.contains(&partition) {
                 stage.assigned(partition);
             }
-            holding.ledger.assigned(partition, next, &committed.metadata);
+            let total = holding.ledger.assigned(partition, next, &committed.metadata);
+            report(self.options.name, partition, &total);
         }
         holding.positions = found.iter().copied().collect();
         source.start(&found)?;
