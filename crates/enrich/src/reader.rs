@@ -1,10 +1,11 @@
 //! Consumers that read whole partitions to their end, outside any group.
 use rdkafka::{
-    ClientContext,
-    consumer::{BaseConsumer, ConsumerContext},
+    ClientContext, Offset,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::{KafkaError, RDKafkaErrorCode},
 };
 use runtime::{config::Settings, kafka};
+use std::time::Duration;
 
 /// A consumer that tells the end of each partition as `PartitionEOF`.
 pub(crate) type Reader = BaseConsumer<EndIsNoError>;
@@ -30,9 +31,21 @@ pub(crate) fn reader(settings: &Settings, name: &str, isolation: &str) -> Result
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
         .set("isolation.level", isolation)
+        // An offset that has been removed since we asked for it: by default the reader would jump to the end.
+        .set("auto.offset.reset", "earliest")
         .set("fetch.queue.backoff.ms", "10")
         .set("fetch.wait.max.ms", "50")
         .set("max.partition.fetch.bytes", "4194304")
         .set("queued.max.messages.kbytes", "65536")
         .create_with_context(EndIsNoError)
+}
+
+/// Where a partition begins, as a number: `Offset::Beginning` costs half a second, because librdkafka looks it up before
+/// it knows the leader and waits that long until it tries again.
+pub(crate) fn first_offset(consumer: &Reader, topic: &str, partition: i32) -> Offset {
+    const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+    match consumer.fetch_watermarks(topic, partition, ASK_TIMEOUT) {
+        Ok((first, _)) => Offset::Offset(first),
+        Err(_) => Offset::Beginning,
+    }
 }

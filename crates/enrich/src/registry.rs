@@ -1,6 +1,6 @@
 //! Follows the compacted topic `activities`: every enrich process knows all of it, and a change within a second.
 use event::Activity;
-use rdkafka::{Message, Offset, TopicPartitionList, consumer::Consumer, error::KafkaError};
+use rdkafka::{Message, TopicPartitionList, consumer::Consumer, error::KafkaError};
 use runtime::{Error, config::Settings, health::Health, kafka, shutdown::Shutdown, topic::Topic};
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     activity::Activities,
-    reader::{Reader, reader},
+    reader::{Reader, first_offset, reader},
 };
 
 /// The registry as it stands, shared by all workers of the process.
@@ -31,7 +31,8 @@ impl Registry {
         let consumer = reader(settings, "activity-registry", "read_committed").map_err(failed)?;
         let mut assignment = TopicPartitionList::new();
         for partition in 0..partitions as i32 {
-            assignment.add_partition_offset(&topic, partition, Offset::Beginning).map_err(failed)?;
+            let first = first_offset(&consumer, &topic, partition);
+            assignment.add_partition_offset(&topic, partition, first).map_err(failed)?;
         }
         let mut waiting: Vec<i32> = (0..partitions as i32).collect();
         consumer.assign(&assignment).map_err(failed)?;

@@ -26,7 +26,7 @@ use std::{
 
 use crate::{
     partition::Partition,
-    reader::{Reader, reader},
+    reader::{Reader, first_offset, reader},
 };
 
 /// One step takes no longer than this, so that the group hears from us and a stop is seen.
@@ -149,7 +149,8 @@ impl Restore {
             std::thread::sleep(STEP / 4);
             return Ok(false);
         }
-        let from = self.partitions.iter().map(|&partition| (partition, Offset::Beginning)).collect();
+        let first = |&partition| (partition, first_offset(&self.committed, &self.state_topic, partition));
+        let from = self.partitions.iter().map(first).collect();
         self.phase = Phase::State(self.read(STATE, from)?);
         Ok(false)
     }
@@ -176,6 +177,8 @@ impl Restore {
                 low: BTreeMap::new(),
                 newest_received_ms: HashMap::new(),
             };
+            // Or each question would wait behind a fetch that waits for what never comes.
+            self.committed.unassign().map_err(|e| failed("reading state back", &e))?;
             for &partition in &self.partitions {
                 let (low, high) = self.bounds(&self.committed, EVENTS, partition)?;
                 if low < high {

@@ -75,6 +75,16 @@ pub(crate) fn transactional_producer(settings: &Settings, transactional_id: &str
 pub fn partition_count(settings: &Settings, topic: &str, shutdown: &Shutdown) -> Result<u32, Error> {
     let consumer: BaseConsumer =
         client(settings).create().map_err(|e| Error::kafka("creating a client", topic, e))?;
+    wait_for_topic(&consumer, settings, topic, shutdown)
+}
+
+/// As [`partition_count`], asked through a client that is there: a new one takes 50 ms to connect.
+pub(crate) fn wait_for_topic(
+    consumer: &BaseConsumer,
+    settings: &Settings,
+    topic: &str,
+    shutdown: &Shutdown,
+) -> Result<u32, Error> {
     let started = Instant::now();
     let mut last_warning: Option<Instant> = None;
     loop {

@@ -59,9 +59,12 @@ pub async fn check(settings: &Settings, topics: &[Topic]) -> Result<Vec<Problem>
 /// A topic is missing or breaks a promise, no broker answered in time, or the process was asked to stop.
 pub fn check_at_start(settings: &Settings, topics: &[Topic], shutdown: &Shutdown) -> Result<(), Error> {
     let started = Instant::now();
+    let consumer: BaseConsumer =
+        kafka::client(settings).create().map_err(|e| Error::kafka("creating a client", "all topics", e))?;
     for &topic in topics {
-        kafka::partition_count(settings, &settings.kafka.topic(topic), shutdown)?;
+        kafka::wait_for_topic(&consumer, settings, &settings.kafka.topic(topic), shutdown)?;
     }
+    drop(consumer);
     loop {
         match Handle::current().block_on(check(settings, topics)) {
             Ok(problems) => return problems.into_iter().next().map_or(Ok(()), |problem| Err(problem.into())),
