@@ -223,6 +223,8 @@ pub struct BatchBuilder {
     batch: Batch,
     /// Texts that may occur again, found by content.
     known: HashTable<TextRef>,
+    /// The text that was last set in each of its slots: most texts are found here, without a hash of all their bytes.
+    recent: Vec<TextRef>,
     scratch: Vec<u8>,
 }
 
@@ -237,7 +239,7 @@ impl BatchBuilder {
     /// Continues a decoded batch: its columns stay, and stamps are set row by row from the first event on.
     /// Setting a field that the batch already has values for replaces them, row by row.
     pub fn stamping(batch: Batch) -> Self {
-        Self { row: 0, batch, known: HashTable::new(), scratch: Vec::new() }
+        Self { row: 0, batch, known: HashTable::new(), recent: Vec::new(), scratch: Vec::new() }
     }
 
     /// The batch as it stands, to read what is stamped.
@@ -258,10 +260,28 @@ impl BatchBuilder {
     /// Sets a text that other events of the batch are likely to share. '' leaves the field absent.
     pub fn text(&mut self, field: Field, value: &str) {
         debug_assert_eq!(field.kind(), FieldKind::Text);
-        // Very often it is the text of the event before.
-        let before = self.before(field);
-        let text = if self.batch.texts.is(before, value) { before } else { self.intern(value) };
+        let text = self.shared(field, value);
         self.set_text(field, text);
+    }
+
+    /// The number of a text that the field is likely to have had before in this batch.
+    fn shared(&mut self, field: Field, value: &str) -> TextRef {
+        if value.is_empty() {
+            return 0;
+        }
+        if self.recent.is_empty() {
+            self.recent.resize(RECENT_SLOTS, 0);
+        }
+        let slot = recent_slot(field, value.as_bytes());
+        let recent = self.recent.get(slot).copied().unwrap_or(0);
+        if self.batch.texts.is(recent, value) {
+            return recent;
+        }
+        let text = self.intern(value);
+        if let Some(recent) = self.recent.get_mut(slot) {
+            *recent = text;
+        }
+        text
     }
 
     fn before(&self, field: Field) -> TextRef {
@@ -309,7 +329,7 @@ impl BatchBuilder {
     /// Adds an entry to the event's list; to a map, call it for the name and then for the value.
     pub fn push_list(&mut self, field: Field, value: &str) {
         debug_assert!(matches!(field.kind(), FieldKind::List | FieldKind::Map));
-        let text = self.intern(value);
+        let text = self.shared(field, value);
         let column = &mut self.batch.columns[field.index()];
         let end = column.texts.len() as u32;
         if column.list_ends.len() <= self.row {
@@ -348,12 +368,27 @@ impl BatchBuilder {
         // What was allocated is kept for the next batch.
         self.row = 0;
         self.known.clear();
+        self.recent.fill(0);
         texts.text.clear();
         texts.ends.clear();
         unknown.clear();
         columns.iter_mut().for_each(Column::clear);
         message
     }
+}
+
+const RECENT_SLOTS: usize = 1024;
+
+/// Where a text of a field is remembered: by its length, its first and its last bytes. Texts that share a slot cost each
+/// other a look into the table of all texts, no more.
+#[inline]
+fn recent_slot(field: Field, text: &[u8]) -> usize {
+    let ends = match (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        (Some(&first), Some(&last)) => u64::from_le_bytes(first) ^ u64::from_le_bytes(last).rotate_left(29),
+        _ => text.iter().fold(0, |ends, &byte| ends << 8 | u64::from(byte)),
+    };
+    let sum = ends ^ (text.len() as u64) << 56 ^ (field.index() as u64) << 48;
+    (sum.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as usize
 }
 
 /// Whether two texts are equal. Nearly all that are compared here are shorter than 64 bytes, for which the call into

@@ -358,7 +358,8 @@ mod tests {
         };
         let mut ingest = Ingest::new(topics, Rules::new([], false, Duration::from_secs(7 * 86_400)));
         let mut recorder = Recorder::default();
-        let records = [record(0, 1, &good), record(3, 5, &array), record(0, 2, "no event"), record(3, 6, &good)];
+        let records =
+            [record(0, 1, &good), record(3, 5, &array), record(0, 2, "no event"), record(3, 6, &good)];
         ingest.process(&records, &mut recorder).unwrap();
         let counts = |events, emitted, rejected| Counts { events, emitted, rejected, ..Counts::default() };
         assert_eq!(recorder.counts, [(0, counts(2, 1, 1)), (3, counts(4, 3, 1))].into());
