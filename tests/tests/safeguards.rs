@@ -207,6 +207,6 @@ fn every_safeguard_has_its_test_here() {
 /// Records a stage has read since its start.
 fn records(process: &Process) -> Option<f64> {
     let (_, metrics) = get(&http_address(process)?, "/metrics");
-    let lines = metrics.lines().filter(|line| line.starts_with("millrace_records_total{"));
-    lines.last()?.rsplit(' ').next()?.parse().ok()
+    let line = metrics.lines().find(|line| line.starts_with("millrace_records_total{"))?;
+    line.rsplit(' ').next()?.parse().ok()
 }
