@@ -44,6 +44,14 @@ fn the_books_are_right_at_any_moment_and_one_event_more_is_noticed() {
     assert_eq!(parts.iter().sum::<u64>(), counts.sent);
     assert_eq!(report["in_flight"]["most"], 0);
 
+    let file = tempfile::NamedTempFile::new().unwrap();
+    pipeline.millrace(&["reconcile", "--metrics-file", file.path().to_str().unwrap()]).unwrap();
+    let metrics = std::fs::read_to_string(file.path()).unwrap();
+    for (name, value) in [("consumed", counts.sent), ("dead_letters", counts.rejected), ("difference", 0)] {
+        let line = format!("millrace_reconcile_{name}_events{{pipeline=\"{}\"}} {value}\n", pipeline.name());
+        assert!(metrics.contains(&line), "no {line} in {metrics}");
+    }
+
     let table = format!("{}.live_local", pipeline.name());
     let forge = format!(
         "INSERT INTO {table} (src, src_end, ledger_events) \

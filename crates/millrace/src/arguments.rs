@@ -98,7 +98,7 @@ mod tests {
             ("cat clean-events --from -1", false),
             ("cat clean-events --from middle", false),
             ("cat", false),
-            ("reconcile --json", true),
+            ("reconcile --json --metrics-file millrace.prom", true),
             ("reconcile raw-events", false),
             ("fields --json", true),
             ("codes", true),

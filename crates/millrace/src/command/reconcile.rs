@@ -6,6 +6,8 @@
 //! numbers are read from the end of the pipeline to its beginning, so that whatever moves meanwhile was under way.
 use std::{
     collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -49,8 +51,13 @@ after aggregate.epoch was raised: the ledgers then begin at different places.
 
 EXAMPLES
   millrace reconcile
+  millrace reconcile --metrics-file /var/lib/node_exporter/millrace.prom     from a timer, for Prometheus
   millrace reconcile --json | jq .difference")]
-pub(crate) struct Reconcile {}
+pub(crate) struct Reconcile {
+    /// Also write the numbers to a file that node_exporter's textfile collector reads
+    #[arg(long, value_name = "FILE")]
+    metrics_file: Option<PathBuf>,
+}
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -78,6 +85,9 @@ impl Reconcile {
             looks += 1;
             thread::sleep(BETWEEN_LOOKS);
         };
+        if let Some(path) = &self.metrics_file {
+            write_whole(path, &report.metrics(&settings.pipeline))?;
+        }
         output.json(&report)?;
         output.table(&report.table())?;
         output.line("")?;
@@ -346,7 +356,32 @@ fn in_flight(
     }
 }
 
+/// A reader of the file never finds half of it.
+fn write_whole(path: &Path, text: &str) -> Result<(), Error> {
+    let failed = |source| Error::File { path: path.to_owned(), source };
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".new");
+    fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, path)).map_err(failed)
+}
+
 impl Report {
+    /// In Prometheus's text format.
+    fn metrics(&self, pipeline: &str) -> String {
+        let numbers: [(&str, &str, u128); 6] = [
+            ("consumed", "Events ingest has consumed.", self.consumed.into()),
+            ("stored", "Events in ClickHouse that are no duplicates.", self.stored.into()),
+            ("duplicates", "Events that were recognised as duplicates.", self.duplicates.into()),
+            ("dead_letters", "Events that were refused.", self.dead_letters.into()),
+            ("in_flight", "Events between two stages when the books were read.", self.in_flight.most.into()),
+            ("difference", "Events lost or counted twice; anything but 0 is an alarm.", self.difference),
+        ];
+        let lines = numbers.iter().map(|(name, help, value)| {
+            let name = format!("millrace_reconcile_{name}_events");
+            format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name}{{pipeline=\"{pipeline}\"}} {value}\n")
+        });
+        lines.collect()
+    }
+
     fn table(&self) -> Table {
         let mut table =
             Table::new(&["check", "topic", "partition", ">before", ">after", ">in flight", ">difference"]);
