@@ -198,7 +198,7 @@ mod tests {
 
     const RECEIVED_AT: i64 = 1_772_452_800_000; // 2026-03-02T12:00:00Z
 
-    fn process(records: &[Record<'_>]) -> (Vec<Sent>, Vec<Sent>) {
+    fn ingest() -> Ingest {
         let topics = Topics {
             raw: "t.raw-events".into(),
             clean: "t.clean-events".into(),
@@ -206,7 +206,11 @@ mod tests {
             dead_letters: "t.dead-letters".into(),
             dead_letter_partitions: 2,
         };
-        let mut ingest = Ingest::new(topics, Rules::new([], false, Duration::from_secs(7 * 86_400)));
+        Ingest::new(topics, Rules::new([], false, Duration::from_secs(7 * 86_400)))
+    }
+
+    fn process(records: &[Record<'_>]) -> (Vec<Sent>, Vec<Sent>) {
+        let mut ingest = ingest();
         let mut recorder = Recorder::default();
         ingest.process(records, &mut recorder).unwrap();
         recorder.sent.into_iter().partition(|sent| sent.topic == "t.clean-events")
@@ -349,14 +353,7 @@ mod tests {
     #[test]
     fn the_ledger_counts_every_event_found_by_the_partition_it_was_read_from() {
         let (good, array) = (event("a", ""), format!("[{},7,{}]", event("b", ""), event("c", "")));
-        let topics = Topics {
-            raw: "t.raw-events".into(),
-            clean: "t.clean-events".into(),
-            clean_partitions: 8,
-            dead_letters: "t.dead-letters".into(),
-            dead_letter_partitions: 2,
-        };
-        let mut ingest = Ingest::new(topics, Rules::new([], false, Duration::from_secs(7 * 86_400)));
+        let mut ingest = ingest();
         let mut recorder = Recorder::default();
         let records =
             [record(0, 1, &good), record(3, 5, &array), record(0, 2, "no event"), record(3, 6, &good)];

@@ -5,18 +5,13 @@ use std::{
     io::{IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::{Duration, Instant},
 };
 
 use clap::{Parser, builder::PossibleValuesParser};
-use devstack::{Profile, Stack, StackOptions, pipeline::STAGES};
+use devstack::{Profile, Stack, StackOptions, on_interrupt, pipeline::STAGES};
 use indicatif::{ProgressBar, ProgressStyle};
 use system_tests::chaos::{Audience, Kind, Options, Progress, run};
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Break the pipeline on purpose on real servers, and compare every number with what the clients sent
 ///
@@ -153,31 +148,6 @@ impl Audience for Watcher {
             let _ = writeln!(std::io::stderr(), "{:>5} s  {line}", elapsed.as_secs());
         }
     }
-}
-
-/// Set by Ctrl-C and SIGTERM; a second one ends everything at once.
-fn on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&interrupted);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut interrupt, mut terminate) = {
-        let _context = runtime.enter();
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
-    };
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        runtime.block_on(async move {
-            loop {
-                tokio::select! {
-                    _ = interrupt.recv() => (),
-                    _ = terminate.recv() => (),
-                }
-                if seen.swap(true, Ordering::Relaxed) {
-                    std::process::exit(130);
-                }
-            }
-        });
-    })?;
-    Ok(interrupted)
 }
 
 fn now_seconds() -> u64 {

@@ -3,14 +3,12 @@
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use devstack::pipeline::{Pipeline, stop};
-use devstack::{Process, Profile, Stack, StackOptions, Totals, wait_for_events};
+use devstack::{Process, Profile, Stack, StackOptions, Totals, on_interrupt, wait_for_events};
 use serde_json::Value;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, spinner::Spinner};
 
@@ -160,31 +158,6 @@ fn sent_events(truth_file: &Path, clients: &Process) -> Result<u64, Failure> {
     let truth: Value = serde_json::from_str(&text).map_err(|error| missing(error.to_string()))?;
     let sent = truth.get("sent").and_then(Value::as_u64);
     Ok(sent.ok_or_else(|| missing("no count of sent events".to_owned()))?)
-}
-
-fn on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&interrupted);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut interrupt, mut terminate) = {
-        let _context = runtime.enter();
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
-    };
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        runtime.block_on(async move {
-            loop {
-                tokio::select! {
-                    _ = interrupt.recv() => (),
-                    _ = terminate.recv() => (),
-                }
-                if seen.swap(true, Ordering::Relaxed) {
-                    // Asked twice: everything started here ends with us.
-                    std::process::exit(130);
-                }
-            }
-        });
-    })?;
-    Ok(interrupted)
 }
 
 /// Only where there is a screen; the address is printed anyway.
