@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use event::{Batch, Field, FieldKind};
+use event::{Batch, Field, FieldKind, predicate::Condition};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::block::{Block, Cutter, Mark, Marker};
@@ -13,7 +13,6 @@ use crate::compile::{CompiledCube, CompiledLane, place};
 use crate::cube::Fold;
 use crate::group::Groups;
 use crate::intern::{Interner, TextId};
-use crate::predicate::Condition;
 use crate::rows;
 
 /// What every dimension holds in the group of those that found no place.

@@ -1,10 +1,9 @@
 //! The cubes of a lane turned into places: which column of the wide table, which of the distinct conditions.
 //! Accumulating then deals in indexes only, and a condition that several cubes share is looked at once.
-use event::Field;
+use event::{Field, predicate::Condition};
 
 use crate::block::{ColumnKind, Layout};
 use crate::cube::{Cube, Cubes, Fold, Pane};
-use crate::predicate::Condition;
 
 /// How long marker rows are kept, in days: ten years. They must be there for as long as their records could be read
 /// again, and they carry the ledger, which is the sum over all of them. They cost a row per week and partition.

@@ -2,10 +2,11 @@
 //! `cubes.toml` is said here, before anything is started.
 use std::collections::{BTreeMap, BTreeSet};
 
-use event::{Field, FieldKind};
+use event::{
+    Field, FieldKind,
+    predicate::{self, Condition, Where, described},
+};
 use serde::Deserialize;
-
-use crate::predicate::{self, Condition, described};
 
 /// The cubes the program was built with.
 pub const BUILT_IN: &str = include_str!("../../../schemas/cubes.toml");
@@ -171,7 +172,7 @@ struct WrittenCube {
     #[serde(default)]
     time: Option<String>,
     #[serde(default, rename = "where")]
-    conditions: toml::Table,
+    conditions: Where,
     dimensions: Vec<String>,
     measures: Vec<WrittenMeasure>,
     retention_days: u16,
@@ -185,7 +186,7 @@ struct WrittenMeasure {
     sum: Option<String>,
     uniq: Option<String>,
     #[serde(default, rename = "where")]
-    conditions: toml::Table,
+    conditions: Where,
 }
 
 fn resolve(written: WrittenCube) -> Result<Cube, String> {

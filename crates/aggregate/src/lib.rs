@@ -18,7 +18,6 @@ pub mod lane;
 mod metric;
 mod migrate;
 mod partition;
-pub mod predicate;
 mod process;
 pub mod protocol;
 mod rows;

@@ -212,7 +212,9 @@ fn device_event(batch: &Batch, row: usize, event: &Identified, days: &mut Busine
 fn stamp_device(row: usize, stamps: &Stamps, out: &mut BatchBuilder, days: &mut BusinessDays) {
     out.number(Field::IsNewDevice, stamps.is_new_device.into());
     out.text(Field::FirstSeenDay, days.text(stamps.first_seen_day));
-    out.number(Field::ActiveDayAny, stamps.active_day.into());
+    if stamps.active_day {
+        out.push_list(Field::ActiveDay, "any");
+    }
     out.number(Field::SessionStart, stamps.session_start.into());
     if out.batch().text(Field::SessionId, row).is_empty() {
         out.text(Field::SessionId, &format!("{:016x}", stamps.last_session));
@@ -311,7 +313,7 @@ mod tests {
         let stamps = |field| (0..3).map(|row| batch.number(field, row)).collect::<Vec<_>>();
         assert_eq!(stamps(Field::IsNewDevice), [0, 1, 0]);
         assert_eq!(stamps(Field::SessionStart), [0, 1, 0]);
-        assert_eq!(stamps(Field::ActiveDayAny), [0, 1, 0]);
+        assert_eq!([0, 1, 2].map(|row| batch.list(Field::ActiveDay, row).len()), [0, 1, 0]);
         let texts = |field| (0..3).map(|row| batch.text(field, row).to_owned()).collect::<Vec<_>>();
         assert_eq!(texts(Field::FirstSeenDay), ["", "1970-01-01", "1970-01-01"]);
         let sessions = texts(Field::SessionId);

@@ -9,6 +9,7 @@ mod field;
 mod identity;
 mod kind;
 mod limit;
+pub mod predicate;
 mod verdict;
 mod wire;
 

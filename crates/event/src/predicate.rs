@@ -1,7 +1,11 @@
 //! The `where` language: for each field what its value must be, all entries together. One language serves cubes,
-//! measures and activity rules.
-use event::{FIELDS, Field, FieldKind};
-use toml::Value;
+//! measures and activity rules; in TOML or JSON alike.
+use serde_json::Value;
+
+use crate::{Batch, FIELDS, Field, FieldKind};
+
+/// A `where` as it is written: for each field what it must be.
+pub type Where = serde_json::Map<String, Value>;
 
 /// One field and what its value must be.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,6 +14,19 @@ pub struct Condition {
     pub field: Field,
     /// What its value must be.
     pub test: Test,
+}
+
+impl Condition {
+    /// Whether one event of a batch passes.
+    pub fn holds(&self, batch: &Batch, row: usize) -> bool {
+        match self.field.kind() {
+            FieldKind::Text => self.test.text(batch.text(self.field, row)),
+            FieldKind::Number => self.test.number(batch.number(self.field, row)),
+            // Only whether it is there can be asked of a key.
+            FieldKind::Key => self.test.number(i64::from(batch.key(self.field, row) != 0)),
+            FieldKind::Uuid | FieldKind::List | FieldKind::Map => false,
+        }
+    }
 }
 
 /// What a value must be.
@@ -61,7 +78,7 @@ impl Test {
 ///
 /// # Errors
 /// One sentence that names the field, what is wrong with it and what is possible.
-pub fn parse(table: &toml::Table) -> Result<Vec<Condition>, String> {
+pub fn parse(table: &Where) -> Result<Vec<Condition>, String> {
     let mut conditions = Vec::with_capacity(table.len());
     for (name, value) in table {
         let field = field_called(name)?;
@@ -91,9 +108,9 @@ pub fn field_called(name: &str) -> Result<Field, String> {
 
 fn test_of(field: Field, value: &Value) -> Result<Test, String> {
     match value {
-        Value::String(_) | Value::Integer(_) => one_of(field, std::slice::from_ref(value)),
+        Value::String(_) | Value::Number(_) => one_of(field, std::slice::from_ref(value)),
         Value::Array(values) => one_of(field, values),
-        Value::Table(table) => operators(field, table),
+        Value::Object(table) => operators(field, table),
         other => {
             Err(format!("{other} is neither a value, a list of values nor a table such as {{ not = … }}"))
         }
@@ -112,14 +129,14 @@ fn one_of(field: Field, values: &[Value]) -> Result<Test, String> {
             .map(Test::TextIn),
         FieldKind::Number => values
             .iter()
-            .map(|value| value.as_integer().ok_or_else(|| format!("{value} is not a whole number")))
+            .map(|value| value.as_i64().ok_or_else(|| format!("{value} is not a whole number")))
             .collect::<Result<_, _>>()
             .map(Test::NumberIn),
         kind => Err(format!("the field is {}, only `exists` can be asked of it", described(kind))),
     }
 }
 
-fn operators(field: Field, table: &toml::Table) -> Result<Test, String> {
+fn operators(field: Field, table: &Where) -> Result<Test, String> {
     let mut tests = Vec::new();
     let (mut from, mut to) = (i64::MIN, i64::MAX);
     let kind = field.kind();
@@ -133,9 +150,8 @@ fn operators(field: Field, table: &toml::Table) -> Result<Test, String> {
                 value.as_str().ok_or_else(|| format!("`prefix` is a text, not {value}"))?.to_owned(),
             )),
             "gt" | "gte" | "lt" | "lte" if kind == FieldKind::Number => {
-                let bound = value
-                    .as_integer()
-                    .ok_or_else(|| format!("`{operator}` is a whole number, not {value}"))?;
+                let bound =
+                    value.as_i64().ok_or_else(|| format!("`{operator}` is a whole number, not {value}"))?;
                 match operator.as_str() {
                     "gt" => from = from.max(bound.saturating_add(1)),
                     "gte" => from = from.max(bound),
@@ -166,7 +182,7 @@ fn operators(field: Field, table: &toml::Table) -> Result<Test, String> {
 }
 
 /// A kind of field in words.
-pub(crate) fn described(kind: FieldKind) -> &'static str {
+pub fn described(kind: FieldKind) -> &'static str {
     match kind {
         FieldKind::Text => "a text",
         FieldKind::Number => "a number",
@@ -182,7 +198,8 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Vec<Condition>, String> {
-        parse(&text.parse::<toml::Table>().unwrap())
+        let where_: Where = toml::from_str(text).unwrap();
+        parse(&where_)
     }
 
     #[test]
