@@ -33,6 +33,10 @@ pub enum ColumnKind {
     Millis,
     /// `Array(UInt64)`.
     Ids,
+    /// `Array(String)`.
+    Texts,
+    /// `UUID`.
+    Uuid,
 }
 
 /// Names and kinds of the columns a block may have.
@@ -85,6 +89,17 @@ pub enum Column {
         /// End of each list.
         ends: Vec<usize>,
     },
+    /// Lists of texts: the texts one after the other, where each ends, and where each list ends.
+    Texts {
+        /// All texts.
+        text: String,
+        /// End of each text in bytes.
+        ends: Vec<usize>,
+        /// End of each list in texts.
+        lists: Vec<usize>,
+    },
+    /// See [`ColumnKind::Uuid`].
+    Uuid(Vec<u128>),
 }
 
 impl Column {
@@ -97,6 +112,8 @@ impl Column {
             ColumnKind::Number => Self::Number(Vec::new()),
             ColumnKind::Millis => Self::Millis(Vec::new()),
             ColumnKind::Ids => Self::Ids { ids: Vec::new(), ends: Vec::new() },
+            ColumnKind::Texts => Self::Texts { text: String::new(), ends: Vec::new(), lists: Vec::new() },
+            ColumnKind::Uuid => Self::Uuid(Vec::new()),
         }
     }
 
@@ -104,6 +121,8 @@ impl Column {
     pub fn len(&self) -> usize {
         match self {
             Self::Text { ends, .. } | Self::Ids { ends, .. } => ends.len(),
+            Self::Texts { lists, .. } => lists.len(),
+            Self::Uuid(values) => values.len(),
             Self::Small(values) => values.len(),
             Self::Seconds(values) => values.len(),
             Self::Offset(values) => values.len(),
@@ -121,6 +140,8 @@ impl Column {
         match self {
             Self::Text { text, ends } => ends.resize(rows, text.len()),
             Self::Ids { ids, ends } => ends.resize(rows, ids.len()),
+            Self::Texts { ends, lists, .. } => lists.resize(rows, ends.len()),
+            Self::Uuid(values) => values.resize(rows, 0),
             Self::Small(values) => values.resize(rows, 0),
             Self::Seconds(values) => values.resize(rows, 0),
             Self::Offset(values) => values.resize(rows, 0),
@@ -154,6 +175,20 @@ impl Column {
                 }
                 Self::Ids { ids: only, ends: only_ends }
             }
+            Self::Texts { text, ends, lists } => {
+                let (mut only, mut only_ends, mut only_lists) = (String::new(), Vec::new(), Vec::new());
+                for list in spans(lists) {
+                    for place in list {
+                        let start = place.checked_sub(1).and_then(|before| ends.get(before)).copied();
+                        let end = ends.get(place).copied().unwrap_or(text.len());
+                        only.push_str(text.get(start.unwrap_or(0)..end).unwrap_or_default());
+                        only_ends.push(only.len());
+                    }
+                    only_lists.push(only_ends.len());
+                }
+                Self::Texts { text: only, ends: only_ends, lists: only_lists }
+            }
+            Self::Uuid(values) => Self::Uuid(kept(values, keep)),
             Self::Small(values) => Self::Small(kept(values, keep)),
             Self::Seconds(values) => Self::Seconds(kept(values, keep)),
             Self::Offset(values) => Self::Offset(kept(values, keep)),
@@ -172,6 +207,11 @@ impl Column {
                 ids.iter().for_each(|id| hasher.update(&id.to_le_bytes()));
                 ends.iter().for_each(|end| hasher.update(&end.to_le_bytes()));
             }
+            Self::Texts { text, ends, lists } => {
+                hasher.update(text.as_bytes());
+                ends.iter().chain(lists).for_each(|end| hasher.update(&end.to_le_bytes()));
+            }
+            Self::Uuid(values) => values.iter().for_each(|value| hasher.update(&value.to_le_bytes())),
             Self::Small(values) => values.iter().for_each(|value| hasher.update(&value.to_le_bytes())),
             Self::Seconds(values) => values.iter().for_each(|value| hasher.update(&value.to_le_bytes())),
             Self::Offset(values) => values.iter().for_each(|value| hasher.update(&value.to_le_bytes())),
@@ -197,6 +237,10 @@ pub enum Value<'a> {
     Number(i64),
     /// For an IDs column.
     Ids(&'a [u64]),
+    /// For a column of lists of texts.
+    Texts(&'a [&'a str]),
+    /// For a UUID column.
+    Uuid(u128),
 }
 
 /// The rows of one INSERT.
@@ -285,6 +329,14 @@ impl Block {
                 ids.extend_from_slice(value);
                 ends.push(ids.len());
             }
+            (Column::Texts { text, ends, lists }, Value::Texts(value)) => {
+                for one in value {
+                    text.push_str(one);
+                    ends.push(text.len());
+                }
+                lists.push(ends.len());
+            }
+            (Column::Uuid(values), Value::Uuid(value)) => values.push(value),
             (Column::Small(values), Value::Small(value)) => values.push(value),
             (Column::Seconds(values), Value::Seconds(value)) => values.push(value),
             (Column::Offset(values), Value::Offset(value)) => values.push(value),

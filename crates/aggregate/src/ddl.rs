@@ -33,7 +33,7 @@ pub struct ColumnSpec {
 }
 
 impl ColumnSpec {
-    fn new(name: impl Into<String>, kind: impl Into<String>) -> Self {
+    pub(crate) fn new(name: impl Into<String>, kind: impl Into<String>) -> Self {
         Self { name: name.into(), kind: kind.into(), default: String::new() }
     }
 
@@ -53,7 +53,11 @@ pub struct TableSpec {
     pub time: String,
     /// Its columns.
     pub columns: Vec<ColumnSpec>,
-    /// Columns of the sorting key. Rows that agree in all of them become one.
+    /// Skipping indexes as they stand in CREATE.
+    pub indexes: Vec<String>,
+    /// Whether rows that agree in the whole sorting key become one; else each row stays as it is.
+    pub merges: bool,
+    /// Columns of the sorting key.
     pub order: Vec<String>,
     /// How many of them are in the index.
     pub primary: usize,
@@ -64,7 +68,10 @@ pub struct TableSpec {
 impl TableSpec {
     /// The statement that makes it.
     pub fn create(&self, database: &str, engine: &str) -> String {
-        let columns: Vec<String> = self.columns.iter().map(|c| format!("    {}", c.definition())).collect();
+        let columns = self.columns.iter().map(ColumnSpec::definition).chain(self.indexes.iter().cloned());
+        let columns: Vec<String> = columns.map(|line| format!("    {line}")).collect();
+        let engine =
+            if self.merges { engine.to_owned() } else { engine.replace("AggregatingMergeTree", "MergeTree") };
         format!(
             "CREATE TABLE {database}.{table} (\n{columns}\n) ENGINE = {engine}\nPARTITION BY toMonday({time})\n\
              PRIMARY KEY ({primary})\nORDER BY ({order})\nTTL toDateTime({time}) + toIntervalDay(keep_days)\n\
@@ -165,6 +172,8 @@ pub fn lane_table(table: &LaneTable) -> TableSpec {
         name: table.name(),
         time: "bucket".into(),
         columns,
+        indexes: Vec::new(),
+        merges: true,
         order: order.map(str::to_owned).collect(),
         primary: 3,
         markers: "cube = '' AND pane = '' AND src != ''".into(),
@@ -225,6 +234,8 @@ pub fn dead_letters_table() -> TableSpec {
         name: DEAD_LETTERS.into(),
         time: "received_at".into(),
         columns: DEAD_LETTER_COLUMNS.iter().map(|&(name, _, kind)| ColumnSpec::new(name, kind)).collect(),
+        indexes: Vec::new(),
+        merges: true,
         order: order.map(str::to_owned).to_vec(),
         primary: 2,
         markers: "code = '' AND src != ''".into(),

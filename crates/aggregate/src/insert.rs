@@ -293,6 +293,19 @@ impl Encode for Millis {
     }
 }
 
+/// A UUID as the server keeps it: two 64-bit halves, the high one first.
+struct Uuid(u128);
+
+impl Encode for Uuid {
+    fn produces() -> DataTypeNode {
+        DataTypeNode::UUID
+    }
+
+    fn encode(&self, writer: &mut ValueWriter<'_>) -> Result<(), Problem> {
+        Ok(writer.write_fixed(&self.0.rotate_left(64).to_le_bytes())?)
+    }
+}
+
 type Problem = Box<dyn std::error::Error + Send + Sync>;
 
 fn native(block: &Block) -> Result<clickhouse::native::Block, Problem> {
@@ -308,6 +321,17 @@ fn native(block: &Block) -> Result<clickhouse::native::Block, Problem> {
                 for (start, end) in spans(ends) {
                     lists.add(ids.get(start..end).unwrap_or(&[]))?;
                 }
+            }
+            Column::Texts { text, ends, lists: list_ends } => {
+                let texts: Vec<&str> =
+                    spans(ends).map(|(start, end)| text.get(start..end).unwrap_or("")).collect();
+                let mut lists: ColumnBuilder<'_, &[&str]> = builder.upsert_column(name)?;
+                for (start, end) in spans(list_ends) {
+                    lists.add(texts.get(start..end).unwrap_or(&[]))?;
+                }
+            }
+            Column::Uuid(values) => {
+                add(builder.upsert_column::<Uuid>(name)?, values.iter().map(|&value| Uuid(value)))?;
             }
             Column::Small(values) => add(builder.upsert_column::<u16>(name)?, values.iter().copied())?,
             Column::Seconds(values) => add(builder.upsert_column::<u32>(name)?, values.iter().copied())?,
