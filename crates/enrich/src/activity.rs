@@ -1,19 +1,41 @@
-//! What the activity registry says about an event that carries an activity event ID.
-use event::{Activity, ActivityStatus};
+//! What the activity registry says about an event: by the activity event ID its client sent, or by the rules of the
+//! activities when it sent none.
+use event::{Activity, ActivityStatus, Batch, Field, predicate::Condition};
+use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use std::sync::Arc;
 
-/// All registered activities as of one moment.
+/// How long a touch counts for conversions, unless the activity says otherwise.
+const DEFAULT_WINDOW_MS: i64 = 24 * 3_600_000;
+
+/// All registered activities as of one moment. A copy shares them.
 #[derive(Debug, Clone, Default)]
 pub struct Activities {
-    by_id: HashMap<String, Activity>,
+    by_id: HashMap<String, Arc<Entry>, RandomState>,
+    /// Rules by the name of the events they look at, each list in the order they are tried: by activity ID, then as
+    /// they stand in the activity. An event whose name has no rule costs one look.
+    rules: HashMap<String, Vec<Rule>, RandomState>,
 }
 
-/// What an event's activity event ID means.
+#[derive(Debug)]
+struct Entry {
+    activity: Activity,
+    attribution_window_ms: i64,
+}
+
+#[derive(Debug, Clone)]
+struct Rule {
+    of: Arc<Entry>,
+    key: Arc<str>,
+    conditions: Arc<[Condition]>,
+}
+
+/// What an event has to do with an activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Touch<'a> {
-    /// First half of the ID.
+    /// The activity; first half of the ID.
     pub activity_id: &'a str,
-    /// Second half of the ID.
+    /// Which of its events; second half of the ID.
     pub event_key: &'a str,
     /// `template` or `custom`; '' when the activity is not registered.
     pub activity_type: &'static str,
@@ -22,14 +44,34 @@ pub struct Touch<'a> {
 }
 
 impl Activities {
-    /// Adds or replaces an activity.
+    /// Adds or replaces an activity. It must have passed [`Activity::check`]: a rule that would not matches nothing.
     pub fn insert(&mut self, activity: Activity) {
-        self.by_id.insert(activity.activity_id.clone(), activity);
+        self.remove(&activity.activity_id);
+        let attribution_window_ms = activity.attribution_window_ms().unwrap_or(DEFAULT_WINDOW_MS);
+        let entry = Arc::new(Entry { activity, attribution_window_ms });
+        for rule in &entry.activity.rules {
+            let Ok(conditions) = rule.conditions() else { continue };
+            let of = Arc::clone(&entry);
+            let compiled = Rule { of, key: rule.key.as_str().into(), conditions: conditions.into() };
+            let rules = self.rules.entry(rule.event_name.clone()).or_default();
+            let behind =
+                rules.partition_point(|other| other.activity_id() <= entry.activity.activity_id.as_str());
+            rules.insert(behind, compiled);
+        }
+        self.by_id.insert(entry.activity.activity_id.clone(), entry);
     }
 
     /// Forgets an activity.
     pub fn remove(&mut self, activity_id: &str) {
-        self.by_id.remove(activity_id);
+        let Some(old) = self.by_id.remove(activity_id) else { return };
+        for rule in &old.activity.rules {
+            if let Some(rules) = self.rules.get_mut(&rule.event_name) {
+                rules.retain(|rule| rule.activity_id() != activity_id);
+                if rules.is_empty() {
+                    self.rules.remove(&rule.event_name);
+                }
+            }
+        }
     }
 
     /// Number of registered activities.
@@ -42,6 +84,11 @@ impl Activities {
         self.by_id.is_empty()
     }
 
+    /// Number of rules of all activities.
+    pub fn rule_count(&self) -> usize {
+        self.rules.values().map(Vec::len).sum()
+    }
+
     /// What `activity_event_id` (`activityID_eventID`) means for an event of `app_id` at `event_time_ms`; nothing
     /// when it is no such ID.
     pub fn touch<'a>(
@@ -51,24 +98,65 @@ impl Activities {
         event_time_ms: i64,
     ) -> Option<Touch<'a>> {
         let (activity_id, event_key) = activity_event_id.split_once('_')?;
-        let Some(activity) = self.by_id.get(activity_id) else {
+        let Some(entry) = self.by_id.get(activity_id) else {
             let status = ActivityStatus::Unregistered;
             return Some(Touch { activity_id, event_key, activity_type: "", status });
         };
-        let wrong_app = !activity.app_ids.is_empty() && !activity.app_ids.iter().any(|app| app == app_id);
-        let unknown_key = !activity.events.iter().any(|event| event.key == event_key);
-        let started = activity.starts_at_ms.is_none_or(|starts| starts <= event_time_ms);
-        let ended = activity.ends_at_ms.is_some_and(|ends| ends <= event_time_ms);
-        let status = if wrong_app {
+        let unknown_key = !entry.activity.events.iter().any(|event| event.key == event_key);
+        let status = if !entry.runs_in(app_id) {
             ActivityStatus::WrongApp
         } else if unknown_key {
             ActivityStatus::UnknownKey
-        } else if !started || ended {
+        } else if !entry.runs_at(event_time_ms) {
             ActivityStatus::OutsideDates
         } else {
             ActivityStatus::Ok
         };
-        Some(Touch { activity_id, event_key, activity_type: activity.kind.as_str(), status })
+        Some(Touch { activity_id, event_key, activity_type: entry.activity.kind.as_str(), status })
+    }
+
+    /// The first activity, in the order of their IDs, one of whose rules matches an event that carries no ID of its
+    /// own, among those that run in its app and at its time. The status is always `ok`.
+    pub fn by_rule(&self, batch: &Batch, row: usize) -> Option<Touch<'_>> {
+        if self.rules.is_empty() {
+            return None;
+        }
+        let rules = self.rules.get(batch.text(Field::EventName, row))?;
+        let (app_id, event_time_ms) = (batch.text(Field::AppId, row), batch.number(Field::EventTime, row));
+        let matching = rules.iter().find(|rule| {
+            rule.of.runs_in(app_id)
+                && rule.of.runs_at(event_time_ms)
+                && rule.conditions.iter().all(|condition| condition.holds(batch, row))
+        })?;
+        Some(Touch {
+            activity_id: matching.activity_id(),
+            event_key: &matching.key,
+            activity_type: matching.of.activity.kind.as_str(),
+            status: ActivityStatus::Ok,
+        })
+    }
+
+    /// For how long after a touch of this activity a conversion counts for it, in milliseconds: as registered, else
+    /// 24 h.
+    pub fn attribution_window_ms(&self, activity_id: &str) -> i64 {
+        self.by_id.get(activity_id).map_or(DEFAULT_WINDOW_MS, |entry| entry.attribution_window_ms)
+    }
+}
+
+impl Entry {
+    fn runs_in(&self, app_id: &str) -> bool {
+        self.activity.app_ids.is_empty() || self.activity.app_ids.iter().any(|app| app == app_id)
+    }
+
+    fn runs_at(&self, event_time_ms: i64) -> bool {
+        self.activity.starts_at_ms.is_none_or(|starts| starts <= event_time_ms)
+            && self.activity.ends_at_ms.is_none_or(|ends| event_time_ms < ends)
+    }
+}
+
+impl Rule {
+    fn activity_id(&self) -> &str {
+        &self.of.activity.activity_id
     }
 }
 
@@ -106,5 +194,84 @@ mod tests {
     fn a_text_without_two_halves_is_no_activity() {
         assert_eq!(registry().touch("", "web-main", 1000), None);
         assert_eq!(registry().touch("spring-26", "web-main", 1000), None);
+    }
+
+    /// Events by name, app, time and page path.
+    fn batch(events: &[(&str, &str, i64, &str)]) -> Batch {
+        let mut builder = event::BatchBuilder::default();
+        for &(name, app, time, path) in events {
+            builder.text(Field::EventName, name);
+            builder.text(Field::AppId, app);
+            builder.number(Field::EventTime, time);
+            builder.text(Field::PagePath, path);
+            builder.end_row();
+        }
+        Batch::decode(&builder.finish()).unwrap()
+    }
+
+    fn with_rules() -> Activities {
+        let mut activities = Activities::default();
+        // Not in the order of their IDs.
+        for json in [
+            r#"{"activity_id":"b","type":"template","rules":[
+                {"key":"any","event_name":"page_view"},{"key":"late","event_name":"share"}]}"#,
+            r#"{"activity_id":"a","app_ids":["web-main"],"starts_at":"1970-01-01T00:00:01Z",
+                "ends_at":"1970-01-01T00:00:02Z","rules":[
+                {"key":"draw","event_name":"page_view","where":{"page_path":{"prefix":"/draw"}}},
+                {"key":"second","event_name":"page_view","where":{"page_path":{"prefix":"/d"}}}]}"#,
+            r#"{"activity_id":"c","rules":[{"key":"own","event_name":"page_view"},
+                {"key":"own","event_name":"search"}]}"#,
+        ] {
+            activities.insert(Activity::parse(json.as_bytes()).unwrap());
+        }
+        activities
+    }
+
+    #[test]
+    fn the_first_activity_by_id_whose_app_dates_and_rule_fit_has_the_event() {
+        let activities = with_rules();
+        for (event, expected) in [
+            (("page_view", "web-main", 1000, "/draw/1"), Some(("a", "draw", "custom"))),
+            (("page_view", "web-main", 1999, "/do"), Some(("a", "second", "custom"))),
+            (("page_view", "web-main", 2000, "/draw/1"), Some(("b", "any", "template"))),
+            (("page_view", "web-main", 999, "/draw/1"), Some(("b", "any", "template"))),
+            (("page_view", "app-main", 1000, "/draw/1"), Some(("b", "any", "template"))),
+            (("page_view", "web-main", 1000, "/home"), Some(("b", "any", "template"))),
+            (("search", "web-main", 1000, ""), Some(("c", "own", "custom"))),
+            (("login", "web-main", 1000, "/draw"), None),
+        ] {
+            let batch = batch(&[("x", "", 0, ""), event]);
+            let touch = activities.by_rule(&batch, 1);
+            let got = touch.map(|touch| (touch.activity_id, touch.event_key, touch.activity_type));
+            assert_eq!(got, expected, "{event:?}");
+            assert!(touch.is_none_or(|touch| touch.status == ActivityStatus::Ok));
+            assert_eq!(activities.by_rule(&batch, 0), None);
+        }
+    }
+
+    #[test]
+    fn an_activity_that_is_replaced_or_removed_takes_its_rules_along() {
+        let mut activities = with_rules();
+        let share = batch(&[("share", "web-main", 1000, ""), ("page_view", "web-main", 1000, "/x")]);
+        assert_eq!(activities.by_rule(&share, 0).unwrap().activity_id, "b");
+        let json = br#"{"activity_id":"b","rules":[{"key":"new","event_name":"page_view"}]}"#;
+        activities.insert(Activity::parse(json).unwrap());
+        assert_eq!(activities.by_rule(&share, 0), None);
+        assert_eq!(activities.by_rule(&share, 1).unwrap().event_key, "new");
+        activities.remove("b");
+        assert_eq!(activities.by_rule(&share, 1).unwrap().activity_id, "c");
+        activities.remove("a");
+        activities.remove("c");
+        assert_eq!((activities.by_rule(&share, 1), activities.rule_count()), (None, 0));
+    }
+
+    #[test]
+    fn the_attribution_window_is_the_registered_one_or_a_day() {
+        let mut activities = registry();
+        let json = br#"{"activity_id":"week","attribution_window":"7d"}"#;
+        activities.insert(Activity::parse(json).unwrap());
+        for (id, hours) in [("week", 7 * 24), ("spring-26", 24), ("unknown", 24)] {
+            assert_eq!(activities.attribution_window_ms(id), hours * 3_600_000, "{id}");
+        }
     }
 }

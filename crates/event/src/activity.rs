@@ -1,6 +1,10 @@
 //! An entry of the activity registry: what `millrace activity create` writes to the topic `activities` and enrich
 //! looks up. Every entry is checked when it is written and again when it is read, by the same rules.
+mod rule;
+
 use serde::{Deserialize, Serialize};
+
+pub use rule::ActivityRule;
 
 /// One activity. The topic's key is `activity_id`; a later entry with the same key replaces it.
 ///
@@ -31,6 +35,9 @@ pub struct Activity {
     /// What clients may report of it.
     #[serde(default)]
     pub events: Vec<ActivityEvent>,
+    /// Which events belong to it although their client names no activity.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<ActivityRule>,
     /// For how long after a touch a conversion counts for it, such as `24h` or `7d`; None: the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attribution_window: Option<String>,
@@ -83,6 +90,16 @@ pub enum ActivityError {
         /// What would be right.
         expected: &'static str,
     },
+    /// A rule that cannot be.
+    #[error("rules[{index}] (key {key:?}): {problem}")]
+    Rule {
+        /// Its place in the list, from 0.
+        index: usize,
+        /// Its key.
+        key: String,
+        /// The field of the rule, its value and what would be right.
+        problem: String,
+    },
 }
 
 const ID: &str = "1 to 40 letters, digits and dashes (no underscore: it parts activity and event key)";
@@ -129,6 +146,9 @@ impl Activity {
             if self.events[..index].iter().any(|earlier| earlier.key == event.key) {
                 return wrong("events.key", &event.key, "unique: each key of an activity stands once");
             }
+        }
+        for (index, rule) in self.rules.iter().enumerate() {
+            rule.check().map_err(|problem| ActivityError::Rule { index, key: rule.key.clone(), problem })?;
         }
         match (&self.attribution_window, self.attribution_window_ms()) {
             (Some(window), None) => wrong("attribution_window", window, WINDOW),
@@ -190,8 +210,17 @@ mod tests {
             ends_at_ms: Some(1_772_366_400_500),
             owner: "growth".into(),
             events: vec![ActivityEvent { key: "draw".into(), name: "抽奖".into() }],
+            rules: vec![ActivityRule {
+                key: "draw".into(),
+                event_name: "page_view".into(),
+                where_: serde_json::from_str(r#"{"page_path":{"prefix":"/draw"}}"#).unwrap(),
+            }],
             attribution_window: Some("7d".into()),
         }
+    }
+
+    fn json_of(text: &str) -> serde_json::Value {
+        serde_json::from_str(text).unwrap()
     }
 
     #[test]
@@ -199,6 +228,8 @@ mod tests {
         let json = serde_json::to_value(draw()).unwrap();
         assert_eq!(json["type"], "template");
         assert_eq!(json["starts_at"], "2026-03-01T12:00:00Z");
+        let rule = r#"{"key":"draw","event_name":"page_view","where":{"page_path":{"prefix":"/draw"}}}"#;
+        assert_eq!(json["rules"][0], json_of(rule));
         assert_eq!(Activity::parse(json.to_string().as_bytes()), Ok(draw()));
         assert_eq!(draw().attribution_window_ms(), Some(7 * 86_400_000));
     }
@@ -236,6 +267,10 @@ mod tests {
             let message = activity.check().unwrap_err().to_string();
             assert!(message.starts_with(field) && message.contains(value), "{message}");
         }
+        let mut activity = draw();
+        activity.rules.push(ActivityRule { event_name: "Draw".into(), ..activity.rules[0].clone() });
+        let message = activity.check().unwrap_err().to_string();
+        assert!(message.starts_with(r#"rules[1] (key "draw"): event_name = "Draw""#), "{message}");
         let message =
             Activity::parse(br#"{"activity_id":"x","starts_at":"1 March"}"#).unwrap_err().to_string();
         assert!(message.contains("1 March") && message.contains("RFC 3339"), "{message}");

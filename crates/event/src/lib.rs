@@ -13,7 +13,7 @@ pub mod predicate;
 mod verdict;
 mod wire;
 
-pub use activity::{Activity, ActivityError, ActivityEvent, ActivityKind};
+pub use activity::{Activity, ActivityError, ActivityEvent, ActivityKind, ActivityRule};
 pub use batch::{Batch, BatchBuilder, BatchError, MAX_ROWS, TextRef, same_text};
 pub use code::RejectCode;
 pub use dead_letter::header;

@@ -91,6 +91,7 @@ impl Create {
             ends_at_ms: self.ends,
             owner: self.owner,
             events: self.events,
+            rules: Vec::new(),
             attribution_window: self.attribution_window,
         };
         activity.check()?;

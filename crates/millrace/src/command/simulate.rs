@@ -203,6 +203,7 @@ fn activity(plan: &ActivityPlan) -> event::Activity {
         ends_at_ms: Some(plan.ends_at),
         owner: "simulator".into(),
         events: plan.events.iter().map(event).collect(),
+        rules: Vec::new(),
         attribution_window: None,
     }
 }
