@@ -1,24 +1,35 @@
 //! The `where` language: for each field what its value must be, all entries together. One language serves cubes,
 //! measures and activity rules; in TOML or JSON alike.
+mod property;
+
 use serde_json::Value;
 
+pub use self::property::{PropertyPath, PropertyReader, PropertyValue};
 use crate::{Batch, FIELDS, Field, FieldKind};
 
 /// A `where` as it is written: for each field what it must be.
 pub type Where = serde_json::Map<String, Value>;
 
-/// One field and what its value must be.
+/// One field, or one value inside `properties`, and what it must be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Condition {
     /// The field looked at.
     pub field: Field,
+    /// Where to look inside the field, which is then [`Field::Properties`].
+    pub path: Option<PropertyPath>,
     /// What its value must be.
     pub test: Test,
 }
 
 impl Condition {
-    /// Whether one event of a batch passes.
+    /// Whether one event of a batch passes. For many events ask [`test`](Self::test) column by column instead.
     pub fn holds(&self, batch: &Batch, row: usize) -> bool {
+        if let Some(path) = &self.path {
+            let reader = PropertyReader::new(std::slice::from_ref(path));
+            let mut values = Vec::new();
+            reader.read(batch.text(self.field, row), &mut values);
+            return values.first().is_some_and(|value| self.test.property(value));
+        }
         match self.field.kind() {
             FieldKind::Text => self.test.text(batch.text(self.field, row)),
             FieldKind::Number => self.test.number(batch.number(self.field, row)),
@@ -72,6 +83,42 @@ impl Test {
             Self::TextIn(_) | Self::Prefix(_) => false,
         }
     }
+
+    /// Whether a value inside `properties` passes: a question about a number is asked of its number, any other of its
+    /// text.
+    pub fn property(&self, value: &PropertyValue<'_>) -> bool {
+        match self {
+            Self::TextIn(_) | Self::Prefix(_) => self.text(&value.text()),
+            Self::NumberIn(_) | Self::Between(..) => value.number().is_some_and(|number| self.number(number)),
+            Self::Exists(exists) => value.exists() == *exists,
+            Self::Not(inner) => !inner.property(value),
+            Self::All(tests) => tests.iter().all(|test| test.property(value)),
+        }
+    }
+}
+
+/// What can be asked of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Field(FieldKind),
+    Property,
+}
+
+impl Asked {
+    fn takes_texts(self) -> bool {
+        matches!(self, Self::Field(FieldKind::Text) | Self::Property)
+    }
+
+    fn takes_numbers(self) -> bool {
+        matches!(self, Self::Field(FieldKind::Number) | Self::Property)
+    }
+
+    fn described(self) -> &'static str {
+        match self {
+            Self::Field(kind) => described(kind),
+            Self::Property => "a property",
+        }
+    }
 }
 
 /// Reads a `where` table.
@@ -81,12 +128,34 @@ impl Test {
 pub fn parse(table: &Where) -> Result<Vec<Condition>, String> {
     let mut conditions = Vec::with_capacity(table.len());
     for (name, value) in table {
-        let field = field_called(name)?;
-        let test = test_of(field, value).map_err(|problem| format!("`where` for {name}: {problem}"))?;
-        conditions.push(Condition { field, test });
+        conditions.push(condition(name, value)?);
     }
-    conditions.sort_by_key(|condition| condition.field);
+    conditions.sort_by(|a, b| (a.field, &a.path).cmp(&(b.field, &b.path)));
     Ok(conditions)
+}
+
+/// Reads one entry of a `where` table.
+///
+/// # Errors
+/// As [`parse`].
+pub fn condition(name: &str, value: &Value) -> Result<Condition, String> {
+    let (field, path, asked) = match PropertyPath::parse(name) {
+        Some(path) => (Field::Properties, Some(path?), Asked::Property),
+        None => {
+            let field = field_called(name)?;
+            (field, None, Asked::Field(field.kind()))
+        }
+    };
+    let test = test_of(asked, value).map_err(|problem| format!("`where` for {name}: {problem}"))?;
+    Ok(Condition { field, path, test })
+}
+
+/// Reads what a text must be.
+///
+/// # Errors
+/// One sentence that says what is wrong and what is possible.
+pub fn text_test(value: &Value) -> Result<Test, String> {
+    test_of(Asked::Field(FieldKind::Text), value)
 }
 
 /// The catalogue field of this name.
@@ -106,50 +175,60 @@ pub fn field_called(name: &str) -> Result<Field, String> {
     })
 }
 
-fn test_of(field: Field, value: &Value) -> Result<Test, String> {
+fn test_of(asked: Asked, value: &Value) -> Result<Test, String> {
     match value {
-        Value::String(_) | Value::Number(_) => one_of(field, std::slice::from_ref(value)),
-        Value::Array(values) => one_of(field, values),
-        Value::Object(table) => operators(field, table),
+        Value::String(_) | Value::Number(_) => one_of(asked, std::slice::from_ref(value)),
+        // Numbers and truths are texts, too, where they have no type.
+        Value::Bool(value) if asked == Asked::Property => Ok(Test::TextIn(vec![value.to_string()])),
+        Value::Array(values) => one_of(asked, values),
+        Value::Object(table) => operators(asked, table),
         other => {
             Err(format!("{other} is neither a value, a list of values nor a table such as {{ not = … }}"))
         }
     }
 }
 
-fn one_of(field: Field, values: &[Value]) -> Result<Test, String> {
+fn one_of(asked: Asked, values: &[Value]) -> Result<Test, String> {
     if values.is_empty() {
         return Err("the list is empty, so nothing would ever count".into());
     }
-    match field.kind() {
-        FieldKind::Text => values
-            .iter()
-            .map(|value| value.as_str().map(str::to_owned).ok_or_else(|| format!("{value} is not a text")))
-            .collect::<Result<_, _>>()
-            .map(Test::TextIn),
-        FieldKind::Number => values
-            .iter()
-            .map(|value| value.as_i64().ok_or_else(|| format!("{value} is not a whole number")))
-            .collect::<Result<_, _>>()
-            .map(Test::NumberIn),
-        kind => Err(format!("the field is {}, only `exists` can be asked of it", described(kind))),
+    let texts = || values.iter().map(|value| value.as_str().map(str::to_owned));
+    let numbers = || values.iter().map(Value::as_i64);
+    match asked {
+        Asked::Field(FieldKind::Text) => {
+            let wrong = |value: &Value| format!("{value} is not a text");
+            let texts = texts().zip(values).map(|(text, value)| text.ok_or_else(|| wrong(value)));
+            texts.collect::<Result<_, _>>().map(Test::TextIn)
+        }
+        Asked::Field(FieldKind::Number) => {
+            let wrong = |value: &Value| format!("{value} is not a whole number");
+            let numbers = numbers().zip(values).map(|(number, value)| number.ok_or_else(|| wrong(value)));
+            numbers.collect::<Result<_, _>>().map(Test::NumberIn)
+        }
+        Asked::Property => {
+            let all_texts = texts().collect::<Option<_>>().map(Test::TextIn);
+            let all_numbers = || numbers().collect::<Option<_>>().map(Test::NumberIn);
+            all_texts
+                .or_else(all_numbers)
+                .ok_or_else(|| "the list mixes texts and whole numbers, or holds something else".into())
+        }
+        other => Err(format!("the field is {}, only `exists` can be asked of it", other.described())),
     }
 }
 
-fn operators(field: Field, table: &Where) -> Result<Test, String> {
+fn operators(asked: Asked, table: &Where) -> Result<Test, String> {
     let mut tests = Vec::new();
     let (mut from, mut to) = (i64::MIN, i64::MAX);
-    let kind = field.kind();
     for (operator, value) in table {
         match operator.as_str() {
-            "not" => tests.push(Test::Not(Box::new(test_of(field, value)?))),
+            "not" => tests.push(Test::Not(Box::new(test_of(asked, value)?))),
             "exists" => tests.push(Test::Exists(
                 value.as_bool().ok_or_else(|| format!("`exists` is true or false, not {value}"))?,
             )),
-            "prefix" if kind == FieldKind::Text => tests.push(Test::Prefix(
+            "prefix" if asked.takes_texts() => tests.push(Test::Prefix(
                 value.as_str().ok_or_else(|| format!("`prefix` is a text, not {value}"))?.to_owned(),
             )),
-            "gt" | "gte" | "lt" | "lte" if kind == FieldKind::Number => {
+            "gt" | "gte" | "lt" | "lte" if asked.takes_numbers() => {
                 let bound =
                     value.as_i64().ok_or_else(|| format!("`{operator}` is a whole number, not {value}"))?;
                 match operator.as_str() {
@@ -160,7 +239,7 @@ fn operators(field: Field, table: &Where) -> Result<Test, String> {
                 }
             }
             "prefix" | "gt" | "gte" | "lt" | "lte" => {
-                return Err(format!("`{operator}` cannot be asked of {}", described(kind)));
+                return Err(format!("`{operator}` cannot be asked of {}", asked.described()));
             }
             other => {
                 return Err(format!(
@@ -172,11 +251,8 @@ fn operators(field: Field, table: &Where) -> Result<Test, String> {
     if (from, to) != (i64::MIN, i64::MAX) {
         tests.push(Test::Between(from, to));
     }
-    match kind {
-        FieldKind::List | FieldKind::Map | FieldKind::Uuid => {
-            return Err(format!("the field is {}, which `where` cannot look into", described(kind)));
-        }
-        FieldKind::Text | FieldKind::Number | FieldKind::Key => {}
+    if let Asked::Field(kind @ (FieldKind::List | FieldKind::Map | FieldKind::Uuid)) = asked {
+        return Err(format!("the field is {}, which `where` cannot look into", described(kind)));
     }
     if tests.is_empty() { Err("the table is empty".into()) } else { Ok(Test::All(tests)) }
 }
@@ -240,8 +316,33 @@ mod tests {
     }
 
     #[test]
+    fn a_property_is_asked_by_its_path_as_text_or_number() {
+        for (text, json, expected) in [
+            (r#""properties.level" = "gold""#, r#"{"level":"gold"}"#, true),
+            (r#""properties.level" = ["gold", "silver"]"#, r#"{"level":"iron"}"#, false),
+            (r#""properties.a.b" = { prefix = "x" }"#, r#"{"a":{"b":"xy"}}"#, true),
+            (r#""properties.score" = 10"#, r#"{"score":10.2}"#, true),
+            (r#""properties.score" = { gte = 10 }"#, r#"{"score":10}"#, true),
+            (r#""properties.score" = { gte = 10 }"#, r#"{"score":"10"}"#, false),
+            (r#""properties.score" = { gte = 10 }"#, "{}", false),
+            (r#""properties.score" = { not = 10 }"#, "{}", true),
+            (r#""properties.vip" = true"#, r#"{"vip":true}"#, true),
+            (r#""properties.vip" = { exists = true }"#, r#"{"vip":false}"#, true),
+            (r#""properties.vip" = { exists = true }"#, r#"{"vip":""}"#, false),
+        ] {
+            let mut builder = crate::BatchBuilder::default();
+            builder.unique_text(Field::Properties, json);
+            builder.end_row();
+            let batch = Batch::decode(&builder.finish()).unwrap();
+            assert_eq!(read(text).unwrap()[0].holds(&batch, 0), expected, "{text} on {json}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_said_with_the_way_out() {
         for (text, expected) in [
+            (r#""properties.a" = [1, "x"]"#, "mixes texts and whole numbers"),
+            (r#""properties..a" = 1"#, "empty part"),
             ("plattform = 'web'", "there is no field `plattform`, the nearest is `platform`"),
             ("kind = 3", "3 is not a text"),
             ("kind = []", "the list is empty"),

@@ -1,0 +1,311 @@
+//! Values inside an event's own `properties`, which travel as JSON text. Nothing is read of it but the paths somebody
+//! asked for, all of them in one pass.
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// What stands before every path.
+const PREFIX: &str = "properties.";
+
+/// The way to a value inside `properties`: `properties.player.version` is key `version` of the object under `player`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PropertyPath {
+    keys: Vec<Box<str>>,
+}
+
+impl PropertyPath {
+    /// Reads `properties.a.b`; none for a name that does not begin so.
+    ///
+    /// # Errors
+    /// A sentence, when it begins so and is no path.
+    pub fn parse(name: &str) -> Option<Result<Self, String>> {
+        let path = name.strip_prefix(PREFIX)?;
+        let keys: Vec<Box<str>> = path.split('.').map(Box::from).collect();
+        let whole = keys.iter().all(|key| !key.is_empty());
+        Some(if whole { Ok(Self { keys }) } else { Err(format!("`{name}` has an empty part between dots")) })
+    }
+
+    /// Its keys, the outermost first.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(AsRef::as_ref)
+    }
+}
+
+impl fmt::Display for PropertyPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{PREFIX}{}", self.keys.join("."))
+    }
+}
+
+/// A value found at a path. Objects, lists and `null` are no values.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum PropertyValue<'a> {
+    /// Nothing is there.
+    #[default]
+    Absent,
+    /// A text.
+    Text(Cow<'a, str>),
+    /// A number without a fraction.
+    Whole(i64),
+    /// Any other number.
+    Decimal(f64),
+    /// true or false.
+    Bool(bool),
+}
+
+impl PropertyValue<'_> {
+    /// Whether there is a value; '' is none, as in every field.
+    pub fn exists(&self) -> bool {
+        !matches!(self, Self::Absent) && !matches!(self, Self::Text(text) if text.is_empty())
+    }
+
+    /// The value as a text: numbers in their shortest form, so that 1, 1.0 and 1e0 are the same; '' when absent.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Absent => Cow::Borrowed(""),
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Whole(number) => Cow::Owned(number.to_string()),
+            Self::Decimal(number) => {
+                Cow::Owned(serde_json::Number::from_f64(*number).map_or_else(String::new, |n| n.to_string()))
+            }
+            Self::Bool(true) => Cow::Borrowed("true"),
+            Self::Bool(false) => Cow::Borrowed("false"),
+        }
+    }
+
+    /// The value as a whole number, the nearest one where it has a fraction; true is 1. A text is none.
+    pub fn number(&self) -> Option<i64> {
+        match self {
+            Self::Absent | Self::Text(_) => None,
+            Self::Whole(number) => Some(*number),
+            // Saturates.
+            Self::Decimal(number) => Some(number.round() as i64),
+            Self::Bool(is_true) => Some(i64::from(*is_true)),
+        }
+    }
+}
+
+/// Reads the values at some paths; each path has a slot, its place in the list it was made with.
+#[derive(Debug, Clone, Default)]
+pub struct PropertyReader {
+    root: Node,
+    slots: usize,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Node {
+    slot: Option<usize>,
+    children: Vec<(Box<str>, Node)>,
+}
+
+impl PropertyReader {
+    /// A reader of these paths, which differ.
+    pub fn new(paths: &[PropertyPath]) -> Self {
+        let mut root = Node::default();
+        for (slot, path) in paths.iter().enumerate() {
+            let mut node = &mut root;
+            for key in &path.keys {
+                let place = node.children.iter().position(|(known, _)| known == key).unwrap_or_else(|| {
+                    node.children.push((key.clone(), Node::default()));
+                    node.children.len() - 1
+                });
+                node = &mut node.children[place].1;
+            }
+            node.slot = Some(slot);
+        }
+        Self { root, slots: paths.len() }
+    }
+
+    /// Number of paths.
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// Puts the value of each path into its slot. Of a key that stands twice the last counts; text that is no JSON has
+    /// no values.
+    pub fn read<'a>(&self, json: &'a str, values: &mut Vec<PropertyValue<'a>>) {
+        values.clear();
+        values.resize(self.slots, PropertyValue::Absent);
+        if json.is_empty() || self.slots == 0 {
+            return;
+        }
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let seed = Seed { node: &self.root, values };
+        if deserializer.deserialize_any(seed).is_err() {
+            values.fill(PropertyValue::Absent);
+        }
+    }
+}
+
+impl Node {
+    fn clear(&self, values: &mut [PropertyValue<'_>]) {
+        if let Some(slot) = self.slot {
+            values[slot] = PropertyValue::Absent;
+        }
+        self.children.iter().for_each(|(_, child)| child.clear(values));
+    }
+}
+
+struct Seed<'n, 'v, 'a> {
+    node: &'n Node,
+    values: &'v mut Vec<PropertyValue<'a>>,
+}
+
+impl<'a> Seed<'_, '_, 'a> {
+    fn keep<E>(self, value: PropertyValue<'a>) -> Result<(), E> {
+        if let Some(slot) = self.node.slot {
+            self.values[slot] = value;
+        }
+        Ok(())
+    }
+}
+
+impl<'a> serde::de::DeserializeSeed<'a> for Seed<'_, '_, 'a> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'a> Visitor<'a> for Seed<'_, '_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+        self.keep(PropertyValue::Bool(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
+        self.keep(PropertyValue::Whole(value))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        self.keep(i64::try_from(value).map_or(PropertyValue::Decimal(value as f64), PropertyValue::Whole))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
+        // Beyond 2^53 not every whole number is one of f64's.
+        let is_whole = value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0;
+        self.keep(if is_whole { PropertyValue::Whole(value as i64) } else { PropertyValue::Decimal(value) })
+    }
+
+    fn visit_borrowed_str<E: Error>(self, value: &'a str) -> Result<(), E> {
+        self.keep(PropertyValue::Text(Cow::Borrowed(value)))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
+        self.keep(PropertyValue::Text(Cow::Owned(value.to_owned())))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<(), A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<Key<'a>>()? {
+            match self.node.children.iter().find(|(name, _)| **name == *key.0) {
+                Some((_, child)) => {
+                    child.clear(self.values);
+                    map.next_value_seed(Seed { node: child, values: self.values })?;
+                }
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A key, borrowed unless it is written with escapes.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'a> serde::Deserialize<'a> for Key<'a> {
+    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl<'a> Visitor<'a> for KeyVisitor {
+            type Value = Key<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_borrowed_str<E: Error>(self, key: &'a str) -> Result<Key<'a>, E> {
+                Ok(Key(Cow::Borrowed(key)))
+            }
+
+            fn visit_str<E: Error>(self, key: &str) -> Result<Key<'a>, E> {
+                Ok(Key(Cow::Owned(key.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(paths: &[&str], json: &str) -> Vec<(String, Option<i64>)> {
+        let paths: Vec<_> = paths.iter().map(|path| PropertyPath::parse(path).unwrap().unwrap()).collect();
+        let mut values = Vec::new();
+        PropertyReader::new(&paths).read(json, &mut values);
+        values.iter().map(|value| (value.text().into_owned(), value.number())).collect()
+    }
+
+    #[test]
+    fn a_value_is_found_by_its_path_as_text_and_as_number() {
+        for (path, json, text, number) in [
+            ("a", r#"{"a":"x"}"#, "x", None),
+            ("a", r#"{"a":"12"}"#, "12", None),
+            ("a", r#"{"a":12}"#, "12", Some(12)),
+            ("a", r#"{"a":-12}"#, "-12", Some(-12)),
+            ("a", r#"{"a":1.0}"#, "1", Some(1)),
+            ("a", r#"{"a":2.5}"#, "2.5", Some(3)),
+            ("a", r#"{"a":2.4}"#, "2.4", Some(2)),
+            ("a", r#"{"a":1e300}"#, "1e+300", Some(i64::MAX)),
+            ("a", r#"{"a":true}"#, "true", Some(1)),
+            ("a", r#"{"a":false}"#, "false", Some(0)),
+            ("a", r#"{"a":null}"#, "", None),
+            ("a", r#"{"a":["x"]}"#, "", None),
+            ("a", r#"{"a":{"b":"x"}}"#, "", None),
+            ("a", r#"{"b":"x"}"#, "", None),
+            ("a.b", r#"{"c":{"b":"no"},"a":{"c":[1,{"b":2}],"b":"x"}}"#, "x", None),
+            ("a.b.c", r#"{"a":{"b":{"c":7}}}"#, "7", Some(7)),
+            ("a.b", r#"{"a":"x"}"#, "", None),
+            ("a", r#"{"\u0061":"\u4e2d\"x"}"#, "中\"x", None),
+            ("a", r#"{"a":1,"a":2}"#, "2", Some(2)),
+            ("a.b", r#"{"a":{"b":1},"a":{"c":2}}"#, "", None),
+            ("a", "", "", None),
+            ("a", "{", "", None),
+        ] {
+            let found = read(&[&format!("properties.{path}")], json);
+            assert_eq!(found, [(text.to_owned(), number)], "{path} of {json}");
+        }
+    }
+
+    #[test]
+    fn all_paths_are_read_in_one_pass() {
+        let found = read(&["properties.b", "properties.a.x", "properties.a"], r#"{"a":{"x":1},"b":"y"}"#);
+        assert_eq!(found, [("y".to_owned(), None), ("1".to_owned(), Some(1)), (String::new(), None)]);
+    }
+
+    #[test]
+    fn only_names_below_properties_are_paths() {
+        assert!(PropertyPath::parse("platform").is_none());
+        assert!(PropertyPath::parse("properties").is_none());
+        assert!(PropertyPath::parse("properties.").unwrap().is_err());
+        assert!(PropertyPath::parse("properties.a..b").unwrap().is_err());
+        assert_eq!(PropertyPath::parse("properties.a.b").unwrap().unwrap().to_string(), "properties.a.b");
+    }
+}
