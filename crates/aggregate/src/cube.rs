@@ -309,7 +309,7 @@ fn check_together(cubes: &[Cube]) -> Result<(), CubeError> {
     let mut columns: BTreeMap<(&str, &str), (ColumnUse, &str)> = BTreeMap::new();
     for cube in cubes {
         let fail = |problem: String| CubeError::Cube { cube: cube.name.clone(), problem };
-        if !names.insert(cube.name.as_str()) || cube.name == "dead_letters" {
+        if !names.insert(cube.name.as_str()) || ["dead_letters", "events"].contains(&cube.name.as_str()) {
             return Err(fail("there is another view of this name".into()));
         }
         let dimensions = cube.dimensions.iter().map(|field| (field.name(), ColumnUse::Dimension));

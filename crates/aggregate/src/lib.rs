@@ -11,6 +11,7 @@ pub mod ddl;
 pub mod dead_letter;
 mod delivery;
 mod error;
+pub mod events;
 mod group;
 mod insert;
 mod intern;

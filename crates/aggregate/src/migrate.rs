@@ -6,6 +6,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::Error;
 use crate::cube::Cubes;
 use crate::ddl::{self, TableSpec, ViewSpec, quoted};
+use crate::events;
 use crate::server;
 
 /// Makes what is missing and returns one line for each thing done; nothing when all is as it should be. Waits for a
@@ -32,6 +33,10 @@ pub async fn migrate(client: &Client, settings: &Settings, cubes: &Cubes) -> Res
     }
     for view in ddl::views(cubes, database) {
         bring_view(client, settings, &view, &mut done).await?;
+    }
+    if settings.aggregate.lanes.iter().any(|lane| lane == events::table::LANE) {
+        bring_table(client, settings, &events::table::events_table(), &mut done).await?;
+        bring_view(client, settings, &events::table::events_view(database), &mut done).await?;
     }
     Ok(done)
 }

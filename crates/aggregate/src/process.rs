@@ -17,6 +17,7 @@ use crate::block::{Block, Mark};
 use crate::compile::{CompiledLane, LaneTable};
 use crate::ddl::{self, TableSpec};
 use crate::dead_letter::DeadLetters;
+use crate::events::{self, Events};
 use crate::lane::{self, Added, Input, LaneFold, LaneOptions};
 use crate::protocol::Rules;
 use crate::time::now_ms;
@@ -133,6 +134,8 @@ struct Lane {
 enum LaneKind {
     Cubes(Arc<CompiledLane>),
     DeadLetters,
+    /// Rows kept for so many days.
+    Events(u16),
 }
 
 fn lane_called(name: &str, settings: &Settings, cubes: &Cubes) -> Result<Lane, Error> {
@@ -155,8 +158,22 @@ fn lane_called(name: &str, settings: &Settings, cubes: &Cubes) -> Result<Lane, E
             flush_interval: settings.aggregate.dead_letters_flush_interval,
             kind: LaneKind::DeadLetters,
         }),
+        events::table::LANE => Ok(Lane {
+            name: events::table::LANE,
+            topic: Topic::EnrichedEvents,
+            table: events::table::events_table(),
+            flush_interval: settings.aggregate.events_flush_interval,
+            kind: LaneKind::Events(days(
+                settings.aggregate.events_retention.max(settings.ingest.max_event_age),
+            )),
+        }),
         other => Err(Error::UnknownLane(other.to_owned())),
     }
+}
+
+/// As whole days, the last one begun.
+fn days(duration: Duration) -> u16 {
+    u16::try_from(duration.as_secs().div_ceil(DAY.as_secs())).unwrap_or(u16::MAX)
 }
 
 impl Lane {
@@ -187,6 +204,7 @@ impl Lane {
                 Box::new(Accumulator::new(Arc::clone(compiled), aggregate.max_groups))
             }
             LaneKind::DeadLetters => Box::new(DeadLetters::default()),
+            LaneKind::Events(keep_days) => Box::new(Events::new(*keep_days)),
         };
         lane::run(options, &source, fold, writer, tokio, shutdown, health)
     }

@@ -192,6 +192,10 @@ pub struct Aggregate {
     pub live_flush_interval: Duration,
     #[serde(with = "humantime_serde")]
     pub dead_letters_flush_interval: Duration,
+    #[serde(with = "humantime_serde")]
+    pub events_flush_interval: Duration,
+    #[serde(with = "humantime_serde")]
+    pub events_retention: Duration,
     pub max_inserts_per_second: u32,
     pub max_groups: usize,
     pub epoch: u32,

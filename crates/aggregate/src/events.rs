@@ -1,0 +1,283 @@
+//! Optional lane: every enriched event as a row, whatever its kind, with all fields of the catalogue as columns. For
+//! drill-down, funnels and `millrace trace`; no cube is made from it.
+//!
+//! Like any lane it keeps to the rule that a flush is a pure function of its records: the rows stand in the order of
+//! the records, and each carries its own place in the topic.
+pub mod table;
+
+use std::collections::BTreeMap;
+
+use event::{Batch, FIELDS, Field, FieldKind};
+
+use self::table::{EventPlaces, map_columns};
+use crate::accumulate::Tally;
+use crate::block::{Block, Cutter, Mark, Marker, Value};
+use crate::compile::MARKER_DAYS;
+use crate::lane::{Added, Input, LaneFold};
+
+/// Memory of a decoded batch beside its values.
+const BATCH_BYTES: usize = 16 * 1024;
+
+/// Holds the batches of each partition that have not been written yet.
+#[derive(Debug)]
+pub struct Events {
+    places: EventPlaces,
+    keep_days: u16,
+    partitions: BTreeMap<i32, Vec<Held>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    offset: i64,
+    batch: Batch,
+}
+
+impl Events {
+    /// An empty buffer whose rows are kept for so many days.
+    pub fn new(keep_days: u16) -> Self {
+        Self { places: EventPlaces::default(), keep_days, partitions: BTreeMap::new() }
+    }
+}
+
+impl LaneFold for Events {
+    fn add(&mut self, input: &Input<'_>) -> Result<Added, String> {
+        let Some(value) = input.value else {
+            return Err("the record has no bytes; enrich never writes that".into());
+        };
+        let batch = Batch::decode(value).map_err(|error| error.to_string())?;
+        // Texts stand once in a batch and numbers are packed; what is held, and then written, is larger.
+        let added = Added { events: batch.rows() as u64, bytes: BATCH_BYTES + 4 * value.len() };
+        self.partitions.entry(input.partition).or_default().push(Held { offset: input.offset, batch });
+        Ok(added)
+    }
+
+    fn flush(&mut self, partition: i32, mark: Mark) -> (Vec<Block>, Tally) {
+        let batches = self.partitions.remove(&partition).unwrap_or_default();
+        let mut tally = Tally::default();
+        for Held { batch, .. } in &batches {
+            tally.events += batch.rows() as u64;
+            let newest = batch.number_column(Field::ReceivedAt).iter().copied().max().unwrap_or(0);
+            tally.received_max = tally.received_max.max(newest);
+        }
+        let places = &self.places;
+        let marker = Marker {
+            mark,
+            ledger: vec![(places.ledger_events, tally.events as i64)],
+            keep_days: MARKER_DAYS.max(self.keep_days),
+            time: places.field(Field::EventTime),
+            keep: places.keep_days,
+            src: places.src,
+            src_end: places.src_end,
+        };
+        let mut cutter = Cutter::new(places.layout.clone(), marker);
+        for held in &batches {
+            let writer = RowWriter {
+                places,
+                keep_days: self.keep_days,
+                partition,
+                held,
+                present: present(&held.batch),
+            };
+            (0..held.batch.rows()).for_each(|row| writer.write(row, &mut cutter));
+        }
+        (cutter.finish(), tally)
+    }
+
+    fn discard(&mut self, partition: i32) {
+        self.partitions.remove(&partition);
+    }
+}
+
+/// Fields that at least one event of the batch has: most have a third of them.
+fn present(batch: &Batch) -> Vec<Field> {
+    let has_values = |field: &Field| match field.kind() {
+        FieldKind::Text => !batch.text_column(*field).is_empty(),
+        FieldKind::Number => !batch.number_column(*field).is_empty(),
+        FieldKind::Key => !batch.key_column(*field).is_empty(),
+        FieldKind::Uuid | FieldKind::List | FieldKind::Map => true,
+    };
+    FIELDS.iter().copied().filter(has_values).collect()
+}
+
+struct RowWriter<'a> {
+    places: &'a EventPlaces,
+    keep_days: u16,
+    partition: i32,
+    held: &'a Held,
+    present: Vec<Field>,
+}
+
+impl RowWriter<'_> {
+    fn write(&self, row: usize, cutter: &mut Cutter) {
+        let Self { places, held: Held { offset, batch }, .. } = self;
+        let event_time = stored_time(batch.number(Field::EventTime, row));
+        cutter.begin_row(u32::try_from(event_time / 1000).unwrap_or(u32::MAX), self.bytes(row));
+        cutter.set(places.keep_days, Value::Small(self.keep_days));
+        cutter.set(places.enriched_partition, Value::Number(i64::from(self.partition)));
+        cutter.set(places.enriched_offset, Value::Number(*offset));
+        cutter.set(places.enriched_row, Value::Number(row as i64));
+        for &field in &self.present {
+            self.write_field(field, row, cutter);
+        }
+        cutter.end_row();
+    }
+
+    /// Sets what is there; for the rest the columns' defaults say the same as the catalogue: '', 0, nothing.
+    fn write_field(&self, field: Field, row: usize, cutter: &mut Cutter) {
+        let batch = &self.held.batch;
+        let place = self.places.field(field);
+        match field.kind() {
+            FieldKind::Text => match batch.text(field, row) {
+                "" => (),
+                text => cutter.set(place, Value::Text(text)),
+            },
+            FieldKind::Number => match batch.number(field, row) {
+                0 => (),
+                number if table::is_time(field) => cutter.set(place, Value::Number(stored_time(number))),
+                number => cutter.set(place, Value::Number(number)),
+            },
+            FieldKind::Key => match batch.key(field, row) {
+                0 => (),
+                key => cutter.set(place, Value::Offset(key)),
+            },
+            FieldKind::Uuid => cutter.set(place, Value::Uuid(batch.uuid(field, row))),
+            FieldKind::List => {
+                let texts: Vec<&str> =
+                    batch.list(field, row).iter().map(|&text| batch.resolve(text)).collect();
+                if !texts.is_empty() {
+                    cutter.set(place, Value::Texts(&texts));
+                }
+            }
+            FieldKind::Map => {
+                let pairs = batch.list(field, row).chunks_exact(2);
+                let (names, values): (Vec<&str>, Vec<&str>) =
+                    pairs.map(|pair| (batch.resolve(pair[0]), batch.resolve(pair[1]))).unzip();
+                if !names.is_empty() {
+                    cutter.set(place, Value::Texts(&names));
+                    cutter.set(place + map_columns::VALUES, Value::Texts(&values));
+                }
+            }
+        }
+    }
+
+    fn bytes(&self, row: usize) -> usize {
+        let batch = &self.held.batch;
+        let of_field = |&field: &Field| match field.kind() {
+            FieldKind::Text => 8 + batch.text(field, row).len(),
+            FieldKind::Number | FieldKind::Key => 8,
+            FieldKind::Uuid => 16,
+            FieldKind::List | FieldKind::Map => {
+                let texts = batch.list(field, row).iter();
+                8 + texts.map(|&text| 8 + batch.resolve(text).len()).sum::<usize>()
+            }
+        };
+        self.present.iter().map(of_field).sum()
+    }
+}
+
+/// A time as the table can partition it: from 1970 to 2106.
+fn stored_time(ms: i64) -> i64 {
+    ms.clamp(0, i64::from(u32::MAX) * 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use event::BatchBuilder;
+
+    use super::*;
+    use crate::block::Column;
+
+    const MONDAY: i64 = 1_772_409_600_000; // 2026-03-02 00:00 UTC
+
+    fn batch(ids: &[u128]) -> Vec<u8> {
+        let mut builder = BatchBuilder::default();
+        for &id in ids {
+            builder.text(Field::EventName, "content_view");
+            builder.uuid(Field::EventId, id);
+            builder.key(Field::DeviceKey, u64::MAX);
+            builder.number(Field::EventTime, MONDAY + 5);
+            builder.number(Field::ReceivedAt, MONDAY + 1000 + id as i64);
+            for tag in ["music", "直播"] {
+                builder.push_list(Field::Tags, tag);
+            }
+            for text in ["home", "B", "player", "A"] {
+                builder.push_list(Field::Experiments, text);
+            }
+            builder.end_row();
+        }
+        builder.finish()
+    }
+
+    fn add(events: &mut Events, offset: i64, value: &[u8]) -> Added {
+        let input = Input {
+            partition: 3,
+            offset,
+            timestamp_ms: 0,
+            key: None,
+            value: Some(value),
+            headers: Vec::new(),
+        };
+        events.add(&input).unwrap()
+    }
+
+    fn column<'a>(block: &'a Block, name: &str) -> &'a Column {
+        block.columns().find(|(column, _)| *column == name).unwrap_or_else(|| panic!("no {name}")).1
+    }
+
+    #[test]
+    fn each_event_of_each_batch_is_a_row_with_its_place_and_the_marker_counts_them() {
+        let mut events = Events::new(30);
+        assert_eq!(add(&mut events, 7, &batch(&[1, 2])).events, 2);
+        add(&mut events, 9, &batch(&[3]));
+        let (blocks, tally) = events.flush(3, Mark::new("1/enriched-events/3", 10));
+        assert_eq!((tally.events, tally.received_max), (3, MONDAY + 1003));
+        assert_eq!((blocks.len(), blocks[0].data_rows(), blocks[0].rows()), (1, 3, 4));
+        for (name, expected) in [
+            ("event_id", Column::Uuid(vec![1, 2, 3, 0])),
+            ("enriched_offset", Column::Number(vec![7, 7, 9, 0])),
+            ("enriched_row", Column::Number(vec![0, 1, 0, 0])),
+            ("keep_days", Column::Small(vec![30, 30, 30, MARKER_DAYS])),
+            ("ledger_events", Column::Number(vec![0, 0, 0, 3])),
+            ("event_time", Column::Millis(vec![MONDAY + 5, MONDAY + 5, MONDAY + 5, MONDAY])),
+            ("device_key", Column::Offset(vec![u64::MAX, u64::MAX, u64::MAX, 0])),
+        ] {
+            assert_eq!(column(&blocks[0], name), &expected, "{name}");
+        }
+        let Column::Texts { text, ends, lists } = column(&blocks[0], "experiments_values") else {
+            panic!("the values of a map are lists of texts")
+        };
+        assert_eq!((text.as_str(), ends.len(), lists.as_slice()), ("BABABA", 6, &[2, 4, 6, 6][..]));
+        assert!(blocks[0].columns().all(|(name, _)| name != "user_id"), "nobody was logged in");
+        assert!(events.flush(3, Mark::new("", 10)).0.is_empty());
+    }
+
+    #[test]
+    fn the_same_records_give_the_same_bytes_and_a_dropped_partition_gives_none() {
+        let flushed = |keep_days, discard| {
+            let mut events = Events::new(keep_days);
+            add(&mut events, 7, &batch(&[1, 2, 3]));
+            if discard {
+                events.discard(3);
+            }
+            events.flush(3, Mark::new("1/enriched-events/3", 8)).0
+        };
+        assert_eq!(flushed(30, false)[0].digest(), flushed(30, false)[0].digest());
+        assert_ne!(flushed(30, false)[0].digest(), flushed(31, false)[0].digest());
+        assert!(flushed(30, true).is_empty());
+    }
+
+    #[test]
+    fn a_record_that_is_no_batch_is_refused() {
+        let mut events = Events::new(30);
+        let input = Input {
+            partition: 0,
+            offset: 0,
+            timestamp_ms: 0,
+            key: None,
+            value: Some(b"{}"),
+            headers: Vec::new(),
+        };
+        assert!(events.add(&input).is_err());
+        assert!(events.add(&Input { value: None, ..input }).is_err());
+    }
+}
