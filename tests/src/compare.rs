@@ -113,7 +113,7 @@ fn ledger(place: Place<'_>, truth: &Truth) -> Result<Vec<Difference>, Error> {
     let counts = &truth.counts;
     let lines = [
         ("sent", totals.sum(), counts.sent),
-        ("stored", totals.stored, counts.accepted + counts.tests),
+        ("stored", totals.stored, counts.accepted + counts.tests + counts.bots),
         ("duplicates", totals.duplicates, counts.duplicates),
         ("dead letters", totals.dead_letters, counts.rejected),
     ];

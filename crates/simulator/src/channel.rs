@@ -1,7 +1,8 @@
 //! Evidence of where visitors come from, each piece with the one channel group it maps to.
 //!
-//! Only unambiguous evidence is listed. What an event shows is decided here together with the group expected
-//! of it, by the contract's order: campaign, click ID, install source, referrer, mini program, direct.
+//! Only unambiguous evidence is listed. What an event shows is decided here together with the group it speaks for,
+//! by the contract's order: campaign, click ID, install source, referrer. What becomes of a session that shows none
+//! follows from what its device did before.
 
 use crate::dice::Dice;
 use crate::names::Group;
@@ -103,6 +104,11 @@ impl Evidence {
         }
     }
 
+    /// A campaign and nothing else.
+    pub(crate) fn of_campaign(dice: &mut Dice) -> Self {
+        Self { campaign: Some(dice.weighted(&CAMPAIGNS)), ..Self::default() }
+    }
+
     /// Of the start of an app: a deep link, or nothing.
     pub(crate) fn of_start(dice: &mut Dice) -> Self {
         match dice.below(100) {
@@ -112,12 +118,12 @@ impl Evidence {
         }
     }
 
-    /// The group of an event that shows this evidence, and `otherwise` without any.
-    pub(crate) fn group(&self, install_source: Option<Group>, otherwise: Group) -> Group {
+    /// The group this evidence speaks for, if there is any.
+    pub(crate) fn group(&self, install_source: Option<Group>) -> Option<Group> {
         let campaign = self.campaign.map(|(_, _, group)| group);
         let click = self.click.map(|(_, group)| group);
         let referrer = self.referrer.map(|(_, group)| group);
-        campaign.or(click).or(install_source).or(referrer).unwrap_or(otherwise)
+        campaign.or(click).or(install_source).or(referrer)
     }
 }
 
@@ -132,17 +138,13 @@ mod tests {
         let campaign = Some(("newsletter", "email", Group::Email));
         let store = Some(Group::AppStore);
         let all = Evidence { campaign, click, referrer };
-        assert_eq!(all.group(store, Group::MiniProgram), Group::Email);
-        assert_eq!(
-            Evidence { click, referrer, ..Evidence::default() }.group(store, Group::Direct),
-            Group::FeedAds
-        );
-        assert_eq!(Evidence { referrer, ..Evidence::default() }.group(store, Group::Direct), Group::AppStore);
-        assert_eq!(
-            Evidence { referrer, ..Evidence::default() }.group(None, Group::Direct),
-            Group::OrganicSearch
-        );
-        assert_eq!(Evidence::default().group(None, Group::MiniProgram), Group::MiniProgram);
+        let clicked = Evidence { click, referrer, ..Evidence::default() };
+        let referred = Evidence { referrer, ..Evidence::default() };
+        assert_eq!(all.group(store), Some(Group::Email));
+        assert_eq!(clicked.group(store), Some(Group::FeedAds));
+        assert_eq!(referred.group(store), Some(Group::AppStore));
+        assert_eq!(referred.group(None), Some(Group::OrganicSearch));
+        assert_eq!(Evidence::default().group(None), None);
     }
 
     #[test]
@@ -150,9 +152,10 @@ mod tests {
         let mut dice = Dice::new(1);
         let mut groups = std::collections::BTreeSet::new();
         for _ in 0..5_000 {
-            groups.insert(Evidence::of_landing(&mut dice).group(None, Group::Direct));
+            groups.extend(Evidence::of_landing(&mut dice).group(None));
         }
         let missing: Vec<_> = Group::ALL.iter().filter(|group| !groups.contains(group)).collect();
-        assert_eq!(missing, [&Group::AppStore, &Group::MiniProgram, &Group::Bundle, &Group::Exchange]);
+        use Group::{AppStore, Bundle, Direct, Exchange, InAppBrowser, MiniProgram};
+        assert_eq!(missing, [&Direct, &AppStore, &MiniProgram, &InAppBrowser, &Bundle, &Exchange]);
     }
 }

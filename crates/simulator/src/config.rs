@@ -24,6 +24,8 @@ pub struct Config {
     pub late: f64,
     /// Share of events marked `is_test`.
     pub tests: f64,
+    /// Share of browsers that are crawlers or run without a head.
+    pub bots: f64,
     /// Share of records that are JSON arrays of several events of one device.
     pub arrays: f64,
     /// Share of devices whose clock is wrong by 10 min to 3 d (`time_source` corrected).
@@ -73,6 +75,7 @@ impl Default for Config {
             bad: 0.01,
             late: 0.01,
             tests: 0.003,
+            bots: 0.01,
             arrays: 0.05,
             skewed: 0.03,
             untrusted: 0.002,

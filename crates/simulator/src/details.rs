@@ -15,7 +15,13 @@ const VIP_PRODUCTS: [((&str, u64), u32); 4] = [
 ];
 
 impl World {
-    pub(crate) fn details(&mut self, session: &mut Session, event: EventName, out: &mut Vec<u8>) {
+    pub(crate) fn details(
+        &mut self,
+        session: &mut Session,
+        event: EventName,
+        moment: i64,
+        out: &mut Vec<u8>,
+    ) {
         use EventName::*;
         match event {
             ContentView => {
@@ -43,16 +49,22 @@ impl World {
                 text(out, ",\"to\":\"", self.dice.pick(&["wechat", "weibo", "qq", "link"]));
                 out.extend_from_slice(b"\"}");
             }
-            UploadStep | ContentPublished => self.uploading(session, event, out),
+            UploadStep | ContentPublished => self.uploading(session, event, moment, out),
             VipPageViewed => {
                 text(out, ",\"commerce\":{\"entry_point\":\"", session.entry_point);
                 out.extend_from_slice(b"\"}");
             }
             VipOpened => {
                 let (product, cents) = self.dice.weighted(&VIP_PRODUCTS);
-                self.order(out);
+                self.order(session, out);
                 text(out, ",\"product_id\":\"", product);
-                number(out, "\",\"product_type\":\"vip\",\"quantity\":1,\"revenue_minor\":", cents);
+                let refund = self.dice.chance(0.03);
+                text(
+                    out,
+                    "\",\"product_type\":\"vip\",\"quantity\":1,\"revenue_minor\":",
+                    if refund { "-" } else { "" },
+                );
+                number(out, "", cents);
                 text(out, ",\"currency\":\"CNY\",\"entry_point\":\"", session.entry_point);
                 out.extend_from_slice(b"\"}");
             }
@@ -60,7 +72,7 @@ impl World {
                 let (gift, cents) = self.dice.pick(&GIFTS);
                 let quantity = self.dice.spread(1, 100) as u64;
                 let video = self.video(session);
-                self.order(out);
+                self.order(session, out);
                 text(out, ",\"product_type\":\"gift\",\"gift_id\":\"", gift);
                 number(out, "\",\"quantity\":", quantity);
                 number(out, ",\"revenue_minor\":", cents * quantity);
@@ -72,6 +84,13 @@ impl World {
                 let video = self.video(session);
                 self.content(video, out);
                 text(out, ",\"properties\":{\"tag\":\"", self.videos[video as usize].tag);
+                out.extend_from_slice(b"\"}");
+            }
+            CreatorLevelChanged => {
+                let level = u64::from(1 + self.dice.below(5));
+                number(out, ",\"creator\":{\"id\":\"u", u64::from(session.device.user_id));
+                number(out, "\",\"previous_level\":\"lv", level);
+                number(out, "\",\"level\":\"lv", level + 1);
                 out.extend_from_slice(b"\"}");
             }
             Search => {
@@ -150,12 +169,16 @@ impl World {
         out.push(b'}');
     }
 
-    fn order(&mut self, out: &mut Vec<u8>) {
-        number(out, ",\"commerce\":{\"order_id\":\"o", self.dice.bits());
+    /// The order's number: now and then that of the last one, as from a client that was not sure.
+    fn order(&mut self, session: &mut Session, out: &mut Vec<u8>) {
+        let again = session.order.filter(|_| self.dice.chance(0.05));
+        let order = again.unwrap_or_else(|| self.dice.bits());
+        session.order = Some(order);
+        number(out, ",\"commerce\":{\"order_id\":\"o", order);
         out.push(b'"');
     }
 
-    fn uploading(&mut self, session: &Session, event: EventName, out: &mut Vec<u8>) {
+    fn uploading(&mut self, session: &Session, event: EventName, moment: i64, out: &mut Vec<u8>) {
         let Some(upload) = &session.upload else { return };
         let source = match session.device.platform {
             Platform::Pc => "pc_recorder",
@@ -175,6 +198,10 @@ impl World {
             text(out, "\",\"tags\":[\"", self.dice.pick(&TAGS));
             text(out, "\",\"", self.dice.pick(&TAGS));
             number(out, "\"],\"duration_ms\":", self.dice.spread(15_000, 3_600_000) as u64);
+            if self.dice.chance(0.5) {
+                let published = moment - self.dice.spread(1_000, 2 * 86_400_000);
+                number(out, ",\"published_at\":", published.max(0) as u64);
+            }
             number(out, "},\"creator\":{\"id\":\"u", u64::from(session.device.user_id));
             number(out, "\",\"level\":\"lv", u64::from(1 + session.device.user_id % 6));
             out.extend_from_slice(b"\"}");

@@ -13,6 +13,7 @@ mod catalogue;
 mod channel;
 mod clock;
 mod config;
+mod counted;
 mod defects;
 mod details;
 mod dice;

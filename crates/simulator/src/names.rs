@@ -38,7 +38,7 @@ named!(Platform {
 });
 
 named!(
-    /// Channel groups that single events can show evidence of.
+    /// Channel groups.
     Group {
         Direct = "direct",
         PaidSearch = "paid_search",
@@ -54,6 +54,7 @@ named!(
         Referral = "referral",
         AppStore = "app_store",
         MiniProgram = "mini_program",
+        InAppBrowser = "in_app_browser",
         Bundle = "bundle",
         Exchange = "exchange",
         Push = "push",
@@ -71,7 +72,7 @@ named!(TimeSource {
     Clamped = "clamped",
 });
 
-named!(Kind { Event = "event", Duplicate = "duplicate", Test = "test", });
+named!(Kind { Event = "event", Duplicate = "duplicate", Test = "test", Bot = "bot", });
 
 named!(
     /// What the registry says about an `activity_event_id`.

@@ -1,6 +1,8 @@
 //! Devices: who they are follows from the seed and their number alone; only what they did is remembered.
 
 use crate::clock::TimeFormat;
+use crate::config::Config;
+use crate::counted::Counted;
 use crate::dice::Dice;
 use crate::names::{App, Group, Platform};
 use crate::render::{number, text};
@@ -45,42 +47,6 @@ pub(crate) struct Memory {
     pub(crate) counted: Counted,
 }
 
-/// What a correct pipeline remembers of a device after the events so far: real ones only, each once.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Counted {
-    /// Newest event time, epoch ms, as narrowly as it can be known; none before the first event.
-    newest: Option<(i64, i64)>,
-}
-
-/// A silence in event time that ends a session without an ID, ms.
-const SESSION_GAP_MS: i64 = 30 * 60_000;
-
-impl Counted {
-    /// Whether the device has no event yet.
-    pub(crate) fn is_new(&self) -> bool {
-        self.newest.is_none()
-    }
-
-    /// Whether an event without session ID, at some time within these bounds, starts a session; none when it cannot
-    /// be known.
-    pub(crate) fn starts_derived(&self, (earliest, latest): (i64, i64)) -> Option<bool> {
-        let Some((from, to)) = self.newest else { return Some(true) };
-        if earliest - to > SESSION_GAP_MS {
-            Some(true)
-        } else if latest - from <= SESSION_GAP_MS {
-            Some(false)
-        } else {
-            None
-        }
-    }
-
-    /// An event that counts has happened within these bounds.
-    pub(crate) fn take(&mut self, (earliest, latest): (i64, i64)) {
-        let (from, to) = self.newest.unwrap_or((earliest, latest));
-        self.newest = Some((from.max(earliest), to.max(latest)));
-    }
-}
-
 /// Who a device is. `identity` are the JSON members all its events share.
 pub(crate) struct Device {
     pub(crate) platform: Platform,
@@ -91,6 +57,10 @@ pub(crate) struct Device {
     pub(crate) has_account: bool,
     pub(crate) user_id: u32,
     pub(crate) install_source: Option<(&'static str, Group)>,
+    /// Group of its sessions without any evidence.
+    pub(crate) otherwise: Group,
+    /// A crawler, or a browser without a head.
+    pub(crate) bot: bool,
     /// How far its clock is ahead, ms.
     pub(crate) skew_ms: i64,
     pub(crate) time_format: TimeFormat,
@@ -126,8 +96,8 @@ fn anonymous_id(dice: &mut Dice, platform: Platform) -> String {
 }
 
 impl Device {
-    pub(crate) fn new(seed: u64, device: u32, skewed: f64) -> Self {
-        let mut dice = Dice::of(seed, DEVICE, device);
+    pub(crate) fn new(device: u32, config: &Config) -> Self {
+        let mut dice = Dice::of(config.seed, DEVICE, device);
         let platform = dice.weighted(&PLATFORMS);
         let anonymous_id = anonymous_id(&mut dice, platform);
         let dice = &mut dice;
@@ -144,7 +114,8 @@ impl Device {
             _ if library == 2 => TimeFormat::EpochMillis,
             _ => TimeFormat::Utc,
         };
-        let skewed = dice.chance(skewed);
+        let on_the_web = matches!(platform, Platform::Web | Platform::H5);
+        let skewed = dice.chance(config.skewed);
         let behind = dice.chance(0.6);
         let skew_ms = dice.spread(600_000, 3 * 86_400_000) * if behind { -1 } else { 1 };
         let mut made = Self {
@@ -155,6 +126,8 @@ impl Device {
             has_account: dice.chance(0.45),
             user_id: device,
             install_source: None,
+            otherwise: if platform == Platform::MiniProgram { Group::MiniProgram } else { Group::Direct },
+            bot: on_the_web && dice.chance(config.bots),
             skew_ms: if skewed { skew_ms } else { 0 },
             time_format,
             // The oldest web library does not send it: such clients cannot be corrected, so none is skewed.
@@ -163,6 +136,8 @@ impl Device {
             sends_session_id: library != 2 && library != 5,
             identity: Vec::with_capacity(768),
         };
+        // What crawlers lose is nobody's loss.
+        made.has_index &= !made.bot;
         made.describe(dice);
         made
     }
@@ -248,6 +223,10 @@ impl Device {
                 );
                 out.push(b'}');
             }
+            Platform::Web | Platform::H5 if self.bot => {
+                text(out, ",\"user_agent\":\"", dice.pick(&BOT_AGENTS));
+                out.push(b'"');
+            }
             Platform::Web => {
                 let (agent, os, version) = dice.weighted(&WEB_AGENTS);
                 // Half of the sites leave the device to the user agent.
@@ -260,16 +239,31 @@ impl Device {
                 out.push(b'"');
             }
             Platform::H5 | Platform::Server => {
-                let brand = dice.weighted(&ANDROID_BRANDS);
-                let version = dice.weighted(&ANDROID_VERSIONS);
-                text(out, ",\"user_agent\":\"Mozilla/5.0 (Linux; Android ", version);
-                text(out, "; ", dice.weighted(brand.models));
-                text(
-                    out,
-                    ") AppleWebKit/537.36 (KHTML, like Gecko) Chrome/",
-                    dice.pick(&["116.0.0.0", "123.0.0.0"]),
-                );
-                out.extend_from_slice(b" Mobile Safari/537.36\"");
+                let (browser, in_app) = dice.weighted(&MOBILE_BROWSERS);
+                if in_app {
+                    self.otherwise = Group::InAppBrowser;
+                }
+                if dice.chance(0.2) {
+                    let version = dice.weighted(&IOS_VERSIONS).replace('.', "_");
+                    text(out, ",\"user_agent\":\"Mozilla/5.0 (iPhone; CPU iPhone OS ", &version);
+                    out.extend_from_slice(b" like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) ");
+                    let safari =
+                        if in_app { "Mobile/15E148 " } else { "Version/17.4 Mobile/15E148 Safari/604.1" };
+                    text(out, safari, if in_app { browser } else { "" });
+                } else {
+                    let brand = dice.weighted(&ANDROID_BRANDS);
+                    text(
+                        out,
+                        ",\"user_agent\":\"Mozilla/5.0 (Linux; Android ",
+                        dice.weighted(&ANDROID_VERSIONS),
+                    );
+                    text(out, "; ", dice.weighted(brand.models));
+                    let chrome = dice.pick(&["116.0.0.0", "123.0.0.0"]);
+                    text(out, ") AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/", chrome);
+                    text(out, " Mobile Safari/537.36", if browser.is_empty() { "" } else { " " });
+                    text(out, "", browser);
+                }
+                out.push(b'"');
             }
         }
     }

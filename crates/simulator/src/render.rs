@@ -5,8 +5,9 @@ use crate::catalogue::Video;
 use crate::channel::Evidence;
 use crate::clock::{Timing, event_time_bounds, write_time};
 use crate::config::Config;
+use crate::counted::Bounds;
 use crate::dice::Dice;
-use crate::names::{EventName, Group, Status};
+use crate::names::{EventName, Group, Kind, Status};
 use crate::population::Memory;
 use crate::session::{Session, write_evidence};
 use crate::tally::Fact;
@@ -30,6 +31,16 @@ struct Times {
     sent_at: Option<i64>,
     event_time: i64,
     uncertain_ms: i64,
+}
+
+/// What decides the channel of an event.
+struct Visit {
+    /// Group its own evidence speaks for.
+    shown: Option<Group>,
+    bounds: Bounds,
+    session_start: bool,
+    /// Whether it shows a session ID.
+    has_id: bool,
 }
 
 pub(crate) fn text(out: &mut Vec<u8>, before: &str, value: &str) {
@@ -61,6 +72,11 @@ impl World {
         let event = session.advance(&mut self.dice, &mut self.memory[session.number as usize], custom);
         let times = self.times(session, moment, now_ms);
         let is_test = self.dice.chance(self.config.tests);
+        let kind = match (is_test, session.device.bot) {
+            (true, _) => Kind::Test,
+            (false, true) => Kind::Bot,
+            (false, false) => Kind::Event,
+        };
 
         text(out, "{\"schema_version\":\"1-0-0\",\"event_id\":\"", "");
         event_id(out, &mut self.dice, moment);
@@ -73,19 +89,16 @@ impl World {
         }
         out.extend_from_slice(&session.device.identity);
         let bounds = event_time_bounds(times.original, times.sent_at, now_ms);
-        let counted = &mut self.memory[session.number as usize].counted;
+        let counted = &self.memory[session.number as usize].counted;
         // A library that sends no ID sends one all the same where nobody could know what follows from none.
         let derived = if session.device.sends_session_id { None } else { counted.starts_derived(bounds) };
         if derived.is_none() {
             text(out, ",\"session_id\":\"", &session.session_id);
             out.push(b'"');
         }
-        let new_device = !is_test && counted.is_new();
-        let session_start = !is_test && derived.unwrap_or(!session.id_counted);
-        if !is_test {
-            counted.take(bounds);
-            session.id_counted |= derived.is_none();
-        }
+        let counts = kind == Kind::Event;
+        let new_device = counts && counted.is_new();
+        let session_start = counts && derived.unwrap_or(session.id_group.is_none());
         if session.logged_in {
             number(out, ",\"user_id\":\"u", self.config.seed);
             number(out, "-", u64::from(session.device.user_id));
@@ -97,9 +110,15 @@ impl World {
             number(out, ",\"event_index\":", u64::from(self.next_index(session.number)));
         }
         out.extend_from_slice(&session.place);
-        let group = self.evidence(session, event, out);
+        let shown = self.evidence(session, event, new_device, out);
+        let group = if counts {
+            let visit = Visit { shown, bounds, session_start, has_id: derived.is_none() };
+            self.visit(session, &visit, out)
+        } else {
+            Group::Direct
+        };
         let touch = self.touch(session, event, &times, out);
-        self.details(session, event, out);
+        self.details(session, event, moment, out);
         out.push(b'}');
         self.settle(session, event);
 
@@ -111,7 +130,7 @@ impl World {
             library: session.device.library,
             device: Some(session.number),
             touch,
-            is_test,
+            kind,
             original: times.original,
             sent_at: times.sent_at,
             new_device,
@@ -156,25 +175,55 @@ impl World {
         memory.next_index - 1
     }
 
-    /// Evidence beside the place, and the group of the event.
-    fn evidence(&mut self, session: &mut Session, event: EventName, out: &mut Vec<u8>) -> Group {
-        let Some(evidence) = session.start.take() else {
-            return match session.device.install_source {
-                Some((source, group)) if is_start(event) => {
-                    text(out, ",\"install_source\":\"", source);
-                    out.push(b'"');
-                    Evidence::default().group(Some(group), session.group)
-                }
-                _ => session.group,
-            };
-        };
+    /// Writes the evidence beside the place; the group that all evidence of the event speaks for.
+    fn evidence(
+        &mut self,
+        session: &mut Session,
+        event: EventName,
+        new_device: bool,
+        out: &mut Vec<u8>,
+    ) -> Option<Group> {
+        let evidence = session.start.take().unwrap_or_default();
         write_evidence(out, &evidence, &mut self.dice);
         let store = session.device.install_source.filter(|_| is_start(event));
         if let Some((source, _)) = store {
             text(out, ",\"install_source\":\"", source);
             out.push(b'"');
         }
-        evidence.group(store.map(|(_, group)| group), session.group)
+        // Where an app was installed from says something about the device's first event only.
+        let store = store.filter(|_| new_device).map(|(_, group)| group);
+        evidence.group(store).or(session.shown)
+    }
+
+    /// The channel group of an event that counts, and what its device is remembered for.
+    fn visit(&mut self, session: &mut Session, visit: &Visit, out: &mut Vec<u8>) -> Group {
+        let otherwise = session.device.otherwise;
+        let counted = &mut self.memory[session.number as usize].counted;
+        let mut shown = visit.shown;
+        let group = if visit.session_start {
+            let group = shown.or_else(|| counted.inherited(visit.bounds, otherwise)).or_else(|| {
+                // Nobody could know which touch is inherited: the client says where it comes from.
+                let campaign = Evidence::of_campaign(&mut self.dice);
+                write_evidence(out, &campaign, &mut self.dice);
+                shown = campaign.group(None);
+                shown
+            });
+            let group = group.unwrap_or(otherwise);
+            counted.begin_session(group);
+            if visit.has_id {
+                session.id_group = Some(group);
+            }
+            group
+        } else if visit.has_id {
+            session.id_group.unwrap_or(otherwise)
+        } else {
+            counted.session_group(otherwise)
+        };
+        if let Some(shown) = shown {
+            counted.touch(shown, visit.bounds);
+        }
+        counted.take(visit.bounds);
+        group
     }
 
     /// The activity an event belongs to: always with `activity_event`, sometimes with what is done for one.

@@ -1,7 +1,7 @@
 //! What servers report: featured and distributed videos, promoted creators. Most of it names no device.
 
 use crate::clock::{TimeFormat, event_time_bounds, write_time};
-use crate::names::{App, EventName, Group, Platform};
+use crate::names::{App, EventName, Group, Kind, Platform};
 use crate::population::{LIBRARIES, SERVER_LIBRARIES, key_of};
 use crate::render::{World, event_id, number, text};
 use crate::tally::Fact;
@@ -27,16 +27,28 @@ impl World {
         let sent_at = self.dice.chance(0.5).then_some(now_ms);
         let is_test = self.dice.chance(self.config.tests);
         let bounds = event_time_bounds(moment, sent_at, now_ms);
-        // Servers know no sessions. Where nobody could know whether one starts, the event is about no device.
-        let starts = device.and_then(|device| self.memory[device as usize].counted.starts_derived(bounds));
-        let device = device.filter(|_| starts.is_some());
-        let (mut new_device, mut session_start) = (false, false);
-        if let Some(device) = device
+        // Servers know no sessions. Where nobody could know whether one starts, or of which channel it is, the event is
+        // about no device.
+        let joined = device.and_then(|device| {
+            let counted = &self.memory[device as usize].counted;
+            let starts = counted.starts_derived(bounds)?;
+            let group = if starts {
+                counted.inherited(bounds, Group::Direct)?
+            } else {
+                counted.session_group(Group::Direct)
+            };
+            Some((device, starts, group))
+        });
+        let device = joined.map(|(device, ..)| device);
+        let (mut new_device, mut session_start, mut group) = (false, false, Group::Direct);
+        if let Some((device, starts, of_session)) = joined
             && !is_test
         {
             let counted = &mut self.memory[device as usize].counted;
-            new_device = counted.is_new();
-            session_start = starts == Some(true);
+            (new_device, session_start, group) = (counted.is_new(), starts, of_session);
+            if starts {
+                counted.begin_session(group);
+            }
             counted.take(bounds);
         }
 
@@ -74,11 +86,11 @@ impl World {
             app,
             platform: Platform::Server,
             event,
-            group: Group::Direct,
+            group,
             library,
             device,
             touch: None,
-            is_test,
+            kind: if is_test { Kind::Test } else { Kind::Event },
             original: moment,
             sent_at,
             new_device,

@@ -12,12 +12,12 @@ pub(crate) struct Session {
     pub(crate) number: u32,
     pub(crate) device: Device,
     pub(crate) session_id: String,
-    /// Whether an event that counts has shown the ID.
-    pub(crate) id_counted: bool,
+    /// Channel group of the session with this ID; none before an event that counts has shown the ID.
+    pub(crate) id_group: Option<Group>,
     /// The members `page` or `screen`, and whatever evidence the place shows.
     pub(crate) place: Vec<u8>,
-    /// Group of events that show nothing but their place.
-    pub(crate) group: Group,
+    /// Group that the evidence of the place speaks for.
+    pub(crate) shown: Option<Group>,
     /// What the start of an app shows; gone with the first event.
     pub(crate) start: Option<Evidence>,
     pub(crate) logged_in: bool,
@@ -27,6 +27,8 @@ pub(crate) struct Session {
     pub(crate) play: Option<Play>,
     pub(crate) upload: Option<Upload>,
     pub(crate) entry_point: &'static str,
+    /// Number of its last order.
+    pub(crate) order: Option<u64>,
     landed: bool,
     path: String,
     forced: Option<EventName>,
@@ -59,9 +61,9 @@ impl Session {
         let mut session = Self {
             number,
             session_id: format!("s{:015x}", dice.bits() >> 4),
-            id_counted: false,
+            id_group: None,
             place: Vec::with_capacity(512),
-            group: if platform == Platform::MiniProgram { Group::MiniProgram } else { Group::Direct },
+            shown: None,
             start: None,
             logged_in: false,
             last_ms: i64::MIN,
@@ -69,6 +71,7 @@ impl Session {
             play: None,
             upload: None,
             entry_point: "mobile",
+            order: None,
             landed: false,
             path: String::new(),
             forced: None,
@@ -81,7 +84,7 @@ impl Session {
         } else {
             session.start = Some(Evidence::of_start(dice));
             session.enter("launch");
-            session.forced = Some(match (first, dice.below(40)) {
+            session.forced = Some(match (first, dice.below(20)) {
                 (true, _) => EventName::FirstOpen,
                 (false, 0) if platform != Platform::MiniProgram => EventName::AppUpdated,
                 _ => EventName::AppOpen,
@@ -127,6 +130,8 @@ impl Session {
             return dice.weighted(&[
                 (view, 22),
                 (ContentCaptured, 24),
+                (VipOpened, 1),
+                (CreatorLevelChanged, 1),
                 (ImageProcessed, 14),
                 (UploadStep, 12),
                 (VipPageViewed, 8),
@@ -149,6 +154,9 @@ impl Session {
             (AdShown, 8),
             (Follow, 2),
             (ThemeChanged, 1),
+            // By way of a page of an earlier visit, or of none.
+            (VipOpened, 1),
+            (CreatorLevelChanged, 1),
         ]);
         if event == ThemeChanged && !custom { view } else { event }
     }
@@ -274,17 +282,17 @@ impl Session {
         text(&mut self.place, &self.path, "\",\"title\":\"");
         text(&mut self.place, title, "\",\"page_type\":\"");
         text(&mut self.place, page_type, "\"");
-        self.group = match dice.below(20) {
+        self.shown = match dice.below(20) {
             0..16 => {
                 text(&mut self.place, ",\"referrer\":\"", host);
                 text(&mut self.place, &before, "\"");
-                Group::Internal
+                Some(Group::Internal)
             }
             16 => {
                 text(&mut self.place, ",\"referrer\":\"\"", "");
-                Group::Direct
+                None
             }
-            _ => Group::Direct,
+            _ => None,
         };
         self.place.push(b'}');
     }
@@ -292,7 +300,7 @@ impl Session {
     /// The first page of a visit from outside.
     fn land(&mut self, dice: &mut Dice) {
         let evidence = Evidence::of_landing(dice);
-        self.group = evidence.group(None, Group::Direct);
+        self.shown = evidence.group(None);
         let in_url = dice.chance(0.7);
         let (page_type, path, title) = dice.pick(&PAGES);
         let host = self.host();

@@ -183,7 +183,7 @@ impl World {
             }
             number = self.dice.below(devices);
         }
-        let device = Device::new(self.config.seed, number, self.config.skewed);
+        let device = Device::new(number, &self.config);
         Session::new(number, device, &mut self.dice, &mut self.memory[number as usize])
     }
 }

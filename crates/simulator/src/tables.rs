@@ -156,6 +156,33 @@ pub(crate) const WEB_AGENTS: [((&str, &str, &str), u32); 5] = [
     ),
 ];
 
+/// What browsers on phones say of themselves behind the usual words, and whether they belong to another app.
+pub(crate) const MOBILE_BROWSERS: [((&str, bool), u32); 8] = [
+    (("", false), 46),
+    (
+        (
+            "MicroMessenger/8.0.47.2560(0x28002F30) WeChat/arm64 Weixin NetType/WIFI Language/zh_CN ABI/arm64",
+            true,
+        ),
+        26,
+    ),
+    (("V1_AND_SQ_8.9.80_4614_YYB_D QQ/8.9.80.12440 NetType/WIFI WebP/0.4.1 Pixel/1080", true), 7),
+    (("Weibo (device__weibo__13.10.1__android__android13)", true), 5),
+    (("aweme_280100 JsSdk/1.0 NetType/WIFI Channel/douyin ByteLocale/zh-CN", true), 6),
+    (("BiliApp/7580300 mobi_app/android", true), 4),
+    (("UCBS/3.22.2.65 NebulaSDK/1.8.100112 AlipayClient/10.5.66.8000 Language/zh-Hans", true), 3),
+    (("XiaoMi/MiuiBrowser/17.8.230", false), 3),
+];
+
+/// Crawlers, and browsers without a head.
+pub(crate) const BOT_AGENTS: [&str; 5] = [
+    "Mozilla/5.0 (compatible; Baiduspider/2.0; +http://www.baidu.com/search/spider.html)",
+    "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+    "Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)",
+    "Sogou web spider/4.0(+http://www.sogou.com/docs/help/webmasters.htm#07)",
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/124.0.0.0 Safari/537.36",
+];
+
 pub(crate) const NETWORKS: [(&str, u32); 4] = [("wifi", 62), ("5g", 22), ("4g", 14), ("3g", 1)];
 pub(crate) const LOCALES: [(&str, u32); 5] =
     [("zh-CN", 90), ("zh-TW", 3), ("zh-HK", 2), ("en-US", 4), ("ja-JP", 1)];

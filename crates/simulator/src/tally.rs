@@ -33,13 +33,15 @@ pub(crate) struct Fact {
     pub(crate) app: App,
     pub(crate) platform: Platform,
     pub(crate) event: EventName,
+    /// Of the event's session.
     pub(crate) group: Group,
     /// Index into [`LIBRARIES`].
     pub(crate) library: u8,
     /// None without an `anonymous_id`.
     pub(crate) device: Option<u32>,
     pub(crate) touch: Option<(Pair, Status)>,
-    pub(crate) is_test: bool,
+    /// What it is the first time: an event, a test or a bot's.
+    pub(crate) kind: Kind,
     /// As sent: epoch ms of the client's clock.
     pub(crate) original: i64,
     pub(crate) sent_at: Option<i64>,
@@ -114,13 +116,16 @@ impl Tally {
     }
 
     fn valid(&mut self, fact: &Fact, now_ms: i64) {
-        if fact.is_test {
-            self.counts.tests += 1;
-            self.quality(fact, Kind::Test, now_ms);
+        let source = self.quality(fact, fact.kind, now_ms);
+        match fact.kind {
+            Kind::Event => self.counts.accepted += 1,
+            Kind::Test => self.counts.tests += 1,
+            Kind::Bot => self.counts.bots += 1,
+            Kind::Duplicate => {}
+        }
+        if fact.kind != Kind::Event {
             return;
         }
-        self.counts.accepted += 1;
-        let source = self.quality(fact, Kind::Event, now_ms);
 
         let key = pack_traffic(fact);
         let devices = self.detail.devices.then_some(&mut self.seen);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::broken::Code;
 
-/// The truth as of one moment. `sent = accepted + tests + duplicates + rejected` always holds.
+/// The truth as of one moment. `sent = accepted + tests + bots + duplicates + rejected` always holds.
 ///
 /// Cells hold only kind `event` (but for `quality`), are keyed without time, and are sorted by their key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,11 +36,14 @@ pub struct Counts {
     pub records: u64,
     /// Events, of whatever fate.
     pub sent: u64,
-    /// Valid events seen for the first time and no tests: what the cubes count.
+    /// Valid events seen for the first time, of real clients and no tests: what the cubes count.
     pub accepted: u64,
     /// Valid test events seen for the first time.
     pub tests: u64,
-    /// Valid events (tests included) sent again.
+    /// Valid events of crawlers and the like, seen for the first time and no tests.
+    #[serde(default)]
+    pub bots: u64,
+    /// Valid events (tests and bots included) sent again.
     pub duplicates: u64,
     /// Events that become dead letters, each time they are sent.
     pub rejected: u64,
@@ -103,7 +106,7 @@ pub struct QualityCell {
     pub library: String,
     pub library_version: String,
     pub time_source: String,
-    /// event, duplicate or test.
+    /// event, duplicate, test or bot.
     pub kind: String,
     pub events: u64,
 }
@@ -120,6 +123,7 @@ impl Counts {
         self.sent += other.sent;
         self.accepted += other.accepted;
         self.tests += other.tests;
+        self.bots += other.bots;
         self.duplicates += other.duplicates;
         self.rejected += other.rejected;
         self.lost += other.lost;

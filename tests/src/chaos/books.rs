@@ -30,7 +30,7 @@ fn differences(books: &Value, sent: &Counts) -> Vec<Difference> {
     let number = |path: &str| books.pointer(path).and_then(Value::as_u64).unwrap_or(u64::MAX);
     let lines = [
         ("consumed", number("/consumed"), sent.sent),
-        ("stored", number("/stored"), sent.accepted + sent.tests),
+        ("stored", number("/stored"), sent.accepted + sent.tests + sent.bots),
         ("duplicates", number("/duplicates"), sent.duplicates),
         ("dead letters", number("/dead_letters"), sent.rejected),
         ("in flight", number("/in_flight/most"), 0),

@@ -263,6 +263,7 @@ fn report(context: &mut Context, seed: u64, seconds: f64, truth: &Truth) -> Resu
     row("sent", counts.sent, "");
     row("accepted", counts.accepted, "counted in every cube");
     row("tests", counts.tests, "counted in quality only");
+    row("bots", counts.bots, "counted in quality only");
     row("duplicates", counts.duplicates, "counted in quality only");
     row("rejected", counts.rejected, "dead letters");
     for (code, &events) in &truth.rejected_by_code {
@@ -278,7 +279,7 @@ fn report(context: &mut Context, seed: u64, seconds: f64, truth: &Truth) -> Resu
     ))?;
     Ok(output.json(&json!({
         "seed": seed, "seconds": seconds, "records": counts.records, "sent": counts.sent,
-        "accepted": counts.accepted, "tests": counts.tests, "duplicates": counts.duplicates,
+        "accepted": counts.accepted, "tests": counts.tests, "bots": counts.bots, "duplicates": counts.duplicates,
         "rejected": counts.rejected, "rejected_by_code": truth.rejected_by_code, "lost": counts.lost,
         "bytes": counts.bytes,
     }))?)
