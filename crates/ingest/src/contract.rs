@@ -2,6 +2,8 @@
 //! rule, when it is required, and where it goes in the batch. Parsing, validation and encoding all walk this table.
 use event::{Field, same_text};
 
+use crate::json::KeyLiteral;
+
 /// When a field must be there. Each is one bit of an event's duties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
@@ -79,6 +81,8 @@ pub(crate) enum Rule {
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) key: &'static str,
+    /// The key as most clients write it.
+    pub(crate) literal: KeyLiteral,
     /// JSON pointer from the event.
     pub(crate) pointer: &'static str,
     pub(crate) required: Required,
@@ -94,20 +98,24 @@ pub(crate) struct Group {
     pub(crate) parts: &'static [Part],
     /// One bit for each part that some events must have.
     pub(crate) demanded: u64,
+    /// One bit for each part of which any text will do.
+    pub(crate) any_text: u64,
     keys: KeyTable,
 }
 
 impl Group {
     const fn new(first: usize, parts: &'static [Part]) -> Self {
         assert!(parts.len() <= 64, "a group has one bit for each part");
-        let (mut demanded, mut at) = (0, 0);
+        let (mut demanded, mut any_text, mut at) = (0, 0, 0);
         while at < parts.len() {
             if parts[at].required as u16 != 0 {
                 demanded |= 1 << at;
+            } else if matches!(parts[at].rule, Rule::Text(usize::MAX)) {
+                any_text |= 1 << at;
             }
             at += 1;
         }
-        Self { first, parts, demanded, keys: KeyTable::new(parts) }
+        Self { first, parts, demanded, any_text, keys: KeyTable::new(parts) }
     }
 
     const fn end(&self) -> usize {
@@ -190,6 +198,7 @@ macro_rules! group {
     ($name:ident after $first:expr, $prefix:literal: $($key:literal $required:ident $rule:expr $(=> $field:ident)?;)*) => {
         static $name: Group = Group::new($first, &[$(Part {
             key: $key,
+            literal: KeyLiteral::new($key),
             pointer: concat!($prefix, "/", $key),
             required: Required::$required,
             rule: $rule,

@@ -8,7 +8,7 @@ use event::{Limits, RejectCode, Rejection, Verdict};
 
 use crate::{
     json::Reader,
-    parse::{Event, malformed_json, parse},
+    parse::{Event, KeyOrder, malformed_json, parse},
     validate::{Facts, Rules, validate},
 };
 
@@ -34,13 +34,14 @@ pub fn decide<'a, E>(
     value: Option<&'a [u8]>,
     received_at: i64,
     rules: &Rules,
+    order: &mut KeyOrder,
     mut settle: impl FnMut(Decision<'_, 'a>) -> Result<(), E>,
 ) -> Result<(), E> {
     let bytes = value.unwrap_or_default();
     let mut judge = |index, bytes: &'a [u8], content: Result<&'a str, Rejection>| {
         let mut event = Event::default();
         let judged = content.and_then(|json| {
-            parse(json, &mut event)?;
+            parse(json, &mut event, order)?;
             validate(&mut event, rules, received_at)
         });
         let verdict = judged.map_or_else(Verdict::Reject, Verdict::Emit);
@@ -154,7 +155,7 @@ mod tests {
 
     fn verdicts(record: &[u8], rules: &Rules) -> Vec<Result<(), (Code, String)>> {
         let mut verdicts = Vec::new();
-        let Ok(()) = decide(Some(record), RECEIVED_AT, rules, |decision| {
+        let Ok(()) = decide(Some(record), RECEIVED_AT, rules, &mut KeyOrder::default(), |decision| {
             assert_eq!(decision.index, verdicts.len());
             verdicts.push(match decision.verdict {
                 Verdict::Emit(_) => Ok(()),
@@ -190,6 +191,37 @@ mod tests {
     #[track_caller]
     fn refused(code: Code, pointer: &str, fields: &[(&str, Value)]) {
         check(with(fields), &[Some((code, pointer))]);
+    }
+
+    #[test]
+    fn what_was_read_before_changes_no_verdict() {
+        let page = ("page", json!({"url": "https://www.example.tv/", "title": "t"}));
+        let records = [
+            with(&[]),
+            with(&[page.clone(), ("platform", json!("web"))]),
+            with(&[page, ("event_name", Value::Null)]),
+            with(&[("library", json!({"version": "1", "name": "l", "name_": 1}))]),
+            with(&[]).replacen("\"platform\":\"ios\"", "\"platform\":\"ios\",\"platform\":\"ios\"", 1),
+            with(&[]).replacen("\"platform\":\"ios\"", "\"platform\" : \"ios\" , \"unknown\":1", 1),
+            with(&[("anonymous_id", json!("d\u{7}"))]),
+            with(&[("event_index", json!(0))]),
+            with(&[("event_index", json!(12))]).replace("12", "12 "),
+            with(&[("event_index", json!(12))]).replace("12", "12x"),
+        ];
+        let read = |record: &str, order: &mut KeyOrder| {
+            let mut read = String::new();
+            let Ok(()) = decide(Some(record.as_bytes()), RECEIVED_AT, &rules(), order, |decision| {
+                read = format!("{:?} {:?}", decision.verdict, decision.event);
+                Ok::<_, Infallible>(())
+            });
+            read
+        };
+        let mut order = KeyOrder::default();
+        for _ in 0..2 {
+            for record in records.iter().chain(records.iter().rev()) {
+                assert_eq!(read(record, &mut order), read(record, &mut KeyOrder::default()), "{record}");
+            }
+        }
     }
 
     #[test]
@@ -486,7 +518,7 @@ mod tests {
             check(record, &[Some((Code::MalformedJson, ""))]);
         }
         let mut decided = 0;
-        let Ok(()) = decide(None, RECEIVED_AT, &rules(), |decision| {
+        let Ok(()) = decide(None, RECEIVED_AT, &rules(), &mut KeyOrder::default(), |decision| {
             assert!(matches!(&decision.verdict, Verdict::Reject(r) if r.code == Code::MalformedJson));
             decided += 1;
             Ok::<_, Infallible>(())
@@ -538,11 +570,12 @@ mod tests {
         ]);
         let record = format!(" [ {bad} , 7 ] ");
         let mut kept = Vec::new();
-        let Ok(()) = decide(Some(record.as_bytes()), RECEIVED_AT, &rules(), |decision| {
-            let event = decision.event;
-            kept.push((decision.bytes, event.app_id(), event.platform(), event.library()));
-            Ok::<_, Infallible>(())
-        });
+        let Ok(()) =
+            decide(Some(record.as_bytes()), RECEIVED_AT, &rules(), &mut KeyOrder::default(), |decision| {
+                let event = decision.event;
+                kept.push((decision.bytes, event.app_id(), event.platform(), event.library()));
+                Ok::<_, Infallible>(())
+            });
         assert_eq!(kept[0], (bad.as_bytes(), "b".repeat(64).into(), "ios".into(), "jé".into()));
         assert_eq!(kept[1], (b"7".as_slice(), "".into(), "".into(), "".into()));
     }

@@ -86,6 +86,110 @@ impl Value<'_> {
     }
 }
 
+/// The beginning of a member, `"key":` without white space, to be compared in three words.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeyLiteral {
+    words: [u64; 3],
+    masks: [u64; 3],
+    bytes: usize,
+}
+
+impl KeyLiteral {
+    const MOST: usize = 24;
+
+    pub(crate) const fn new(key: &str) -> Self {
+        let key = key.as_bytes();
+        let bytes = key.len() + 3;
+        assert!(bytes <= Self::MOST, "a key is compared in three words");
+        let (mut words, mut masks, mut at) = ([0; 3], [0; 3], 0);
+        while at < bytes {
+            let byte = if at == 0 || at == bytes - 2 {
+                b'"'
+            } else if at == bytes - 1 {
+                b':'
+            } else {
+                key[at - 1]
+            };
+            words[at / 8] |= (byte as u64) << (at % 8 * 8);
+            masks[at / 8] |= 0xff << (at % 8 * 8);
+            at += 1;
+        }
+        Self { words, masks, bytes }
+    }
+}
+
+/// A place in a JSON text, for what nearly every event is made of: it is small enough to stay in registers, where a
+/// [`Reader`] is memory that each step has to wait for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cursor<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// Goes on behind this very key, if it stands here.
+    #[inline(always)]
+    pub(crate) fn skip_key(&mut self, key: &KeyLiteral) -> bool {
+        let rest = self.text.as_bytes().get(self.at..);
+        let Some(chunk) = rest.and_then(|rest| rest.first_chunk::<{ KeyLiteral::MOST }>()) else {
+            return false;
+        };
+        let (words, _) = chunk.as_chunks::<8>();
+        let differs = |at: usize| (u64::from_le_bytes(words[at]) ^ key.words[at]) & key.masks[at];
+        let same = differs(0) | differs(1) | differs(2) == 0;
+        if same {
+            self.at += key.bytes;
+        }
+        same
+    }
+
+    /// Goes on behind this byte, if it stands here.
+    #[inline(always)]
+    pub(crate) fn skip(&mut self, byte: u8) -> bool {
+        let same = self.text.as_bytes().get(self.at) == Some(&byte);
+        self.at += usize::from(same);
+        same
+    }
+
+    /// Goes on behind the text that stands here, if it has no escapes.
+    #[inline(always)]
+    pub(crate) fn plain_text(&mut self) -> Option<Text<'a>> {
+        let bytes = self.text.as_bytes();
+        if bytes.get(self.at) != Some(&b'"') {
+            return None;
+        }
+        let start = self.at + 1;
+        let end = end_of_plain_text(bytes, start);
+        if bytes.get(end) != Some(&b'"') {
+            return None;
+        }
+        self.at = end + 1;
+        Some(Text { sent: self.text.get(start..end).unwrap_or(""), escaped: false })
+    }
+}
+
+impl<'a> Cursor<'a> {
+    /// Goes on behind the whole number without sign that stands here, if it ends with its member.
+    #[inline(always)]
+    pub(crate) fn plain_number(&mut self) -> Option<&'a str> {
+        let bytes = self.text.as_bytes();
+        // A leading 0 is for those who know what may follow it.
+        if !matches!(bytes.get(self.at), Some(b'1'..=b'9')) {
+            return None;
+        }
+        let mut end = self.at + 1;
+        while bytes.get(end).is_some_and(u8::is_ascii_digit) {
+            end += 1;
+        }
+        if !matches!(bytes.get(end), Some(b',' | b'}')) {
+            return None;
+        }
+        let digits = self.text.get(self.at..end);
+        self.at = end;
+        digits
+    }
+}
+
 /// Reads one JSON text from front to back.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
@@ -108,6 +212,18 @@ impl<'a> Reader<'a> {
     /// Whether any text so far, key or value, held half of a surrogate pair: proper by the grammar, but no text.
     pub(crate) fn lone_surrogate(&self) -> bool {
         self.lone_surrogate
+    }
+
+    /// Where it stands.
+    #[inline(always)]
+    pub(crate) fn cursor(&self) -> Cursor<'a> {
+        Cursor { text: self.text, at: self.at }
+    }
+
+    /// Goes on where a cursor of the same text stands.
+    #[inline(always)]
+    pub(crate) fn go_on(&mut self, cursor: Cursor<'a>) {
+        self.at = cursor.at;
     }
 
     /// Skips white space and shows the next byte; 0 at the end, which no JSON has outside a text.
@@ -195,11 +311,11 @@ impl<'a> Reader<'a> {
         self.at
     }
 
-    fn expected<T>(&self, expected: &'static str) -> Result<T, Malformed> {
+    pub(crate) fn expected<T>(&self, expected: &'static str) -> Result<T, Malformed> {
         Err(Malformed { at: self.at, expected })
     }
 
-    fn take(&mut self, byte: u8, expected: &'static str) -> Result<(), Malformed> {
+    pub(crate) fn take(&mut self, byte: u8, expected: &'static str) -> Result<(), Malformed> {
         if self.peek() == byte {
             self.at += 1;
             Ok(())
@@ -208,7 +324,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn key(&mut self) -> Result<Text<'a>, Malformed> {
+    pub(crate) fn key(&mut self) -> Result<Text<'a>, Malformed> {
         if self.peek() != b'"' {
             return self.expected("a key in double quotes");
         }
@@ -448,6 +564,7 @@ impl Nesting {
 }
 
 /// The first quote, backslash or control character from `at` on, or the end; eight bytes at a time.
+#[inline]
 fn end_of_plain_text(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES * 0x80;

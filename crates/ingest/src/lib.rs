@@ -27,7 +27,7 @@ use runtime::{
 
 pub use decide::{Decision, decide};
 pub use encode::{Origin, encode, partition};
-pub use parse::Event;
+pub use parse::{Event, KeyOrder};
 pub use stage::{Ingest, Topics};
 pub use time::{EventTime, event_time};
 pub use validate::{Facts, Rules};

@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::HashSet};
 
 use crate::{
     contract::{self, ENVELOPE, Group, PLACES, Rule},
-    json::{Malformed, Reader, Text, Value},
+    json::{Cursor, Malformed, Reader, Text, Value},
 };
 
 /// Longest key that is quoted in a JSON pointer, in characters.
@@ -20,6 +20,8 @@ pub struct Event<'a> {
     values: [Value<'a>; PLACES],
     /// One bit for each place with a value that is not null.
     present: u128,
+    /// One bit for each place with a text.
+    texts: u128,
     /// What `validate` read of the list and the map, for whoever stores the event.
     pub(crate) tags: Vec<Text<'a>>,
     pub(crate) experiments: Vec<(Cow<'a, str>, Text<'a>)>,
@@ -32,6 +34,7 @@ impl Default for Event<'_> {
         Self {
             values: [Value::Absent; PLACES],
             present: 0,
+            texts: 0,
             tags: Vec::new(),
             experiments: Vec::new(),
             unknown_fields: 0,
@@ -65,7 +68,23 @@ impl<'a> Event<'a> {
             Value::Absent | Value::Null => self.present &= !bit,
             _ => self.present |= bit,
         }
+        match value {
+            Value::Text(_) => self.texts |= bit,
+            _ => self.texts &= !bit,
+        }
         self.values[place] = value;
+    }
+
+    #[inline(always)]
+    fn set_text(&mut self, place: usize, text: Text<'a>) {
+        self.present |= 1 << place;
+        self.texts |= 1 << place;
+        self.values[place] = Value::Text(text);
+    }
+
+    /// One bit for each place with a text.
+    pub(crate) fn texts(&self) -> u128 {
+        self.texts
     }
 
     /// One bit for each place with a value that is not null.
@@ -103,13 +122,28 @@ pub(crate) fn first_chars(text: &str, most: usize) -> &str {
     text.char_indices().nth(most).map_or(text, |(end, _)| text.get(..end).unwrap_or(text))
 }
 
+/// Which key followed which the last time. Clients write an object's members in one order, so that the next key is nearly
+/// always known before it is read; a wrong guess costs one comparison.
+#[derive(Debug, Clone)]
+pub struct KeyOrder {
+    /// By the place of the key before: the place in its group of the key that followed. Behind all places, what an
+    /// event begins with.
+    next: [u8; PLACES + 1],
+}
+
+impl Default for KeyOrder {
+    fn default() -> Self {
+        Self { next: [0; PLACES + 1] }
+    }
+}
+
 /// Reads one event, which must be all there is in `json`, into a fresh `event`. What was read before a refusal
 /// stays there.
-pub(crate) fn parse<'a>(json: &'a str, event: &mut Event<'a>) -> Result<(), Rejection> {
+pub(crate) fn parse<'a>(json: &'a str, event: &mut Event<'a>, order: &mut KeyOrder) -> Result<(), Rejection> {
     let mut parser =
-        Parser { event, seen: 0, unknown_keys: HashSet::default(), repeated: None, too_deep: None };
+        Parser { event, order, seen: 0, unknown_keys: HashSet::default(), repeated: None, too_deep: None };
     let mut reader = Reader::new(json);
-    let read = reader.members(|reader, key| parser.member(reader, key)).and_then(|_| reader.end());
+    let read = parser.envelope(&mut reader).and_then(|()| reader.end());
     if let Err(malformed) = read {
         return Err(malformed_json(malformed));
     }
@@ -146,6 +180,7 @@ pub(crate) fn pointer_to(parent: &str, key: &str) -> String {
 
 struct Parser<'e, 'a> {
     event: &'e mut Event<'a>,
+    order: &'e mut KeyOrder,
     /// One bit for each field of the envelope.
     seen: u64,
     unknown_keys: HashSet<Cow<'a, str>, RandomState>,
@@ -155,47 +190,150 @@ struct Parser<'e, 'a> {
 
 const _: () = assert!(PLACES <= 128, "`present` has a bit for each place");
 
+/// A key of an object of the contract.
+enum Key<'a> {
+    /// At this place of its group.
+    Known(usize),
+    Unknown(Cow<'a, str>),
+}
+
 impl<'a> Parser<'_, 'a> {
-    fn member(&mut self, reader: &mut Reader<'a>, key: Text<'a>) -> Result<(), Malformed> {
-        let key = key.read();
-        let repeats = match ENVELOPE.find(&key) {
-            Some(at) => {
-                let repeats = self.seen & 1 << at != 0;
-                self.seen |= 1 << at;
+    fn envelope(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {
+        self.members(reader, ENVELOPE, PLACES, |parser, reader, key| match key {
+            Key::Known(at) => {
+                if parser.seen & 1 << at != 0 && parser.repeated.is_none() {
+                    parser.repeated = Some(ENVELOPE.parts[at].key.into());
+                }
+                parser.seen |= 1 << at;
+                let place = ENVELOPE.first + at;
                 let value = match ENVELOPE.parts[at].rule {
-                    Rule::Object(group) if reader.peek() == b'{' => self.object(reader, group)?,
+                    Rule::Object(group) if reader.peek() == b'{' => parser.object(reader, group, place)?,
                     _ => reader.value(1)?,
                 };
-                self.event.set(ENVELOPE.first + at, value);
-                repeats
+                parser.event.set(place, value);
+                parser.note_depth(reader, || ENVELOPE.parts[at].key.into());
+                Ok(())
             }
-            None => {
-                self.event.unknown_fields += 1;
+            Key::Unknown(key) => {
+                parser.event.unknown_fields += 1;
                 reader.value(1)?;
-                !self.unknown_keys.insert(key.clone())
+                parser.note_depth(reader, || key.clone());
+                if !parser.unknown_keys.insert(key.clone()) && parser.repeated.is_none() {
+                    parser.repeated = Some(key);
+                }
+                Ok(())
             }
-        };
-        if repeats && self.repeated.is_none() {
-            self.repeated = Some(key.clone());
-        }
-        if reader.deepest() > Limits::DEPTH && self.too_deep.is_none() {
-            self.too_deep = Some(key);
-        }
+        })?;
         Ok(())
     }
 
-    /// Reads an object of the contract; of a key that stands twice in it, the last counts.
-    fn object(&mut self, reader: &mut Reader<'a>, group: &'static Group) -> Result<Value<'a>, Malformed> {
+    fn note_depth(&mut self, reader: &Reader<'a>, key: impl FnOnce() -> Cow<'a, str>) {
+        if reader.deepest() > Limits::DEPTH && self.too_deep.is_none() {
+            self.too_deep = Some(key());
+        }
+    }
+
+    /// Reads an object of the contract; of a key that stands twice in it, the last counts. `place` is its own.
+    fn object(
+        &mut self,
+        reader: &mut Reader<'a>,
+        group: &'static Group,
+        place: usize,
+    ) -> Result<Value<'a>, Malformed> {
         let start = reader.position();
-        let entries = reader.members(|reader, key| {
-            let found = group.find(&key.read());
+        let entries = self.members(reader, group, place, |parser, reader, key| {
             let value = reader.value(2)?;
-            match found {
-                Some(at) => self.event.set(group.first + at, value),
-                None => self.event.unknown_fields += 1,
+            match key {
+                Key::Known(at) => parser.event.set(group.first + at, value),
+                Key::Unknown(_) => parser.event.unknown_fields += 1,
             }
             Ok(())
         })?;
         Ok(Value::Object { json: reader.since(start), entries })
+    }
+
+    /// Sets the value of a known key, if it is a text or a number as nearly all are.
+    #[inline(always)]
+    fn plain_value(&mut self, cursor: &mut Cursor<'a>, group: &'static Group, at: usize) -> bool {
+        let is_envelope = group.first == ENVELOPE.first;
+        if is_envelope && self.seen & 1 << at != 0 {
+            // The key stands twice.
+            return false;
+        }
+        if let Some(text) = cursor.plain_text() {
+            self.event.set_text(group.first + at, text);
+        } else if let Some(digits) = cursor.plain_number() {
+            self.event.set(group.first + at, Value::Number(digits));
+        } else {
+            return false;
+        }
+        if is_envelope {
+            self.seen |= 1 << at;
+        }
+        true
+    }
+
+    /// Reads the members of an object of the contract. Plain values of known keys are set at once, every
+    /// other member is left to `member`. `before` is the place whose follower is the first key.
+    #[inline(always)]
+    fn members(
+        &mut self,
+        reader: &mut Reader<'a>,
+        group: &'static Group,
+        mut before: usize,
+        mut member: impl FnMut(&mut Self, &mut Reader<'a>, Key<'a>) -> Result<(), Malformed>,
+    ) -> Result<usize, Malformed> {
+        reader.take(b'{', "an object")?;
+        if reader.peek() == b'}' {
+            reader.take(b'}', "`}`")?;
+            return Ok(0);
+        }
+        let mut entries = 0;
+        let mut cursor = reader.cursor();
+        loop {
+            let guess: usize = self.order.next[before].into();
+            let key = match group.parts.get(guess) {
+                Some(part) if cursor.skip_key(&part.literal) => Key::Known(guess),
+                _ => {
+                    reader.go_on(cursor);
+                    let key = reader.key()?.read();
+                    cursor = reader.cursor();
+                    match group.find(&key) {
+                        Some(at) => {
+                            self.order.next[before] = at as u8;
+                            Key::Known(at)
+                        }
+                        None => Key::Unknown(key),
+                    }
+                }
+            };
+            let read = match key {
+                Key::Known(at) => {
+                    before = group.first + at;
+                    self.plain_value(&mut cursor, group, at)
+                }
+                Key::Unknown(_) => false,
+            };
+            if !read {
+                reader.go_on(cursor);
+                member(self, reader, key)?;
+                cursor = reader.cursor();
+            }
+            entries += 1;
+            if cursor.skip(b',') {
+                continue;
+            }
+            reader.go_on(cursor);
+            match reader.peek() {
+                b',' => {
+                    reader.take(b',', "`,`")?;
+                    cursor = reader.cursor();
+                }
+                b'}' => break,
+                _ => return reader.expected("`,` or `}`"),
+            }
+        }
+        reader.take(b'}', "`}`")?;
+        Ok(entries)
     }
 }

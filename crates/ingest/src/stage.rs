@@ -12,6 +12,7 @@ use runtime::{
 use crate::{
     decide::{Decision, decide},
     encode::{Origin, encode, partition},
+    parse::KeyOrder,
     tally::Tally,
     validate::Rules,
 };
@@ -54,6 +55,7 @@ impl Topics {
 pub struct Ingest {
     topics: Topics,
     rules: Rules,
+    order: KeyOrder,
     /// One open batch for each partition of `clean`.
     batches: Vec<BatchBuilder>,
     /// Room for partition keys.
@@ -65,14 +67,14 @@ impl Ingest {
     /// A stage that judges by `rules`.
     pub fn new(topics: Topics, rules: Rules) -> Self {
         let batches = vec![BatchBuilder::default(); topics.clean_partitions.max(1) as usize];
-        Self { topics, rules, batches, key: Vec::new(), tally: Tally::default() }
+        Self { topics, rules, order: KeyOrder::default(), batches, key: Vec::new(), tally: Tally::default() }
     }
 
     fn decide(&mut self, record: &Record<'_>, output: &mut dyn Output) -> Result<(), Error> {
-        let Self { topics, rules, batches, key, tally } = self;
+        let Self { topics, rules, order, batches, key, tally } = self;
         let mut any_rejected = false;
         let mut counts = Counts::default();
-        decide(record.value, record.timestamp_ms, rules, |decision| {
+        decide(record.value, record.timestamp_ms, rules, order, |decision| {
             tally.unknown_fields(decision.event.unknown_fields);
             match &decision.verdict {
                 Verdict::Emit(facts) => {

@@ -102,8 +102,9 @@ struct Check<'c, 'a> {
 impl<'a> Check<'_, 'a> {
     fn group(&mut self, group: &'static Group) -> Result<(), Rejection> {
         let of_group = (self.event.present() >> group.first) & ((1 << group.parts.len()) - 1);
-        // Parts that are neither there nor ever demanded are most of them.
-        for at in places(of_group | u128::from(group.demanded)) {
+        let fine = (self.event.texts() >> group.first) & u128::from(group.any_text);
+        // Most parts are neither there nor ever demanded, and of most others any text will do.
+        for at in places((of_group & !fine) | u128::from(group.demanded)) {
             let (place, part) = (group.first + at, &group.parts[at]);
             let is_required = self.duties & part.required as u16 != 0;
             match self.event.value(place) {

@@ -42,7 +42,7 @@ struct Outcome {
 
 fn outcomes(record: &[u8], rules: &Rules, received_at: i64) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
-    let Ok(()) = decide(Some(record), received_at, rules, |decision| {
+    let Ok(()) = decide(Some(record), received_at, rules, &mut ingest::KeyOrder::default(), |decision| {
         let bytes = decision.bytes.to_vec();
         outcomes.push(match decision.verdict {
             Verdict::Emit(facts) => Outcome {

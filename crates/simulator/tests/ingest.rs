@@ -25,7 +25,7 @@ fn ingest_rejects_what_was_planned_to_be_rejected_and_trusts_the_same_clocks() {
         let week = Duration::from_secs(7 * 86_400);
         let rules = ingest::Rules::new(APP_IDS.iter().map(|&id| id.to_owned()), reject_unknown_events, week);
         let mut simulator = Simulator::new(config);
-        let mut record = Record::default();
+        let (mut record, mut order) = (Record::default(), ingest::KeyOrder::default());
         let mut letters: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
         let mut sources: BTreeMap<String, u64> = BTreeMap::new();
         while simulator.counts().sent < 60_000 {
@@ -34,7 +34,7 @@ fn ingest_rejects_what_was_planned_to_be_rejected_and_trusts_the_same_clocks() {
             simulator.next(now_ms, &mut record);
             // From at once to as late as the simulator allows.
             let received_at = now_ms + records % 40_000;
-            let settled = ingest::decide(Some(&record.value), received_at, &rules, |decision| {
+            let settled = ingest::decide(Some(&record.value), received_at, &rules, &mut order, |decision| {
                 match decision.verdict {
                     Verdict::Emit(facts) => {
                         *sources.entry(facts.time.source.as_str().to_owned()).or_default() += 1;
