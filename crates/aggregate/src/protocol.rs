@@ -9,12 +9,14 @@
 //!
 //! Nothing here knows Kafka, ClickHouse, threads or a clock. [`lane`](crate::lane) does what is decided here, and the
 //! model in `tests/protocol.rs` does it against servers that are killed at every step.
+mod intent;
+
 use std::collections::BTreeSet;
 
 use runtime::NextOffset;
 use runtime::config::Start;
 
-const VERSION: &str = "1";
+pub use intent::Intent;
 
 /// What a process may rely on, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,64 +104,6 @@ pub enum Halt {
         /// Where it ends.
         end: i64,
     },
-}
-
-/// The text committed beside offset b: that [b, c) is about to be written, and in which shape.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Intent {
-    /// c, the offset after the last record.
-    pub end: NextOffset,
-    /// When it was committed, epoch milliseconds.
-    pub committed_ms: i64,
-    /// Epoch of its tokens and markers.
-    pub epoch: u32,
-    /// Fingerprint of the blocks.
-    pub hash: u128,
-    /// Number of blocks.
-    pub chunks: usize,
-    /// Number of marker rows in all of them.
-    pub markers: usize,
-    /// The ClickHouse partition (its first second) whose marker carries the ledger.
-    pub ledger_week: u32,
-}
-
-impl Intent {
-    /// The text; below 300 bytes.
-    pub fn encode(&self) -> String {
-        let Self { end, committed_ms, epoch, hash, chunks, markers, ledger_week } = self;
-        format!(
-            "{VERSION};c={};ts={committed_ms};ep={epoch};h={hash:032x};n={chunks};m={markers};w={ledger_week}",
-            end.0
-        )
-    }
-
-    /// Reads the text; an empty one is no intent.
-    ///
-    /// # Errors
-    /// It is there, but not understood.
-    pub fn decode(text: &str) -> Result<Option<Self>, Halt> {
-        if text.is_empty() {
-            return Ok(None);
-        }
-        Self::fields(text).map(Some).ok_or_else(|| Halt::UnknownIntent(text.chars().take(300).collect()))
-    }
-
-    fn fields(text: &str) -> Option<Self> {
-        let mut parts = text.split(';');
-        if parts.next() != Some(VERSION) {
-            return None;
-        }
-        let mut field = |name: &str| parts.next()?.strip_prefix(name)?.strip_prefix('=');
-        Some(Self {
-            end: NextOffset(field("c")?.parse().ok()?),
-            committed_ms: field("ts")?.parse().ok()?,
-            epoch: field("ep")?.parse().ok()?,
-            hash: u128::from_str_radix(field("h")?, 16).ok()?,
-            chunks: field("n")?.parse().ok()?,
-            markers: field("m")?.parse().ok()?,
-            ledger_week: field("w")?.parse().ok()?,
-        })
-    }
 }
 
 /// What Kafka says about a partition that is now ours.
@@ -535,28 +479,6 @@ mod tests {
 
     const INSERT: Action = Action::Insert { chunk: 0, repeat: 0 };
     const READ: Action = Action::ReadMarkers { again: false };
-
-    #[test]
-    fn an_intent_is_read_back_as_it_was_written_and_is_short() {
-        let longest = Intent {
-            end: NextOffset(i64::MAX),
-            committed_ms: i64::MAX,
-            epoch: u32::MAX,
-            hash: u128::MAX,
-            chunks: usize::MAX,
-            markers: usize::MAX,
-            ledger_week: u32::MAX,
-        };
-        for intent in [intent(), longest] {
-            let text = intent.encode();
-            assert!(text.len() < 300, "{text}");
-            assert_eq!(Intent::decode(&text), Ok(Some(intent)));
-        }
-        assert_eq!(Intent::decode(""), Ok(None));
-        for text in ["2;c=1", "1;c=x;ts=1", "hello", "1", &intent().encode().replace(";n=1", "")] {
-            assert_eq!(Intent::decode(text), Err(Halt::UnknownIntent(text.into())));
-        }
-    }
 
     #[test]
     fn an_assignment_begins_where_kafka_says_or_halts_with_the_way_out() {
