@@ -1,8 +1,21 @@
 //! Channel rules as data: an ordered list in `schemas/channels.toml`, where the first rule that matches wins.
-use hashbrown::HashMap;
-use serde::Deserialize;
+//!
+//! A decision has two halves, and the device's memory of its last touch stands between them: [`ChannelRules::own`] is
+//! what the event itself shows, [`ChannelRules::fallback`] what is said of an event that shows nothing.
+use std::borrow::Cow;
 
-use crate::evidence::{Evidence, host};
+use crate::evidence::{Evidence, advertiser, host};
+
+mod check;
+mod explain;
+mod file;
+mod site;
+
+pub use check::ChannelError;
+pub use explain::{Miss, Tried};
+
+use file::{Kind, Rule, RuleFile};
+use site::{Site, Sites};
 
 /// The rules that ship with Millrace.
 pub const BUILT_IN: &str = include_str!("../../../schemas/channels.toml");
@@ -33,39 +46,13 @@ pub const GROUPS: &[&str] = &[
     "other",
 ];
 
-/// Why a rule file cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ChannelError {
-    /// Not TOML, or a key or type that does not belong.
-    #[error("{0}")]
-    Toml(#[from] toml::de::Error),
-    /// A rule that cannot mean anything.
-    #[error("rule {rule:?}: {problem}")]
-    Rule {
-        /// Its name.
-        rule: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// A site that cannot be told apart.
-    #[error("site {site:?}: {problem}")]
-    Site {
-        /// Its name.
-        site: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The list does not end with a rule that always matches.
-    #[error("the last rule must have evidence = \"none\", so that every event gets a channel")]
-    NoLastRule,
-}
-
 /// Where a visit came from, and which rule said so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Channel<'r> {
     /// One of [`GROUPS`].
     pub group: &'r str,
-    /// The campaign's source, the referrer's site or host, the store package; '' for none.
+    /// The campaign's source as sent, the advertiser behind the click, the store, the referrer's site, else its host,
+    /// the app whose browser it is; '' for none.
     pub source: String,
     /// The campaign's medium; '' for none.
     pub medium: String,
@@ -73,94 +60,46 @@ pub struct Channel<'r> {
     pub campaign: String,
     /// The rule's name.
     pub rule: &'r str,
+    /// Whether later visits that show nothing may be credited to it: not so for own pages and direct visits, nor for
+    /// any channel of the fallback.
+    pub is_touch: bool,
 }
 
 /// A checked rule file.
 #[derive(Debug)]
 pub struct ChannelRules {
     version: String,
+    /// Those of the event's own evidence, then those of the fallback.
     rules: Vec<Rule>,
-    /// Sites by the names that campaigns use.
-    by_name: HashMap<String, (String, String)>,
-    /// Sites by host; subdomains are found by cutting labels off the front.
-    by_host: HashMap<String, (String, String)>,
+    /// How many of `rules` are of the first sort.
+    own: usize,
+    sites: Sites,
     own_hosts: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RuleFile {
-    version: String,
-    #[serde(rename = "rule")]
-    rules: Vec<Rule>,
-    #[serde(rename = "site", default)]
-    sites: Vec<Site>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Rule {
-    name: String,
-    evidence: Kind,
-    group: String,
-    medium: Option<Vec<String>>,
-    click_id_type: Option<Vec<String>>,
-    install_source: Option<Vec<String>>,
-    platform: Option<Vec<String>>,
-    site: Option<Vec<String>>,
-    #[serde(default)]
-    own: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Kind {
-    Campaign,
-    ClickId,
-    InstallSource,
-    Referrer,
-    Platform,
-    None,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Site {
-    name: String,
-    class: String,
-    #[serde(default)]
-    aliases: Vec<String>,
-    hosts: Vec<String>,
+/// An event's evidence with the sites it points at.
+struct Seen<'a> {
+    evidence: &'a Evidence<'a>,
+    has_campaign: bool,
+    campaign_site: Option<&'a Site>,
+    referrer_host: Option<Cow<'a, str>>,
+    referrer_site: Option<&'a Site>,
+    referrer_is_own: bool,
+    store: Option<&'a Site>,
 }
 
 impl ChannelRules {
-    /// Reads and checks a rule file. `own_hosts` are the platform's own.
+    /// Reads and checks a rule file. `own_hosts` are the platform's own; their subdomains count too.
     ///
     /// # Errors
     /// [`ChannelError`] names the rule or site and what is wrong with it.
     pub fn parse(text: &str, own_hosts: &[String]) -> Result<Self, ChannelError> {
         let file: RuleFile = toml::from_str(text)?;
-        let (mut by_name, mut by_host) = (HashMap::new(), HashMap::new());
-        for site in &file.sites {
-            let entry = (site.name.clone(), site.class.clone());
-            let twice = |what: &str| ChannelError::Site {
-                site: site.name.clone(),
-                problem: format!("{what:?} already belongs to another site"),
-            };
-            for name in site.aliases.iter().chain([&site.name]) {
-                if by_name.insert(name.to_lowercase(), entry.clone()).is_some() {
-                    return Err(twice(name));
-                }
-            }
-            for host in &site.hosts {
-                if by_host.insert(host.to_lowercase(), entry.clone()).is_some() {
-                    return Err(twice(host));
-                }
-            }
-        }
-        check_rules(&file)?;
+        check::rules(&file)?;
+        let sites = Sites::new(file.sites)?;
+        let own = file.rules.iter().filter(|rule| rule.evidence.is_own()).count();
         let own_hosts = own_hosts.iter().map(|host| host.to_lowercase()).collect();
-        Ok(Self { version: file.version, rules: file.rules, by_name, by_host, own_hosts })
+        Ok(Self { version: file.version, rules: file.rules, own, sites, own_hosts })
     }
 
     /// The file's own version.
@@ -178,121 +117,143 @@ impl ChannelRules {
         self.rules.is_empty()
     }
 
-    /// The channel of an event that shows `evidence`.
+    /// Number of hosts and packages by which sites and stores are known.
+    pub fn hosts_and_packages(&self) -> usize {
+        self.sites.len()
+    }
+
+    /// The channel that the event itself shows: by campaign, click, installation or referrer, in the order of the file.
+    pub fn own(&self, evidence: &Evidence<'_>) -> Option<Channel<'_>> {
+        if evidence.is_empty() {
+            return None;
+        }
+        let seen = self.see(evidence);
+        let rule = self.rules[..self.own].iter().find(|rule| rule.judge_own(&seen).is_ok())?;
+        Some(seen.channel(rule))
+    }
+
+    /// The channel of an event on a device without a touch.
     pub fn decide(&self, evidence: &Evidence<'_>) -> Channel<'_> {
+        self.own(evidence).unwrap_or_else(|| self.fallback(evidence.platform, ""))
+    }
+
+    /// The channel of an event that shows nothing, on a device without a touch: mini program, built-in browser, or direct.
+    /// `in_app_browser` is the app's name, '' for none.
+    pub fn fallback(&self, platform: &str, in_app_browser: &str) -> Channel<'_> {
+        let matching =
+            self.rules[self.own..].iter().find(|rule| rule.judge_fallback(platform, in_app_browser).is_ok());
+        // The check of the file sees to a last rule that always matches; without one, direct is still the honest value.
+        let (group, rule) = matching.map_or(("direct", ""), |rule| (rule.group.as_str(), rule.name.as_str()));
+        let is_in_app = matching.is_some_and(|rule| rule.evidence == Kind::InAppBrowser);
+        let source = if is_in_app { in_app_browser.to_owned() } else { String::new() };
+        Channel { group, source, medium: String::new(), campaign: String::new(), rule, is_touch: false }
+    }
+
+    fn see<'a>(&'a self, evidence: &'a Evidence<'_>) -> Seen<'a> {
         let referrer_host = host(evidence.referrer);
-        let referrer_site = referrer_host.as_deref().and_then(|host| self.site_of_host(host));
-        let campaign_site = self.by_name.get(&evidence.campaign_source.to_lowercase());
-        for rule in &self.rules {
-            let (matches, source) = match rule.evidence {
-                Kind::Campaign => (
-                    evidence.has_campaign()
-                        && is_one_of(&rule.medium, &evidence.campaign_medium)
-                        && is_class(&rule.site, campaign_site),
-                    evidence.campaign_source.as_ref(),
-                ),
-                Kind::ClickId => (
-                    !evidence.click_id_type.is_empty()
-                        && is_one_of(&rule.click_id_type, &evidence.click_id_type),
-                    evidence.click_id_type.as_ref(),
-                ),
-                Kind::InstallSource => (
-                    !evidence.install_source.is_empty()
-                        && is_one_of(&rule.install_source, evidence.install_source),
-                    evidence.install_source,
-                ),
-                Kind::Referrer => {
-                    let Some(host) = &referrer_host else { continue };
-                    let own = self.own_hosts.contains(host);
-                    let source = referrer_site.map_or(host.as_str(), |(name, _)| name.as_str());
-                    ((!rule.own || own) && is_class(&rule.site, referrer_site), source)
-                }
-                Kind::Platform => (is_one_of(&rule.platform, evidence.platform), ""),
-                Kind::None => (true, ""),
-            };
-            if matches {
-                let campaign = rule.evidence == Kind::Campaign;
-                return Channel {
-                    group: &rule.group,
-                    source: source.to_owned(),
-                    medium: if campaign { evidence.campaign_medium.to_string() } else { String::new() },
-                    campaign: if campaign { evidence.campaign_name.to_string() } else { String::new() },
-                    rule: &rule.name,
-                };
-            }
+        let referrer = referrer_host.as_deref();
+        Seen {
+            evidence,
+            has_campaign: evidence.has_campaign(),
+            campaign_site: self.sites.of_source(&evidence.campaign_source),
+            referrer_site: referrer.and_then(|host| self.sites.of_host(host)),
+            referrer_is_own: referrer.is_some_and(|host| self.is_own(host)),
+            referrer_host,
+            store: self.sites.of_install_source(evidence.install_source),
         }
-        // Unreachable by the check of the last rule; the value is still the honest one.
+    }
+
+    fn is_own(&self, host: &str) -> bool {
+        self.own_hosts.iter().any(|own| match host.strip_suffix(own.as_str()) {
+            Some(front) => front.is_empty() || front.ends_with('.'),
+            None => false,
+        })
+    }
+}
+
+impl Seen<'_> {
+    fn channel<'r>(&self, rule: &'r Rule) -> Channel<'r> {
+        let evidence = self.evidence;
+        let source = match rule.evidence {
+            Kind::Campaign => &evidence.campaign_source,
+            Kind::ClickId => advertiser(&evidence.click_id_type),
+            Kind::InstallSource => self.store.map_or(evidence.install_source, |store| &store.name),
+            _ => match self.referrer_site {
+                Some(site) => &site.name,
+                None => self.referrer_host.as_deref().unwrap_or_default(),
+            },
+        };
+        let of_campaign = |text: &str| match rule.evidence {
+            Kind::Campaign => text.to_owned(),
+            _ => String::new(),
+        };
         Channel {
-            group: "direct",
-            source: String::new(),
-            medium: String::new(),
-            campaign: String::new(),
-            rule: "",
-        }
-    }
-
-    fn site_of_host(&self, host: &str) -> Option<&(String, String)> {
-        let mut rest = host;
-        loop {
-            if let Some(site) = self.by_host.get(rest) {
-                return Some(site);
-            }
-            (_, rest) = rest.split_once('.')?;
+            group: &rule.group,
+            source: source.to_owned(),
+            medium: of_campaign(&evidence.campaign_medium),
+            campaign: of_campaign(&evidence.campaign_name),
+            rule: &rule.name,
+            is_touch: !matches!(rule.group.as_str(), "internal" | "direct"),
         }
     }
 }
 
-fn check_rules(file: &RuleFile) -> Result<(), ChannelError> {
-    let mut names = Vec::new();
-    for rule in &file.rules {
-        let wrong = |problem: String| ChannelError::Rule { rule: rule.name.clone(), problem };
-        if names.contains(&&rule.name) {
-            return Err(wrong("another rule has the same name".into()));
-        }
-        names.push(&rule.name);
-        if !GROUPS.contains(&rule.group.as_str()) {
-            let nearest = GROUPS.iter().min_by_key(|group| strsim::damerau_levenshtein(group, &rule.group));
-            return Err(wrong(format!(
-                "group {:?} is not known: did you mean {:?}?",
-                rule.group,
-                nearest.unwrap_or(&"other")
-            )));
-        }
-        for (key, set, kinds) in [
-            ("medium", rule.medium.is_some(), &[Kind::Campaign][..]),
-            ("click_id_type", rule.click_id_type.is_some(), &[Kind::ClickId]),
-            ("install_source", rule.install_source.is_some(), &[Kind::InstallSource]),
-            ("platform", rule.platform.is_some(), &[Kind::Platform]),
-            ("site", rule.site.is_some(), &[Kind::Campaign, Kind::Referrer]),
-            ("own", rule.own, &[Kind::Referrer]),
-        ] {
-            if set && !kinds.contains(&rule.evidence) {
-                return Err(wrong(format!("{key} means nothing with this evidence")));
+impl Rule {
+    /// Whether a rule of the event's own evidence matches, else the first condition that does not.
+    fn judge_own(&self, seen: &Seen<'_>) -> Result<(), Miss> {
+        let evidence = seen.evidence;
+        match self.evidence {
+            Kind::Campaign => {
+                shown(seen.has_campaign)?;
+                one_of(&self.medium, &evidence.campaign_medium, Miss::Medium)?;
+                of_class(&self.site, seen.campaign_site)
             }
-        }
-        for class in rule.site.iter().flatten() {
-            if !file.sites.iter().any(|site| site.class == *class) {
-                return Err(wrong(format!("no site has the class {class:?}")));
+            Kind::ClickId => {
+                shown(!evidence.click_id_type.is_empty())?;
+                one_of(&self.click_id_type, &evidence.click_id_type, Miss::ClickIdType)
             }
+            Kind::InstallSource => {
+                shown(!evidence.install_source.is_empty())?;
+                one_of(&self.install_source, evidence.install_source, Miss::InstallSource)?;
+                of_class(&self.site, seen.store)
+            }
+            Kind::Referrer => {
+                shown(seen.referrer_host.is_some())?;
+                if self.own && !seen.referrer_is_own {
+                    return Err(Miss::NotOwn);
+                }
+                of_class(&self.site, seen.referrer_site)
+            }
+            Kind::Platform | Kind::InAppBrowser | Kind::None => Err(Miss::NotShown),
         }
     }
-    match file.rules.last() {
-        Some(rule) if rule.evidence == Kind::None => Ok(()),
-        _ => Err(ChannelError::NoLastRule),
+
+    /// As [`Rule::judge_own`], of a rule of the fallback.
+    fn judge_fallback(&self, platform: &str, in_app_browser: &str) -> Result<(), Miss> {
+        match self.evidence {
+            Kind::Platform => one_of(&self.platform, platform, Miss::Platform),
+            Kind::InAppBrowser => {
+                shown(!in_app_browser.is_empty())?;
+                one_of(&self.in_app_browser, in_app_browser, Miss::InAppBrowser)
+            }
+            Kind::None => Ok(()),
+            _ => Err(Miss::NotShown),
+        }
     }
 }
 
-fn is_one_of(patterns: &Option<Vec<String>>, value: &str) -> bool {
-    let Some(patterns) = patterns else { return true };
-    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
-        Some(prefix) => value.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix)),
-        None => value.eq_ignore_ascii_case(pattern),
-    })
+fn shown(is_shown: bool) -> Result<(), Miss> {
+    if is_shown { Ok(()) } else { Err(Miss::NotShown) }
 }
 
-fn is_class(classes: &Option<Vec<String>>, site: Option<&(String, String)>) -> bool {
-    let Some(classes) = classes else { return true };
-    site.is_some_and(|(_, class)| classes.contains(class))
+fn one_of(patterns: &Option<Vec<String>>, value: &str, miss: Miss) -> Result<(), Miss> {
+    let Some(patterns) = patterns else { return Ok(()) };
+    if patterns.iter().any(|pattern| file::matches(pattern, value)) { Ok(()) } else { Err(miss) }
+}
+
+fn of_class(classes: &Option<Vec<String>>, site: Option<&Site>) -> Result<(), Miss> {
+    let Some(classes) = classes else { return Ok(()) };
+    if site.is_some_and(|site| classes.contains(&site.class)) { Ok(()) } else { Err(Miss::Site) }
 }
 
 #[cfg(test)]
@@ -300,91 +261,99 @@ mod tests {
     use super::*;
 
     fn rules() -> ChannelRules {
-        ChannelRules::parse(BUILT_IN, &["www.example.tv".into()]).unwrap()
+        ChannelRules::parse(BUILT_IN, &["example.tv".into()]).unwrap()
     }
 
-    fn check(evidence: Evidence<'_>, group: &str, rule: &str) {
+    fn by_referrer(referrer: &str) -> Evidence<'_> {
+        Evidence { referrer, ..Evidence::default() }
+    }
+
+    #[test]
+    fn an_event_that_shows_nothing_leaves_the_decision_to_the_device_and_then_to_the_fallback() {
         let rules = rules();
-        let channel = rules.decide(&evidence);
-        assert_eq!((channel.group, channel.rule), (group, rule), "{evidence:?}");
+        for referrer in ["", "about:blank", "no address"] {
+            assert_eq!(rules.own(&by_referrer(referrer)), None);
+        }
+        for (platform, in_app_browser, group, source) in [
+            ("mini_program", "wechat", "mini_program", ""),
+            ("h5", "wechat", "in_app_browser", "wechat"),
+            ("h5", "", "direct", ""),
+            ("web", "", "direct", ""),
+        ] {
+            let channel = rules.fallback(platform, in_app_browser);
+            assert_eq!((channel.group, channel.source.as_str(), channel.rule), (group, source, group));
+            assert!(!channel.is_touch);
+        }
     }
 
-    fn campaign<'a>(source: &'a str, medium: &'a str) -> Evidence<'a> {
-        Evidence {
-            campaign_source: source.into(),
-            campaign_medium: medium.into(),
+    #[test]
+    fn a_visit_from_an_own_page_is_internal_and_no_touch() {
+        let rules = rules();
+        for (referrer, group, is_touch) in [
+            ("https://www.example.tv/play/1", "internal", false),
+            ("https://EXAMPLE.TV", "internal", false),
+            ("https://notexample.tv/", "referral", true),
+            ("https://example.tv.evil.com/", "referral", true),
+        ] {
+            let channel = rules.own(&by_referrer(referrer)).unwrap();
+            assert_eq!((channel.group, channel.is_touch), (group, is_touch), "{referrer}");
+        }
+    }
+
+    #[test]
+    fn the_source_is_the_best_known_name_of_where_it_came_from() {
+        let rules = rules();
+        let source = |evidence| rules.own(&evidence).unwrap().source;
+        assert_eq!(source(by_referrer("https://m.weibo.cn/detail/1")), "weibo");
+        assert_eq!(source(by_referrer("https://News.Example.net/a")), "news.example.net");
+        assert_eq!(source(by_referrer("android-app://com.tencent.mm/")), "wechat");
+        let click = Evidence { click_id_type: "bd_vid".into(), ..Evidence::default() };
+        assert_eq!(source(click), "baidu");
+        let store = Evidence { install_source: "com.huawei.appmarket", ..Evidence::default() };
+        assert_eq!(source(store), "huawei_appgallery");
+        let campaign = Evidence { campaign_source: "WeiXin".into(), ..Evidence::default() };
+        assert_eq!(source(campaign), "WeiXin", "text of campaigns is kept as sent");
+    }
+
+    #[test]
+    fn medium_and_campaign_are_those_of_an_explicit_campaign_only() {
+        let rules = rules();
+        let mut evidence = Evidence {
+            campaign_source: "baidu".into(),
+            campaign_medium: "CPC".into(),
+            campaign_name: "spring".into(),
             referrer: "https://www.zhihu.com/",
             ..Evidence::default()
-        }
-    }
-
-    #[test]
-    fn an_explicit_campaign_wins_over_everything() {
-        check(campaign("baidu", "cpc"), "paid_search", "campaign_paid_search");
-        check(campaign("Weibo", "CPC"), "paid_social", "campaign_paid_social");
-        check(campaign("bilibili", "paid-video"), "paid_video", "campaign_paid_video");
-        check(campaign("nobody", "ppc"), "paid_search", "campaign_paid_search");
-        check(campaign("", "cpm"), "feed_ads", "campaign_feed_ads");
-        check(campaign("site", "banner"), "display", "campaign_display");
-        check(campaign("weekly", "email"), "email", "campaign_email");
-        check(campaign("x", "organic"), "organic_search", "campaign_organic");
-        check(campaign("poster", "subway"), "other", "campaign_other");
-    }
-
-    #[test]
-    fn without_a_campaign_click_install_and_referrer_follow_in_order() {
-        let referrer = "https://m.baidu.com/s?wd=x";
-        let click = Evidence {
-            click_id_type: "qz_gdt".into(),
-            install_source: "com.huawei.appmarket",
-            referrer,
-            ..Evidence::default()
         };
-        check(click, "feed_ads", "click_feed");
-        let install = Evidence { install_source: "com.huawei.appmarket", referrer, ..Evidence::default() };
-        check(install, "app_store", "install_store");
-        check(Evidence { install_source: "bundle-acer", ..Evidence::default() }, "bundle", "install_bundle");
-        check(
-            Evidence { install_source: "exchange_a", ..Evidence::default() },
-            "exchange",
-            "install_exchange",
+        let channel = rules.own(&evidence).unwrap();
+        assert_eq!(
+            (channel.group, channel.medium.as_str(), channel.campaign.as_str()),
+            ("paid_search", "CPC", "spring")
         );
-        for (referrer, group, rule) in [
-            (referrer, "organic_search", "referrer_search"),
-            ("https://www.example.tv/play/1", "internal", "referrer_internal"),
-            ("https://mp.weixin.qq.com/s/1", "organic_social", "referrer_social"),
-            ("https://t.bilibili.com/1", "organic_video", "referrer_video"),
-            ("https://kimi.moonshot.cn/chat/1", "ai_assistant", "referrer_assistant"),
-            ("https://notbaidu.com/", "referral", "referrer_other"),
-            ("", "direct", "direct"),
-            ("about:blank", "direct", "direct"),
-        ] {
-            check(Evidence { referrer, ..Evidence::default() }, group, rule);
-        }
-        check(Evidence { platform: "mini_program", ..Evidence::default() }, "mini_program", "mini_program");
+        evidence.campaign_source = "".into();
+        evidence.campaign_medium = "".into();
+        evidence.campaign_name = "".into();
+        let channel = rules.own(&evidence).unwrap();
+        assert_eq!(
+            (channel.group, channel.medium.as_str(), channel.campaign.as_str()),
+            ("organic_social", "", "")
+        );
     }
 
     #[test]
-    fn the_source_is_the_site_where_it_is_known_and_the_host_where_it_is_not() {
+    fn an_explanation_ends_with_the_rule_that_decides() {
         let rules = rules();
-        let source = |referrer| rules.decide(&Evidence { referrer, ..Evidence::default() }).source;
-        assert_eq!(source("https://m.weibo.cn/detail/1"), "weibo");
-        assert_eq!(source("https://news.example.net/a"), "news.example.net");
-    }
-
-    #[test]
-    fn a_mistake_in_the_file_names_its_rule() {
-        let rule = |text: &str| format!("version = '1'\n[[rule]]\nname = 'a'\n{text}\n");
-        let last = "[[rule]]\nname = 'z'\nevidence = 'none'\ngroup = 'direct'\n";
-        for (text, expected) in [
-            (rule("evidence = 'none'\ngroup = 'organic_serach'"), "organic_search"),
-            (rule("evidence = 'referrer'\ngroup = 'other'"), "last rule"),
-            (rule("evidence = 'referrer'\ngroup = 'other'\nmedium = ['cpc']") + last, "\"a\": medium"),
-            (rule("evidence = 'referrer'\ngroup = 'other'\nsite = ['serch']") + last, "serch"),
-            (rule("evidence = 'referrer'\ngroup = 'other'\nhosts = ['a']") + last, "hosts"),
-        ] {
-            let error = ChannelRules::parse(&text, &[]).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
-        }
+        let evidence = by_referrer("https://www.zhihu.com/question/1");
+        let (tried, channel) = rules.explain(&evidence, "h5", "wechat");
+        let last = tried.last().unwrap();
+        assert_eq!((last.rule, &last.outcome), (channel.rule, &Ok(())));
+        assert_eq!(tried.iter().filter(|rule| rule.outcome.is_ok()).count(), 1);
+        let reason =
+            |name| tried.iter().find(|tried| tried.rule == name).unwrap().outcome.clone().unwrap_err();
+        assert_eq!(reason("campaign_other"), "the event names no campaign");
+        assert_eq!(reason("referrer_internal"), "www.zhihu.com is not an own host");
+        assert_eq!(reason("referrer_search"), "its site is zhihu (social), not one of class search");
+        let (tried, channel) = rules.explain(&Evidence::default(), "h5", "");
+        assert_eq!((tried.len(), channel.rule), (rules.len(), "direct"));
     }
 }

@@ -20,8 +20,26 @@ pub struct Evidence<'a> {
     pub platform: &'a str,
 }
 
-/// Parameters by which advertisers mark a click, as they stand in page addresses.
-const CLICK_PARAMETERS: &[&str] = &["gclid", "msclkid", "bd_vid", "fbclid", "ttclid", "qz_gdt"];
+/// Parameters by which advertisers mark a click, as they stand in page addresses, and who the advertiser is.
+const CLICK_PARAMETERS: &[(&str, &str)] = &[
+    ("bd_vid", "baidu"),
+    ("dclid", "google"),
+    ("epik", "pinterest"),
+    ("fbclid", "facebook"),
+    ("gbraid", "google"),
+    ("gclid", "google"),
+    ("gdt_vid", "tencent"),
+    ("li_fat_id", "linkedin"),
+    ("msclkid", "bing"),
+    ("qhclickid", "360"),
+    ("qz_gdt", "tencent"),
+    ("rdt_cid", "reddit"),
+    ("sccid", "snapchat"),
+    ("ttclid", "tiktok"),
+    ("twclid", "twitter"),
+    ("wbraid", "google"),
+    ("yclid", "yandex"),
+];
 /// Prefixes of the campaign parameters: of Google and nearly everyone, of Piwik, of Matomo.
 const CAMPAIGN_PREFIXES: &[&str] = &["utm_", "pk_", "mtm_"];
 
@@ -29,6 +47,14 @@ impl<'a> Evidence<'a> {
     /// Whether the event names a campaign.
     pub fn has_campaign(&self) -> bool {
         !(self.campaign_source.is_empty() && self.campaign_medium.is_empty() && self.campaign_name.is_empty())
+    }
+
+    /// Whether nothing is shown that could come from elsewhere.
+    pub fn is_empty(&self) -> bool {
+        !self.has_campaign()
+            && self.click_id_type.is_empty()
+            && self.install_source.is_empty()
+            && self.referrer.is_empty()
     }
 
     /// Fills what the event itself left open from the parameters of the page's address.
@@ -40,7 +66,7 @@ impl<'a> Evidence<'a> {
             if value.is_empty() {
                 continue;
             }
-            if self.click_id_type.is_empty() && CLICK_PARAMETERS.contains(&name.as_ref()) {
+            if self.click_id_type.is_empty() && advertiser_of(&name).is_some() {
                 self.click_id_type = name;
             } else if !explicit
                 && let Some(part) = CAMPAIGN_PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix))
@@ -56,12 +82,31 @@ impl<'a> Evidence<'a> {
     }
 }
 
+/// The types of click IDs that are known.
+pub fn click_id_types() -> impl Iterator<Item = &'static str> + Clone {
+    CLICK_PARAMETERS.iter().map(|(name, _)| *name)
+}
+
+/// Whose advertisement was clicked; the type itself when it is not known.
+pub fn advertiser(click_id_type: &str) -> &str {
+    advertiser_of(click_id_type).unwrap_or(click_id_type)
+}
+
+fn advertiser_of(click_id_type: &str) -> Option<&'static str> {
+    let known = CLICK_PARAMETERS.iter().find(|(name, _)| name.eq_ignore_ascii_case(click_id_type));
+    known.map(|(_, advertiser)| *advertiser)
+}
+
 /// The host of an address, lower-case, without port; nothing when there is none.
-pub fn host(url: &str) -> Option<String> {
+pub fn host(url: &str) -> Option<Cow<'_, str>> {
     let (_, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     let host = authority.rsplit('@').next()?.split(':').next()?.trim_end_matches('.');
-    if host.is_empty() { None } else { Some(host.to_ascii_lowercase()) }
+    match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        _ if host.is_empty() => None,
+        true => Some(host.to_ascii_lowercase().into()),
+        false => Some(host.into()),
+    }
 }
 
 #[cfg(test)]

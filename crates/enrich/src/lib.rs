@@ -18,6 +18,7 @@ mod registry;
 mod restore;
 mod stage;
 pub mod stamp;
+pub mod user_agent;
 
 use event::IdentityKey;
 use runtime::{
@@ -33,8 +34,10 @@ use std::sync::Arc;
 use crate::{
     business_day::BusinessDays,
     channel::ChannelRules,
+    device::active::Definitions,
     registry::Registry,
     stage::{EnrichStage, Shared},
+    user_agent::{Parser, UserAgents},
 };
 
 /// What the stage reads and writes; events keep their partition number through the first three.
@@ -48,11 +51,21 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
     metric::describe();
     let days = business_days(&settings)?;
     let rules = Arc::new(channel_rules(&settings)?);
+    let definitions = Definitions::parse(&settings.enrich.active).map_err(|e| Error::Stage(e.to_string()))?;
+    let parser = Parser::new().map_err(|e| Error::Stage(e.to_string()))?;
     tracing::info!(version = rules.version(), rules = rules.len(), "channel rules loaded");
     topic::check_at_start(&settings, TOPICS, &shutdown)?;
     let registry = Registry::follow(&settings, &shutdown, &health)?;
     let identity = IdentityKey::new(settings.enrich.identity_secret.expose());
-    let shared = Shared { identity, rules, registry, days, health: health.clone() };
+    let shared = Shared {
+        identity,
+        rules,
+        registry,
+        definitions: Arc::new(definitions),
+        days,
+        agents: UserAgents::new(Arc::new(parser)),
+        health: health.clone(),
+    };
     let options = StageOptions { name: "enrich", input: Topic::CleanEvents };
     run_stage(options, &settings, &shutdown, &health, |worker| {
         Ok(EnrichStage::new(&settings, shared.clone(), worker))

@@ -1,0 +1,266 @@
+//! What a rule file must keep to, so that a mistake is found at the start and not in next month's numbers.
+use super::{
+    GROUPS,
+    file::{Kind, Rule, RuleFile},
+};
+use crate::{evidence::click_id_types, user_agent::IN_APP_BROWSERS};
+
+/// Why a rule file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    /// Not TOML, or a key or type that does not belong.
+    #[error("{0}")]
+    Toml(#[from] toml::de::Error),
+    /// A rule that cannot mean anything.
+    #[error("rule {rule:?}: {problem}")]
+    Rule {
+        /// Its name.
+        rule: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A site that cannot be told apart.
+    #[error("site {site:?}: {problem}")]
+    Site {
+        /// Its name.
+        site: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The list does not end with a rule that always matches.
+    #[error("the last rule must have evidence = \"none\", so that every event gets a channel")]
+    NoLastRule,
+}
+
+const PLATFORMS: [&str; 7] = ["web", "h5", "ios", "android", "pc", "mini_program", "server"];
+
+/// Which conditions mean something with which evidence.
+const CONDITIONS: [(&str, &[Kind]); 6] = [
+    ("medium", &[Kind::Campaign]),
+    ("click_id_type", &[Kind::ClickId]),
+    ("install_source", &[Kind::InstallSource]),
+    ("platform", &[Kind::Platform]),
+    ("in_app_browser", &[Kind::InAppBrowser]),
+    ("site", &[Kind::Campaign, Kind::InstallSource, Kind::Referrer]),
+];
+
+/// Checks every rule by itself and against those before it.
+pub(super) fn rules(file: &RuleFile) -> Result<(), ChannelError> {
+    let mut earlier: Vec<&Rule> = Vec::new();
+    for rule in &file.rules {
+        by_itself(rule, file).map_err(|problem| rule.wrong(problem))?;
+        in_its_place(rule, &earlier).map_err(|problem| rule.wrong(problem))?;
+        earlier.push(rule);
+    }
+    match earlier.last() {
+        Some(rule) if rule.evidence == Kind::None => Ok(()),
+        _ => Err(ChannelError::NoLastRule),
+    }
+}
+
+fn by_itself(rule: &Rule, file: &RuleFile) -> Result<(), String> {
+    known("group", &rule.group, GROUPS.iter().copied())?;
+    if rule.own && rule.evidence != Kind::Referrer {
+        return Err("own means nothing with this evidence, only with \"referrer\"".into());
+    }
+    for ((key, list), (_, kinds)) in rule.lists().into_iter().zip(CONDITIONS) {
+        let Some(list) = list else { continue };
+        if !kinds.contains(&rule.evidence) {
+            return Err(format!("{key} means nothing with this evidence"));
+        }
+        if list.is_empty() {
+            return Err(format!("{key} is an empty list, which nothing matches: fill it or leave {key} out"));
+        }
+        for (place, value) in list.iter().enumerate() {
+            if list[..place].iter().any(|before| before.eq_ignore_ascii_case(value)) {
+                return Err(format!("{key} has {value:?} twice"));
+            }
+            match key {
+                "click_id_type" => known(key, value, click_id_types())?,
+                "platform" => known(key, value, PLATFORMS.into_iter())?,
+                "in_app_browser" => known(key, value, IN_APP_BROWSERS.iter().copied())?,
+                "site" => known("site class", value, file.sites.iter().map(|site| site.class.as_str()))?,
+                _ if value.is_empty() => return Err(format!("{key} has an empty value")),
+                _ => (),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn in_its_place(rule: &Rule, earlier: &[&Rule]) -> Result<(), String> {
+    if earlier.iter().any(|before| before.name == rule.name) {
+        return Err("another rule has the same name".into());
+    }
+    if let Some(before) = earlier.iter().find(|before| before.evidence == Kind::None) {
+        return Err(format!("it can never match: rule {:?} before it always does", before.name));
+    }
+    if let Some(before) = earlier.iter().find(|before| before.covers(rule)) {
+        return Err(format!(
+            "it can never match: rule {:?} before it takes all that it would: put it first, or take it out",
+            before.name
+        ));
+    }
+    let fallback = earlier.iter().find(|before| !before.evidence.is_own());
+    match fallback {
+        Some(before) if rule.evidence.is_own() => Err(format!(
+            "it must stand before rule {:?}: platform, in_app_browser and none are asked last, when neither the event \
+             nor an earlier visit of the device shows a channel",
+            before.name
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn known<'n>(key: &str, value: &str, names: impl Iterator<Item = &'n str> + Clone) -> Result<(), String> {
+    if names.clone().any(|name| name == value) {
+        return Ok(());
+    }
+    let nearest = names.min_by_key(|name| strsim::damerau_levenshtein(name, value));
+    Err(match nearest {
+        Some(nearest) => format!("{key} {value:?} is not known: did you mean {nearest:?}?"),
+        None => format!("{key} {value:?} is not known"),
+    })
+}
+
+impl Rule {
+    fn wrong(&self, problem: String) -> ChannelError {
+        ChannelError::Rule { rule: self.name.clone(), problem }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::channel::{BUILT_IN, ChannelRules};
+
+    const SITE: &str = "[[site]]\nname = 'baidu'\nclass = 'search'\nhosts = ['baidu.com']\n";
+
+    fn rule(name: &str, evidence: &str, rest: &str) -> String {
+        let group = if rest.contains("group =") { "" } else { "group = 'other'\n" };
+        format!("[[rule]]\nname = '{name}'\nevidence = '{evidence}'\n{group}{rest}\n")
+    }
+
+    fn problem(rules: &[String]) -> String {
+        let text = format!("version = '1'\n{}{SITE}", rules.concat());
+        ChannelRules::parse(&text, &[]).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_mistake_in_a_rule_names_the_rule_and_the_way_out() {
+        let last = rule("z", "none", "group = 'direct'");
+        for (evidence, rest, expected) in [
+            (
+                "referrer",
+                "group = 'organic_serach'",
+                "group \"organic_serach\" is not known: did you mean \"organic_search\"?",
+            ),
+            ("referrer", "medium = ['cpc']", "medium means nothing with this evidence"),
+            ("campaign", "own = true", "own means nothing with this evidence, only with \"referrer\""),
+            ("referrer", "site = ['serch']", "site class \"serch\" is not known: did you mean \"search\"?"),
+            (
+                "click_id",
+                "click_id_type = ['gclide']",
+                "click_id_type \"gclide\" is not known: did you mean \"gclid\"?",
+            ),
+            (
+                "click_id",
+                "click_id_type = []",
+                "click_id_type is an empty list, which nothing matches: fill it or leave click_id_type out",
+            ),
+            ("campaign", "medium = ['']", "medium has an empty value"),
+            ("campaign", "medium = ['cpc', 'CPC']", "medium has \"CPC\" twice"),
+            (
+                "platform",
+                "platform = ['miniprogram']",
+                "platform \"miniprogram\" is not known: did you mean \"mini_program\"?",
+            ),
+            (
+                "in_app_browser",
+                "in_app_browser = ['weixin']",
+                "in_app_browser \"weixin\" is not known: did you mean",
+            ),
+        ] {
+            let error = problem(&[rule("a", evidence, rest), last.clone()]);
+            assert!(error.starts_with(&format!("rule \"a\": {expected}")), "{error}");
+        }
+        let error = problem(&[rule("a", "referrer", "hosts = ['a.com']"), last]);
+        assert!(error.contains("unknown field `hosts`"), "{error}");
+    }
+
+    #[test]
+    fn a_rule_that_can_never_match_is_refused() {
+        let last = rule("z", "none", "group = 'direct'");
+        for (first, second, is_refused) in [
+            (rule("a", "campaign", ""), rule("b", "campaign", "medium = ['cpc']"), true),
+            (
+                rule("a", "campaign", "medium = ['paid*']"),
+                rule("b", "campaign", "medium = ['paid-social']"),
+                true,
+            ),
+            (
+                rule("a", "campaign", "medium = ['cpc']\nsite = ['search']"),
+                rule("b", "campaign", "medium = ['cpc']"),
+                false,
+            ),
+            (rule("a", "campaign", "medium = ['cpc']"), rule("b", "campaign", ""), false),
+            (rule("a", "campaign", ""), rule("b", "referrer", ""), false),
+            (rule("a", "referrer", "own = true"), rule("b", "referrer", ""), false),
+            (rule("a", "referrer", ""), rule("b", "referrer", "own = true"), true),
+        ] {
+            let rules = [first, second, last.clone()];
+            let text = format!("version = '1'\n{}{SITE}", rules.concat());
+            match ChannelRules::parse(&text, &[]) {
+                Ok(_) => assert!(!is_refused, "{text}"),
+                Err(error) => {
+                    assert!(is_refused, "{error}");
+                    assert!(
+                        error.to_string().starts_with("rule \"b\": it can never match: rule \"a\""),
+                        "{error}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rules_stand_in_the_order_in_which_they_are_asked() {
+        let last = rule("z", "none", "group = 'direct'");
+        let mini = rule("m", "platform", "platform = ['mini_program']");
+        let campaign = rule("c", "campaign", "");
+        let error = problem(&[mini.clone(), campaign.clone(), last.clone()]);
+        assert!(error.starts_with("rule \"c\": it must stand before rule \"m\""), "{error}");
+        let error = problem(&[last.clone(), mini.clone(), last.clone()]);
+        assert!(error.starts_with("rule \"m\": it can never match"), "{error}");
+        assert!(
+            problem(&[campaign.clone(), campaign.clone(), last]).contains("another rule has the same name")
+        );
+        assert!(problem(&[campaign]).starts_with("the last rule must have evidence"));
+    }
+
+    #[test]
+    fn a_name_belongs_to_one_site() {
+        for (site, expected) in [
+            (
+                "name = 'x'\nclass = 'search'\nhosts = ['Baidu.com']",
+                "the host \"Baidu.com\" already belongs to site \"baidu\"",
+            ),
+            (
+                "name = 'Baidu'\nclass = 'search'\nhosts = ['b.com']",
+                "the name \"Baidu\" already belongs to site \"baidu\"",
+            ),
+            ("name = 'x'\nclass = 'search'\nhosts = ['https://b.com']", "\"https://b.com\" is no host"),
+            ("name = 'x'\nclass = 'search'", "it has neither hosts nor packages"),
+        ] {
+            let text = format!("version = '1'\n{}{SITE}[[site]]\n{site}\n", rule("z", "none", ""));
+            let error = ChannelRules::parse(&text, &[]).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_file_that_ships_is_in_order_and_knows_at_least_150_hosts_and_stores() {
+        let rules = ChannelRules::parse(BUILT_IN, &[]).unwrap();
+        assert!(rules.hosts_and_packages() >= 150, "only {}", rules.hosts_and_packages());
+        assert_eq!(rules.version(), "2");
+    }
+}

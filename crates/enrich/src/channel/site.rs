@@ -1,0 +1,127 @@
+//! Sites by all the names they are known under: of campaigns, hosts of referrers, packages of apps and stores.
+use std::borrow::Cow;
+
+use hashbrown::HashMap;
+use serde::Deserialize;
+
+use super::ChannelError;
+
+/// One site, app or store.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Site {
+    pub(super) name: String,
+    pub(super) class: String,
+    #[serde(default)]
+    pub(super) aliases: Vec<String>,
+    #[serde(default)]
+    pub(super) hosts: Vec<String>,
+    #[serde(default)]
+    pub(super) packages: Vec<String>,
+}
+
+/// Every site, to be found by any of its names. The names are lower-case.
+#[derive(Debug)]
+pub(super) struct Sites {
+    sites: Vec<Site>,
+    by_name: HashMap<String, usize>,
+    by_host: HashMap<String, usize>,
+    by_package: HashMap<String, usize>,
+}
+
+impl Sites {
+    /// # Errors
+    /// A site without names to find it by, and a name that belongs to two sites or is none.
+    pub(super) fn new(sites: Vec<Site>) -> Result<Self, ChannelError> {
+        let (mut by_name, mut by_host, mut by_package) = (HashMap::new(), HashMap::new(), HashMap::new());
+        for (index, site) in sites.iter().enumerate() {
+            if site.hosts.is_empty() && site.packages.is_empty() {
+                return Err(site.wrong("it has neither hosts nor packages: list those it is known by".into()));
+            }
+            let names = site.aliases.iter().chain([&site.name]);
+            enter(&sites, index, &mut by_name, "name", names)?;
+            enter(&sites, index, &mut by_host, "host", &site.hosts)?;
+            enter(&sites, index, &mut by_package, "package", &site.packages)?;
+        }
+        Ok(Self { sites, by_name, by_host, by_package })
+    }
+
+    /// Number of hosts and packages.
+    pub(super) fn len(&self) -> usize {
+        self.by_host.len() + self.by_package.len()
+    }
+
+    /// The site a referrer's host belongs to, itself or by a parent domain; of an app's referrer it is the package.
+    pub(super) fn of_host(&self, host: &str) -> Option<&Site> {
+        let mut rest = host;
+        loop {
+            if let Some(index) = self.by_host.get(rest) {
+                return self.sites.get(*index);
+            }
+            match rest.split_once('.') {
+                Some((_, parent)) => rest = parent,
+                None => return self.get(&self.by_package, host),
+            }
+        }
+    }
+
+    /// The site that a campaign calls its source, by name or by host.
+    pub(super) fn of_source(&self, source: &str) -> Option<&Site> {
+        if source.is_empty() {
+            return None;
+        }
+        let source = lower(source);
+        match self.get(&self.by_name, &source) {
+            None if source.contains('.') => self.of_host(&source),
+            site => site,
+        }
+    }
+
+    /// The store that an `install_source` means, by package or by name.
+    pub(super) fn of_install_source(&self, source: &str) -> Option<&Site> {
+        if source.is_empty() {
+            return None;
+        }
+        let source = lower(source);
+        self.get(&self.by_package, &source).or_else(|| self.get(&self.by_name, &source))
+    }
+
+    fn get(&self, names: &HashMap<String, usize>, name: &str) -> Option<&Site> {
+        self.sites.get(*names.get(name)?)
+    }
+}
+
+impl Site {
+    fn wrong(&self, problem: String) -> ChannelError {
+        ChannelError::Site { site: self.name.clone(), problem }
+    }
+}
+
+fn enter<'s>(
+    sites: &'s [Site],
+    index: usize,
+    map: &mut HashMap<String, usize>,
+    what: &str,
+    names: impl IntoIterator<Item = &'s String>,
+) -> Result<(), ChannelError> {
+    let site = &sites[index];
+    for name in names {
+        let bad_host = what == "host" && (name.contains(['/', ':', '*', ' ']) || !name.contains('.'));
+        if name.is_empty() || bad_host {
+            let example = "write it as in example.com; subdomains are included";
+            return Err(site.wrong(format!("{name:?} is no {what}: {example}")));
+        }
+        if let Some(other) = map.insert(name.to_lowercase(), index) {
+            let owner = &sites[other].name;
+            return Err(site.wrong(format!("the {what} {name:?} already belongs to site {owner:?}")));
+        }
+    }
+    Ok(())
+}
+
+fn lower(text: &str) -> Cow<'_, str> {
+    match text.chars().any(char::is_uppercase) {
+        true => text.to_lowercase().into(),
+        false => text.into(),
+    }
+}

@@ -1,0 +1,151 @@
+//! Reads one user agent: our own lists first, then the rules of uap-core.
+use std::fmt;
+
+use ua_parser::{Extractor, Regexes};
+
+use super::{UserAgent, crawler, overlay};
+
+/// The rules of <https://github.com/ua-parser/uap-core>, Apache-2.0, as of release 0.18.
+const REGEXES: &str = include_str!("regexes.yaml");
+
+/// Why the rules cannot be used. They are part of the program: this is a mistake of a build, not of a user.
+#[derive(Debug, thiserror::Error)]
+pub enum UserAgentError {
+    /// Not the expected YAML.
+    #[error("the user agent rules cannot be read: {0}")]
+    Yaml(#[from] serde_saphyr::Error),
+    /// A regular expression that is none.
+    #[error("the user agent rules cannot be compiled: {0}")]
+    Regex(#[from] ua_parser::Error),
+}
+
+/// The compiled rules: about 30 MB and a quarter of a second, so a process makes one and shares it.
+pub struct Parser {
+    rules: Extractor<'static>,
+}
+
+impl fmt::Debug for Parser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parser").finish_non_exhaustive()
+    }
+}
+
+impl Parser {
+    /// Compiles the rules.
+    ///
+    /// # Errors
+    /// The rules in the program are broken.
+    pub fn new() -> Result<Self, UserAgentError> {
+        let regexes: Regexes<'static> = serde_saphyr::from_str(REGEXES)?;
+        Ok(Self { rules: Extractor::try_from(regexes)? })
+    }
+
+    /// What `text` says.
+    pub fn read(&self, text: &str) -> UserAgent {
+        if text.is_empty() {
+            return UserAgent::default();
+        }
+        let product = overlay::product(text);
+        let (os_name, os_version) = self.system(text);
+        let device = self.device(text, &os_name);
+        let is_bot = device.is_none() || crawler::is_crawler(&text.to_ascii_lowercase());
+        // What a crawler says of its device is made up.
+        let (device_brand, device_model) = device.filter(|_| !is_bot).unwrap_or_default();
+        UserAgent {
+            browser: product.map_or_else(|| self.browser(text), |product| product.browser.to_owned()),
+            in_app_browser: product.map_or("", |product| product.app),
+            os_name,
+            os_version,
+            device_brand,
+            device_model,
+            is_bot,
+        }
+    }
+
+    fn browser(&self, text: &str) -> String {
+        match self.rules.ua.extract(text) {
+            // Some rules take a piece of an address for a name.
+            Some(found) if found.family != "Other" && !found.family.contains('/') => {
+                found.family.into_owned()
+            }
+            _ => String::new(),
+        }
+    }
+
+    fn system(&self, text: &str) -> (String, String) {
+        if let Some(version) = after(text, "OpenHarmony ") {
+            return ("HarmonyOS".into(), version.to_owned());
+        }
+        // Before version 5 it names the Android it is compatible with, not its own version.
+        if text.contains("HarmonyOS") {
+            return ("HarmonyOS".into(), String::new());
+        }
+        let Some(found) = self.rules.os.extract(text) else { return Default::default() };
+        let name = match found.os.as_ref() {
+            "Other" => return Default::default(),
+            "Mac OS X" => "macOS",
+            name => name,
+        };
+        let parts = [found.major, found.minor, found.patch];
+        let parts: Vec<_> =
+            parts.into_iter().map_while(|part| part.filter(|text| !text.is_empty())).collect();
+        (name.to_owned(), parts.join("."))
+    }
+
+    /// Brand and model; nothing for a known crawler.
+    fn device(&self, text: &str, os_name: &str) -> Option<(String, String)> {
+        let found = self.rules.dev.extract(text);
+        if found.as_ref().is_some_and(|found| found.device == "Spider") {
+            return None;
+        }
+        let (brand, model) = match &found {
+            Some(found) => {
+                (found.brand.as_deref().unwrap_or_default(), found.model.as_deref().unwrap_or_default())
+            }
+            None => ("", ""),
+        };
+        let (brand, model) =
+            if brand.starts_with("Generic") { ("", "") } else { (overlay::brand(brand), model) };
+        if !matches!(os_name, "Android" | "HarmonyOS") {
+            return Some((brand.to_owned(), model.to_owned()));
+        }
+        // uap-core shortens the names of models, and takes other words for them; apps send them whole.
+        let (own_model, build) = android_model(text).unwrap_or_default();
+        let own_brand =
+            [build, own_model].map(overlay::brand_of_model).into_iter().find(|brand| !brand.is_empty());
+        Some((own_brand.unwrap_or(brand).to_owned(), own_model.to_owned()))
+    }
+}
+
+/// The digits and dots behind `word`.
+fn after<'t>(text: &'t str, word: &str) -> Option<&'t str> {
+    let (_, rest) = text.split_once(word)?;
+    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+    Some(&rest[..end])
+}
+
+/// The model as an Android device calls itself, and its build: in the first parentheses, behind the version of Android.
+fn android_model(text: &str) -> Option<(&str, &str)> {
+    let (_, rest) = text.split_once('(')?;
+    // Models hold parentheses, too: what follows a device is a word of the engine, or the end.
+    let end = rest.find(") ").unwrap_or_else(|| rest.trim_end_matches(')').len());
+    let mut parts = rest[..end].split(';').map(str::trim);
+    parts.find(|part| part.starts_with("Android") || part.starts_with("OpenHarmony"))?;
+    let part = parts.find(|part| !is_no_model(part))?;
+    let (model, build) = part.split_once("Build/").unwrap_or((part, ""));
+    Some((model.trim(), build))
+}
+
+/// Other parts that stand between the version and the model: language, web view, and what browsers put there to
+/// say less.
+fn is_no_model(part: &str) -> bool {
+    let is_language = |part: &str| {
+        let (language, country) = part.split_once(['-', '_']).unwrap_or((part, ""));
+        language.len() == 2
+            && language.bytes().all(|byte| byte.is_ascii_lowercase())
+            && country.len() <= 4
+            && country.bytes().all(|byte| byte.is_ascii_alphabetic())
+    };
+    let others = ["", "U", "K", "wv", "Mobile", "Tablet", "HarmonyOS", "Linux", "arm_64", "arm"];
+    others.contains(&part) || part.starts_with("rv:") || part.starts_with("HMSCore") || is_language(part)
+}
