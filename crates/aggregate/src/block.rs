@@ -39,16 +39,62 @@ pub enum ColumnKind {
     Uuid,
 }
 
-/// Names and kinds of the columns a block may have.
+/// What a ClickHouse partition of a table holds. One of them is called a slice here, by its first second, because Kafka
+/// has partitions too. An insert makes a part of its own in each slice, and the server keeps that wholly or not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slices {
+    /// `toMonday(time)`.
+    Weeks,
+    /// `toStartOfMonth(time)`.
+    Months,
+}
+
+impl Slices {
+    /// The function of ClickHouse that gives it.
+    pub fn function(self) -> &'static str {
+        match self {
+            Self::Weeks => "toMonday",
+            Self::Months => "toStartOfMonth",
+        }
+    }
+
+    /// The first second of the slice of a time, in UTC.
+    pub fn start(self, seconds: u32) -> u32 {
+        let day = seconds / DAY;
+        match self {
+            // Day 0 was a Thursday. ClickHouse counts the days before the first Monday to 1970-01-01.
+            Self::Weeks => day.saturating_sub((day + 3) % 7) * DAY,
+            Self::Months => (day - day_of_month(day)) * DAY,
+        }
+    }
+}
+
+/// Days since the first of the month, from days since 1970 (after Howard Hinnant's `civil_from_days`).
+fn day_of_month(day: u32) -> u32 {
+    // Years begin in March here, so that the leap day is the last of its year; 719 468 days from 0000-03-01 to 1970.
+    let of_era = (day + 719_468) % 146_097;
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    of_year - (153 * month + 2) / 5
+}
+
+/// Names and kinds of the columns a block may have, and how their table is sliced.
 #[derive(Debug, Clone)]
 pub struct Layout {
     columns: Arc<[(String, ColumnKind)]>,
+    slices: Slices,
 }
 
 impl Layout {
-    /// A layout of these columns.
+    /// A layout of these columns for a table in slices of weeks.
     pub fn new(columns: Vec<(String, ColumnKind)>) -> Self {
-        Self { columns: columns.into() }
+        Self::sliced(columns, Slices::Weeks)
+    }
+
+    /// A layout of these columns.
+    pub fn sliced(columns: Vec<(String, ColumnKind)>, slices: Slices) -> Self {
+        Self { columns: columns.into(), slices }
     }
 
     /// Name of the column at a place.
@@ -269,11 +315,13 @@ impl Block {
 
     /// The rows and markers that belong into these ClickHouse partitions.
     pub fn only(&self, weeks: &BTreeSet<u32>) -> Self {
+        let slices = self.layout.slices;
+        let is_in = |seconds: u32| weeks.contains(&slices.start(seconds));
         let keep: Vec<bool> = match self.columns.get(self.time) {
-            Some(Column::Seconds(times)) => times.iter().map(|&time| weeks.contains(&monday(time))).collect(),
+            Some(Column::Seconds(times)) => times.iter().map(|&time| is_in(time)).collect(),
             Some(Column::Millis(times)) => {
                 let second = |time: i64| u32::try_from(time / 1000).unwrap_or(u32::MAX);
-                times.iter().map(|&time| weeks.contains(&monday(second(time)))).collect()
+                times.iter().map(|&time| is_in(second(time))).collect()
             }
             _ => vec![true; self.rows],
         };
@@ -424,7 +472,7 @@ impl Cutter {
 
     /// Begins a row at this time (seconds since 1970) that takes about this many bytes.
     pub fn begin_row(&mut self, seconds: u32, bytes: usize) {
-        let week = monday(seconds);
+        let week = self.layout.slices.start(seconds);
         let full = self.current.rows >= self.max_rows
             || self.bytes + bytes > MAX_BYTES
             || (self.partitions.len() >= MAX_PARTITIONS && !self.partitions.contains(&week));
@@ -449,7 +497,7 @@ impl Cutter {
     /// partition of this time. Nothing happens when there are rows.
     pub fn keep_ledger(&mut self, seconds: u32) {
         if self.done.is_empty() && self.current.rows == 0 {
-            self.marker.mark.ledger_week.get_or_insert(monday(seconds));
+            self.marker.mark.ledger_week.get_or_insert(self.layout.slices.start(seconds));
         }
     }
 
@@ -493,13 +541,6 @@ impl Cutter {
         self.bytes = 0;
         self.done.push(block);
     }
-}
-
-/// The first second of the ClickHouse partition, `toMonday`, of a time.
-pub fn monday(seconds: u32) -> u32 {
-    let day = seconds / DAY;
-    // Day 0 was a Thursday. ClickHouse counts the days before the first Monday to 1970-01-01.
-    day.saturating_sub((day + 3) % 7) * DAY
 }
 
 #[cfg(test)]
@@ -549,7 +590,17 @@ mod tests {
         // 1970-01-01 (Thursday), the Sunday and the Monday after, 2026-11-22 (a Sunday), 2026-11-23.
         for (day, expected) in [(0, 0), (3, 0), (4, 4), (10, 4), (11, 11), (20_779, 20_773), (20_780, 20_780)]
         {
-            assert_eq!(monday(day * DAY + 5), expected * DAY, "day {day}");
+            assert_eq!(Slices::Weeks.start(day * DAY + 5), expected * DAY, "day {day}");
+        }
+    }
+
+    #[test]
+    fn months_begin_as_in_every_calendar() {
+        let date = |day: u32| jiff::civil::date(1970, 1, 1).saturating_add(jiff::Span::new().days(day));
+        for day in (0..49_710).step_by(3) {
+            let expected = date(day).first_of_month();
+            let first = Slices::Months.start(day * DAY + 86_399) / DAY;
+            assert_eq!(date(first), expected, "day {day}");
         }
     }
 

@@ -5,9 +5,9 @@
 //! `SELECT src, sum(ledger_events) … WHERE src LIKE '1/%' GROUP BY src` is exact, because each count stands in the same
 //! part as the rows it counts. Marker rows are kept for ten years, longer than any row; after that the ledger of an
 //! epoch shrinks, and a new epoch begins a new one.
-use crate::block::{ColumnKind, Layout};
+use crate::block::{ColumnKind, Layout, Slices};
 use crate::compile::LaneTable;
-use crate::cube::{Cube, Cubes, Fold, Pane};
+use crate::cube::{Cube, CubeLane, Cubes, Filter, Fold, Pane};
 
 /// How long dead letters are kept, in days.
 pub const DEAD_LETTER_DAYS: u16 = 30;
@@ -51,6 +51,8 @@ pub struct TableSpec {
     pub name: String,
     /// The time column behind partitions and TTL.
     pub time: String,
+    /// What one of its partitions holds.
+    pub slices: Slices,
     /// Its columns.
     pub columns: Vec<ColumnSpec>,
     /// Skipping indexes as they stand in CREATE.
@@ -73,13 +75,14 @@ impl TableSpec {
         let engine =
             if self.merges { engine.to_owned() } else { engine.replace("AggregatingMergeTree", "MergeTree") };
         format!(
-            "CREATE TABLE {database}.{table} (\n{columns}\n) ENGINE = {engine}\nPARTITION BY toMonday({time})\n\
+            "CREATE TABLE {database}.{table} (\n{columns}\n) ENGINE = {engine}\nPARTITION BY {slice}({time})\n\
              PRIMARY KEY ({primary})\nORDER BY ({order})\nTTL toDateTime({time}) + toIntervalDay(keep_days)\n\
              SETTINGS non_replicated_deduplication_window = 100000, replicated_deduplication_window = 100000, \
              replicated_deduplication_window_seconds = 86400",
             database = quoted(database),
             table = quoted(&self.name),
             columns = columns.join(",\n"),
+            slice = self.slices.function(),
             time = self.time,
             primary = quoted_all(&self.order[..self.primary]),
             order = quoted_all(&self.order),
@@ -116,7 +119,8 @@ pub struct ViewSpec {
 
 /// All tables of the lanes.
 pub fn tables(cubes: &Cubes) -> Vec<TableSpec> {
-    vec![lane_table(&LaneTable::new(cubes, "live")), dead_letters_table()]
+    let lanes = CubeLane::ALL.iter().map(|&lane| lane_table(&LaneTable::new(cubes, lane)));
+    lanes.chain([dead_letters_table()]).collect()
 }
 
 /// All views: one per cube, and the dead letters.
@@ -148,7 +152,7 @@ pub fn lane_table(table: &LaneTable) -> TableSpec {
         ColumnSpec::new("bucket", "DateTime('UTC')"),
     ];
     // Without an explicit default: only such columns may join the sorting key later.
-    columns.extend(table.dimensions.iter().map(|field| ColumnSpec::new(field.name(), TEXT)));
+    columns.extend(table.dimensions.iter().map(|name| ColumnSpec::new(name, TEXT)));
     columns
         .extend(table.sums.iter().map(|name| ColumnSpec::new(name, "SimpleAggregateFunction(sum, Int64)")));
     for name in &table.uniqs {
@@ -166,11 +170,12 @@ pub fn lane_table(table: &LaneTable) -> TableSpec {
         ColumnSpec::new("ledger_events", "SimpleAggregateFunction(sum, Int64)"),
         ColumnSpec::new("ledger_duplicates", "SimpleAggregateFunction(sum, Int64)"),
     ]);
-    let dimensions = table.dimensions.iter().map(|field| field.name());
+    let dimensions = table.dimensions.iter().map(String::as_str);
     let order = ["cube", "pane", "bucket"].into_iter().chain(dimensions).chain(["src"]);
     TableSpec {
         name: table.name(),
         time: "bucket".into(),
+        slices: table.slices(),
         columns,
         indexes: Vec::new(),
         merges: true,
@@ -233,6 +238,7 @@ pub fn dead_letters_table() -> TableSpec {
     TableSpec {
         name: DEAD_LETTERS.into(),
         time: "received_at".into(),
+        slices: Slices::Weeks,
         columns: DEAD_LETTER_COLUMNS.iter().map(|&(name, _, kind)| ColumnSpec::new(name, kind)).collect(),
         indexes: Vec::new(),
         merges: true,
@@ -242,41 +248,37 @@ pub fn dead_letters_table() -> TableSpec {
     }
 }
 
+/// All panes of a cube, whichever lanes write them.
 fn cube_view(cube: &Cube, database: &str) -> ViewSpec {
     let with_dead_letters = cube.name == "quality";
     let mut columns: Vec<String> = vec!["pane".into(), "bucket".into()];
-    columns.extend(cube.dimensions.iter().map(|field| quoted(field.name())));
+    columns.extend(cube.dimensions.iter().map(|dimension| quoted(&dimension.name)));
     if with_dead_letters {
         columns.push(format!("{} AS code", text("")));
     }
     columns.extend(cube.measures.iter().map(|measure| quoted(&measure.name)));
     columns.push("received_max".into());
-    let mut select = format!(
-        "SELECT {} FROM {}.{}_local WHERE cube = '{}' AND src = ''",
-        columns.join(", "),
-        quoted(database),
-        cube.lane,
-        cube.name
-    );
+    let columns = columns.join(", ");
+    let of_lane = |lane: CubeLane| {
+        let (database, table) = (quoted(database), format!("{}_local", lane.as_str()));
+        format!("SELECT {columns} FROM {database}.{table} WHERE cube = '{}' AND src = ''", cube.name)
+    };
+    let mut selects: Vec<String> = cube.lanes().map(of_lane).collect();
     if with_dead_letters {
-        for &pane in &cube.panes {
-            select.push_str(" UNION ALL ");
-            select.push_str(&dead_letters_as_quality(cube, pane, database));
-        }
+        selects.extend(cube.panes.iter().map(|&pane| dead_letters_as_quality(cube, pane, database)));
     }
-    ViewSpec { name: cube.name.clone(), meaning: cube.meaning.clone(), select }
+    ViewSpec { name: cube.name.clone(), meaning: cube.meaning.clone(), select: selects.join(" UNION ALL ") }
 }
 
 /// Dead letters in the shape of the cube `quality`: kind `dead_letter`, one each, by received time.
 fn dead_letters_as_quality(cube: &Cube, pane: Pane, database: &str) -> String {
-    let mut columns = vec![
-        format!("{} AS pane", text(pane.as_str())),
-        format!(
-            "toDateTime(toStartOfInterval(received_at, toIntervalSecond({})), 'UTC') AS bucket",
-            pane.seconds()
-        ),
-    ];
-    columns.extend(cube.dimensions.iter().map(|field| match field.name() {
+    let bucket = match pane.seconds() {
+        Some(seconds) => format!("toStartOfInterval(received_at, toIntervalSecond({seconds}))"),
+        None => "toStartOfDay(received_at)".to_owned(),
+    };
+    let mut columns =
+        vec![format!("{} AS pane", text(pane.as_str())), format!("toDateTime({bucket}, 'UTC') AS bucket")];
+    columns.extend(cube.dimensions.iter().map(|dimension| match dimension.name.as_str() {
         name @ ("app_id" | "platform" | "library") => quoted(name),
         "kind" => format!("{} AS kind", text("dead_letter")),
         name => format!("{} AS {}", text(""), quoted(name)),
@@ -285,7 +287,7 @@ fn dead_letters_as_quality(cube: &Cube, pane: Pane, database: &str) -> String {
     columns.extend(cube.measures.iter().map(|measure| {
         let value = match measure.fold {
             Fold::Uniq(_) => format!("arrayReduce('{SKETCH}', CAST([] AS Array(UInt64)))"),
-            Fold::Count if measure.conditions.is_empty() => "toInt64(1)".to_owned(),
+            Fold::Count if measure.filter == Filter::default() => "toInt64(1)".to_owned(),
             Fold::Count | Fold::Sum(_) => "toInt64(0)".to_owned(),
         };
         format!("{value} AS {}", quoted(&measure.name))
@@ -314,7 +316,7 @@ mod tests {
 
     #[test]
     fn every_column_an_insert_may_send_is_in_the_table() {
-        let table = LaneTable::new(&Cubes::parse(BUILT_IN).unwrap(), "live");
+        let table = LaneTable::new(&Cubes::parse(BUILT_IN).unwrap(), CubeLane::Live);
         let spec = lane_table(&table);
         for (name, _) in table.layout().columns() {
             assert!(spec.columns.iter().any(|column| &column.name == name), "{name}");
@@ -328,8 +330,38 @@ mod tests {
     }
 
     #[test]
+    fn a_view_shows_the_panes_of_all_lanes() {
+        let cubes = Cubes::parse(BUILT_IN).unwrap();
+        let views = views(&cubes, "db");
+        let select = |name: &str| &views.iter().find(|view| view.name == name).unwrap().select;
+        let columns =
+            "pane, bucket, `app_id`, `tag`, `platform`, `event_name`, `uses`, `devices`, received_max";
+        assert_eq!(
+            *select("tags"),
+            format!("SELECT {columns} FROM `db`.report_local WHERE cube = 'tags' AND src = ''")
+        );
+        for (cube, lanes) in
+            [("traffic", [true, true]), ("quality", [true, false]), ("retention", [false, true])]
+        {
+            let reads = ["`db`.live_local", "`db`.report_local"].map(|table| select(cube).contains(table));
+            assert_eq!(reads, lanes, "{cube}");
+        }
+    }
+
+    #[test]
+    fn tables_kept_for_years_are_in_months() {
+        let tables = tables(&Cubes::parse(BUILT_IN).unwrap());
+        let sliced = tables.iter().map(|table| {
+            let create = table.create("db", "AggregatingMergeTree");
+            (table.name.as_str(), create.contains("PARTITION BY toStartOfMonth(bucket)"))
+        });
+        let expected = [("live_local", false), ("report_local", true), ("dead_letters_local", false)];
+        assert_eq!(sliced.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
     fn a_new_dimension_joins_the_sorting_key_and_a_new_measure_does_not() {
-        let spec = lane_table(&LaneTable::new(&Cubes::parse(BUILT_IN).unwrap(), "live"));
+        let spec = lane_table(&LaneTable::new(&Cubes::parse(BUILT_IN).unwrap(), CubeLane::Live));
         let column = |name: &str| spec.columns.iter().find(|column| column.name == name).unwrap();
         assert_eq!(
             spec.add("db", &[column("library"), column("late_events")], "cube, src"),

@@ -26,7 +26,7 @@ pub enum Error {
         cause: String,
     },
     /// The lane does not exist.
-    #[error("aggregate.lanes: there is no lane `{0}`; known: live, dead_letters, events")]
+    #[error("aggregate.lanes: there is no lane `{0}`; known: live, report, dead_letters, events")]
     UnknownLane(String),
     /// A part of the process ended that must not.
     #[error("{0}")]

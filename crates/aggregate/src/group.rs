@@ -1,13 +1,14 @@
 //! The groups and cells of one cube: a group is one combination of dimensions, a cell is a group in one bucket
 //! of the smallest pane.
-use event::Batch;
 use hashbrown::HashTable;
 
-use crate::accumulate::{Keys, Limit, OTHER};
+use crate::accumulate::{Limit, OTHER};
 use crate::compile::CompiledCube;
 use crate::intern::TextId;
 
 const NO_GROUP: u32 = u32::MAX;
+/// A sketch's list of IDs is not looked through for repeated ones before it is so long.
+const COMPACT_FROM: usize = 32 * 1024;
 
 /// What was counted of one cube.
 #[derive(Debug)]
@@ -25,10 +26,16 @@ pub(crate) struct Groups {
     by_cell: HashTable<u32>,
     sums: Vec<i64>,
     received_max: Vec<i64>,
-    /// For each sketch, cell and ID of everything seen.
-    seen: Vec<Vec<(u32, u64)>>,
-    hashes: Vec<u64>,
-    row_keys: Vec<TextId>,
+    /// For each sketch, what was seen.
+    seen: Vec<Seen>,
+}
+
+/// Cells and IDs of one sketch. Repeated ones are thrown out now and then, so that a flush that covers many seconds
+/// costs memory for what differs only.
+#[derive(Debug, Clone)]
+struct Seen {
+    pairs: Vec<(u32, u64)>,
+    compact_at: usize,
 }
 
 impl Groups {
@@ -44,56 +51,19 @@ impl Groups {
             by_cell: HashTable::new(),
             sums: Vec::new(),
             received_max: Vec::new(),
-            seen: vec![Vec::new(); cube.uniqs.len()],
-            hashes: Vec::new(),
-            row_keys: Vec::new(),
+            seen: vec![Seen { pairs: Vec::new(), compact_at: COMPACT_FROM }; cube.uniqs.len()],
         }
     }
 
-    /// Finds the cell of each row, and returns how many rows went to the group of the rest.
-    pub(crate) fn place(
-        &mut self,
-        cube: &CompiledCube,
-        batch: &Batch,
-        keys: Keys<'_>,
-        mut limit: Limit<'_>,
-        cells: &mut Vec<u32>,
-    ) -> u64 {
-        cells.clear();
-        self.hash_rows(cube, keys);
-        let times = batch.number_column(cube.time);
-        let seconds = i64::from(cube.panes[0].seconds());
-        let mut overflowed = 0;
-        for (nth, &row) in keys.rows.iter().enumerate() {
-            let (group, other) = self.group(nth, &mut limit);
-            overflowed += u64::from(other);
-            let time = times.get(row as usize).copied().unwrap_or(0);
-            let bucket = time.div_euclid(1000 * seconds) * seconds;
-            cells.push(self.cell(group, bucket.clamp(0, i64::from(u32::MAX)) as u32));
-        }
-        overflowed
+    /// Adds the next text of a key to the hash of those before.
+    #[inline]
+    pub(crate) fn hashed(before: u64, text: TextId) -> u64 {
+        mixed(before ^ u64::from(text))
     }
 
-    /// Column by column, so that the compiler can keep several rows in flight.
-    fn hash_rows(&mut self, cube: &CompiledCube, keys: Keys<'_>) {
-        self.hashes.clear();
-        self.hashes.resize(keys.rows.len(), 0);
-        self.row_keys.clear();
-        self.row_keys.resize(keys.rows.len() * self.width, 0);
-        for (nth, &dimension) in cube.dimensions.iter().enumerate() {
-            let texts = &keys.dimensions[dimension];
-            let places = self.row_keys.iter_mut().skip(nth).step_by(self.width);
-            for ((hash, place), &row) in self.hashes.iter_mut().zip(places).zip(keys.rows) {
-                let text = texts[row as usize];
-                *place = text;
-                *hash = mixed(*hash ^ u64::from(text));
-            }
-        }
-    }
-
-    fn group(&mut self, nth: usize, limit: &mut Limit<'_>) -> (u32, bool) {
+    /// The group of these texts, and whether it is that of the rest.
+    pub(crate) fn group(&mut self, hash: u64, wanted: &[TextId], limit: &mut Limit<'_>) -> (u32, bool) {
         let width = self.width;
-        let (hash, wanted) = (self.hashes[nth], &self.row_keys[nth * width..(nth + 1) * width]);
         let keys = &self.keys;
         let key_of = |group: u32| &keys[group as usize * width..(group as usize + 1) * width];
         if let Some(&group) = self.by_key.find(hash, |&group| key_of(group) == wanted) {
@@ -122,7 +92,8 @@ impl Groups {
         self.other
     }
 
-    fn cell(&mut self, group: u32, bucket: u32) -> u32 {
+    /// The cell of a group in a bucket.
+    pub(crate) fn cell(&mut self, group: u32, bucket: u32) -> u32 {
         let (latest_bucket, latest_cell) = self.latest[group as usize];
         if latest_cell != NO_GROUP && latest_bucket == bucket {
             return latest_cell;
@@ -157,7 +128,13 @@ impl Groups {
 
     /// Notes an ID for a sketch.
     pub(crate) fn saw(&mut self, cell: u32, sketch: usize, id: u64) {
-        self.seen[sketch].push((cell, id));
+        let seen = &mut self.seen[sketch];
+        seen.pairs.push((cell, id));
+        if seen.pairs.len() >= seen.compact_at {
+            seen.pairs.sort_unstable();
+            seen.pairs.dedup();
+            seen.compact_at = (2 * seen.pairs.len()).max(COMPACT_FROM);
+        }
     }
 
     /// Number of groups.
@@ -187,7 +164,7 @@ impl Groups {
 
     /// The IDs of a sketch by cell: all of them, and where each cell's begin. May hold an ID twice.
     pub(crate) fn ids(&self, sketch: usize) -> (Vec<u64>, Vec<usize>) {
-        let seen = &self.seen[sketch];
+        let seen = &self.seen[sketch].pairs;
         let mut starts = vec![0; self.cells.len() + 1];
         for &(cell, _) in seen {
             starts[cell as usize + 1] += 1;
@@ -212,7 +189,7 @@ fn mixed(value: u64) -> u64 {
 }
 
 fn hash_of(key: &[TextId]) -> u64 {
-    key.iter().fold(0, |hash, &text| mixed(hash ^ u64::from(text)))
+    key.iter().fold(0, |hash, &text| Groups::hashed(hash, text))
 }
 
 fn cell_hash((group, bucket): (u32, u32)) -> u64 {

@@ -7,6 +7,7 @@ pub mod accumulate;
 pub mod block;
 pub mod compile;
 pub mod cube;
+mod days;
 pub mod ddl;
 pub mod dead_letter;
 mod delivery;

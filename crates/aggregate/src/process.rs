@@ -3,8 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event::Batch;
+use jiff::tz::TimeZone;
 use runtime::Source;
-use runtime::config::Settings;
+use runtime::config::{ConfigError, Settings};
 use runtime::drill::{self, Safeguard};
 use runtime::health::Health;
 use runtime::kafka::partition_count;
@@ -15,6 +16,7 @@ use tokio::runtime::Handle;
 use crate::accumulate::{Accumulator, Tally};
 use crate::block::{Block, Mark};
 use crate::compile::{CompiledLane, LaneTable};
+use crate::cube::CubeLane;
 use crate::ddl::{self, TableSpec};
 use crate::dead_letter::DeadLetters;
 use crate::events::{self, Events};
@@ -25,7 +27,7 @@ use crate::{Cubes, Error, Writer, cube, metric, server};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// The cubes of `aggregate.cubes_file`, or the built-in ones.
+/// The built-in cubes, and those of `aggregate.cubes_file` beside them.
 ///
 /// # Errors
 /// The file cannot be read or does not make sense.
@@ -36,7 +38,7 @@ pub fn cubes(settings: &Settings) -> Result<Cubes, Error> {
     }
     let text =
         std::fs::read_to_string(path).map_err(|problem| Error::CubesFile { path: path.clone(), problem })?;
-    Ok(Cubes::parse(&text)?)
+    Ok(Cubes::built_in_with(&text)?)
 }
 
 /// Runs every configured lane until a stop is requested or one of them cannot go on. Must be called inside a Tokio
@@ -139,18 +141,23 @@ enum LaneKind {
 }
 
 fn lane_called(name: &str, settings: &Settings, cubes: &Cubes) -> Result<Lane, Error> {
+    let of_cubes = |lane: CubeLane, flush_interval| {
+        let zone = &settings.business_timezone;
+        let wrong =
+            |_| ConfigError::value("business_timezone", zone, "an IANA time zone such as Asia/Shanghai");
+        let zone = TimeZone::get(zone).map_err(wrong).map_err(runtime::Error::from)?;
+        let compiled = CompiledLane::new(cubes, lane, days(settings.ingest.max_event_age), zone);
+        Ok(Lane {
+            name: lane.as_str(),
+            topic: Topic::EnrichedEvents,
+            table: ddl::lane_table(&LaneTable::new(cubes, lane)),
+            flush_interval,
+            kind: LaneKind::Cubes(Arc::new(compiled)),
+        })
+    };
     match name {
-        "live" => {
-            let max_age = settings.ingest.max_event_age.as_secs().div_ceil(DAY.as_secs());
-            let compiled = CompiledLane::new(cubes, "live", u16::try_from(max_age).unwrap_or(u16::MAX));
-            Ok(Lane {
-                name: "live",
-                topic: Topic::EnrichedEvents,
-                table: ddl::lane_table(&LaneTable::new(cubes, "live")),
-                flush_interval: settings.aggregate.live_flush_interval,
-                kind: LaneKind::Cubes(Arc::new(compiled)),
-            })
-        }
+        "live" => of_cubes(CubeLane::Live, settings.aggregate.live_flush_interval),
+        "report" => of_cubes(CubeLane::Report, settings.aggregate.report_flush_interval),
         "dead_letters" => Ok(Lane {
             name: "dead_letters",
             topic: Topic::DeadLetters,

@@ -1,7 +1,8 @@
 //! The rows of a flush, from the cells of a cube: every pane, sorted by bucket and by the texts of the dimensions.
 use crate::block::{Cutter, Value};
-use crate::compile::{CompiledCube, place};
+use crate::compile::{CompiledCube, pane_of, place};
 use crate::cube::Pane;
+use crate::days::Days;
 use crate::group::Groups;
 use crate::intern::Interner;
 
@@ -9,12 +10,21 @@ use crate::intern::Interner;
 const ROW_BYTES: usize = 64;
 
 /// Writes all rows of one cube.
-pub(crate) fn write(cube: &CompiledCube, groups: &Groups, interner: &Interner, cutter: &mut Cutter) {
+pub(crate) fn write(
+    cube: &CompiledCube,
+    groups: &Groups,
+    interner: &Interner,
+    days: &mut Days,
+    cutter: &mut Cutter,
+) {
+    if groups.cells().is_empty() {
+        return;
+    }
     let ranks = ranked(groups, interner);
     let sketches: Vec<_> = (0..cube.uniqs.len()).map(|sketch| groups.ids(sketch)).collect();
     let writer = Writer { cube, groups, interner, sketches: &sketches };
     for &pane in &cube.panes {
-        writer.pane(pane, &ranks, cutter);
+        writer.pane(pane, &ranks, days, cutter);
     }
 }
 
@@ -48,13 +58,12 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     /// Cells that fall into one bucket of the pane and are of one group stand together and become one row.
-    fn pane(&self, pane: Pane, ranks: &[u32], cutter: &mut Cutter) {
-        let seconds = pane.seconds();
+    fn pane(&self, pane: Pane, ranks: &[u32], days: &mut Days, cutter: &mut Cutter) {
         let cells = self.groups.cells();
         let mut order: Vec<(u32, u32, u32)> = cells
             .iter()
             .enumerate()
-            .map(|(cell, &(group, bucket))| (bucket - bucket % seconds, ranks[group as usize], cell as u32))
+            .map(|(cell, &(group, bucket))| (pane_of(pane, bucket, days), ranks[group as usize], cell as u32))
             .collect();
         order.sort_unstable();
         for row in order.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
@@ -74,8 +83,8 @@ impl Writer<'_> {
         cutter.set(place::KEEP_DAYS, Value::Small(self.cube.keep_days));
         let received_max = cells.clone().map(|cell| self.groups.received_max(cell)).max().unwrap_or(0);
         cutter.set(place::RECEIVED_MAX, Value::Number(received_max));
-        for (&dimension, &text) in self.cube.dimensions.iter().zip(self.groups.key(group)) {
-            cutter.set(place::DIMENSIONS + dimension, Value::Text(self.interner.text(text)));
+        for (&(_, column), &text) in self.cube.dimensions.iter().zip(self.groups.key(group)) {
+            cutter.set(column, Value::Text(self.interner.text(text)));
         }
         for (nth, measure) in self.cube.sums.iter().enumerate() {
             let total = cells.clone().fold(0_i64, |sum, cell| sum.wrapping_add(self.groups.sums(cell)[nth]));

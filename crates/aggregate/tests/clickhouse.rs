@@ -10,13 +10,15 @@ use std::thread;
 use aggregate::accumulate::Accumulator;
 use aggregate::block::{Block, Mark};
 use aggregate::compile::{CompiledLane, LaneTable};
+use aggregate::cube::{self, CubeLane};
 use aggregate::dead_letter::DeadLetters;
 use aggregate::lane::{Input, LaneFold};
 use aggregate::server::Verdict;
-use aggregate::{Cubes, Writer, cube, ddl, migrate, server};
+use aggregate::{Cubes, Writer, ddl, migrate, server};
 use clickhouse::Client;
 use devstack::{Stack, StackOptions};
 use event::{Batch, BatchBuilder, Field};
+use jiff::tz::TimeZone;
 use runtime::config::Settings;
 use tokio::runtime::Runtime;
 
@@ -130,7 +132,7 @@ fn batch(events: &[Event]) -> Batch {
 }
 
 fn flushed(cubes: &Cubes, events: &[Event], end: u64) -> Vec<Block> {
-    let lane = Arc::new(CompiledLane::new(cubes, "live", 8));
+    let lane = Arc::new(CompiledLane::new(cubes, CubeLane::Live, 8, TimeZone::UTC));
     let mut accumulator = Accumulator::new(lane, 1000);
     accumulator.add(3, &batch(events));
     accumulator.flush(3, Mark::new("1/enriched-events/3", end)).0
@@ -148,7 +150,8 @@ fn migrate_makes_everything_once() {
     );
     assert!(done.contains(&format!("created view {name}.quality")), "{done:?}");
     assert_eq!(db.migrate(&built_in()), Vec::<String>::new());
-    for view in ["traffic", "activity", "quality", "dead_letters"] {
+    let views = built_in().cubes.into_iter().map(|cube| cube.name);
+    for view in views.chain(["dead_letters".to_owned()]) {
         assert_eq!(db.ask(&format!("SELECT count() FROM {view}")), "0", "{view}");
     }
     for table in ddl::tables(&built_in()) {
@@ -168,7 +171,7 @@ fn migrate_adds_a_dimension_and_a_measure_to_a_table_with_rows() {
     );
     let text = text.replacen(
         r#"{ name = "events", count = true },"#,
-        r#"{ name = "events", count = true }, { sum = "played_ms" }, { name = "users", uniq = "user_key" },"#,
+        r#"{ name = "events", count = true }, { sum = "position_ms" }, { name = "users", uniq = "user_key" },"#,
         1,
     );
     let wider = Cubes::parse(&text).unwrap();
@@ -178,15 +181,19 @@ fn migrate_adds_a_dimension_and_a_measure_to_a_table_with_rows() {
         done,
         [
             format!("added column locale to table {name}.live_local"),
-            format!("added column played_ms to table {name}.live_local"),
+            format!("added column position_ms to table {name}.live_local"),
+            format!("added column locale to table {name}.report_local"),
+            format!("added column position_ms to table {name}.report_local"),
+            format!("added column users_ids to table {name}.report_local"),
+            format!("added column users to table {name}.report_local"),
             format!("replaced view {name}.traffic"),
         ]
     );
     assert_eq!(db.migrate(&wider), Vec::<String>::new());
-    let spec = ddl::lane_table(&LaneTable::new(&wider, "live"));
+    let spec = ddl::lane_table(&LaneTable::new(&wider, CubeLane::Live));
     db.runtime.block_on(server::check_table(&db.client, &db.settings, &spec)).unwrap();
     db.insert(&writer, &flushed(&wider, &[event(SUNDAY, "web", 2)], 2), "b");
-    assert_eq!(db.ask("SELECT sum(events), sum(played_ms) FROM traffic WHERE pane = '10s'"), "2 0");
+    assert_eq!(db.ask("SELECT sum(events), sum(position_ms) FROM traffic WHERE pane = '10s'"), "2 0");
 }
 
 #[test]
@@ -283,7 +290,7 @@ fn a_part_of_a_block_and_the_whole_share_their_token_and_the_markers_tell_what_l
 fn a_server_that_counts_a_repeated_insert_twice_is_refused() {
     let db = Database::new();
     db.migrate(&built_in());
-    for table in ["live_local", "dead_letters_local"] {
+    for table in ["live_local", "report_local", "dead_letters_local"] {
         let writer = db.writer(table);
         db.runtime.block_on(writer.check_deduplication("a")).unwrap();
         db.execute(&format!("ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 0"));
@@ -341,7 +348,7 @@ fn trouble_that_needs_a_person_is_one_line_with_the_way_out() {
     db.migrate(&built_in());
     let name = db.settings.clickhouse.database.clone();
     let writer = db.writer("live_local");
-    let spec = ddl::lane_table(&LaneTable::new(&built_in(), "live"));
+    let spec = ddl::lane_table(&LaneTable::new(&built_in(), CubeLane::Live));
     let blocks = flushed(&built_in(), &[event(SUNDAY, "web", 1)], 1);
     let checked = || {
         let checked = db.runtime.block_on(server::check_table(&db.client, &db.settings, &spec));

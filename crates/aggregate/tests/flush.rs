@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use aggregate::Cubes;
 use aggregate::accumulate::{Accumulator, OTHER};
 use aggregate::block::{Block, Column, Mark};
 use aggregate::compile::CompiledLane;
-use aggregate::{Cubes, cube};
+use aggregate::cube::{self, CubeLane};
 use event::{Batch, BatchBuilder, Field};
+use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
 const MANY: usize = 100_000;
@@ -57,7 +59,7 @@ fn batch(events: &[Event]) -> Batch {
 
 fn accumulator(max_groups: usize) -> Accumulator {
     let cubes = Cubes::parse(cube::BUILT_IN).unwrap();
-    Accumulator::new(Arc::new(CompiledLane::new(&cubes, "live", 8)), max_groups)
+    Accumulator::new(Arc::new(CompiledLane::new(&cubes, CubeLane::Live, 8, TimeZone::UTC)), max_groups)
 }
 
 /// cube, pane, bucket, dimensions by name.

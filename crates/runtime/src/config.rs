@@ -191,6 +191,8 @@ pub struct Aggregate {
     #[serde(with = "humantime_serde")]
     pub live_flush_interval: Duration,
     #[serde(with = "humantime_serde")]
+    pub report_flush_interval: Duration,
+    #[serde(with = "humantime_serde")]
     pub dead_letters_flush_interval: Duration,
     #[serde(with = "humantime_serde")]
     pub events_flush_interval: Duration,

@@ -2,7 +2,7 @@
 //! next `millrace migrate`.
 use event::{FIELDS, Field, FieldKind};
 
-use crate::block::{ColumnKind, Layout};
+use crate::block::{ColumnKind, Layout, Slices};
 use crate::ddl::{ColumnSpec, TableSpec, ViewSpec, quoted};
 
 /// The table of events; its view is `events`.
@@ -207,6 +207,7 @@ pub fn events_table() -> TableSpec {
     TableSpec {
         name: EVENTS.into(),
         time: Field::EventTime.name().into(),
+        slices: Slices::Weeks,
         columns,
         indexes,
         merges: false,
@@ -223,11 +224,7 @@ pub fn events_view(database: &str) -> ViewSpec {
     ViewSpec {
         name: LANE.into(),
         meaning: "Every enriched event, whatever its kind, and its place in enriched-events.".into(),
-        select: format!(
-            "SELECT {} FROM {}.{EVENTS} WHERE src = ''",
-            columns.join(", "),
-            quoted(database)
-        ),
+        select: format!("SELECT {} FROM {}.{EVENTS} WHERE src = ''", columns.join(", "), quoted(database)),
     }
 }
 

@@ -1,0 +1,258 @@
+//! What a lane asks of every row of a batch before any cube is looked at: which conditions it passes, which cells its
+//! times fall into, what stands in its properties. Each is found once, however many cubes share it.
+use event::predicate::{PropertyValue, Test};
+use event::{Batch, Field, FieldKind, MAX_ROWS};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::compile::{CompiledCondition, CompiledLane};
+use crate::days::Days;
+use crate::intern::{Interner, TextId};
+
+const WORDS: usize = MAX_ROWS.div_ceil(64);
+const NOT_MAPPED: TextId = TextId::MAX;
+
+/// A set of rows of a batch, a bit each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mask([u64; WORDS]);
+
+impl Mask {
+    const NONE: Self = Self([0; WORDS]);
+
+    /// The first `rows` rows.
+    fn first(rows: usize) -> Self {
+        let mut mask = Self::NONE;
+        for (nth, word) in mask.0.iter_mut().enumerate() {
+            let here = rows.saturating_sub(nth * 64).min(64);
+            *word = if here == 64 { u64::MAX } else { (1 << here) - 1 };
+        }
+        mask
+    }
+
+    #[inline]
+    fn set(&mut self, row: usize, is_in: bool) {
+        self.0[row / 64] |= u64::from(is_in) << (row % 64);
+    }
+
+    /// Whether a row is in it.
+    #[inline]
+    pub(crate) fn has(&self, row: u32) -> bool {
+        self.0[row as usize / 64] >> (row % 64) & 1 == 1
+    }
+
+    /// Whether no row is.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0 == [0; WORDS]
+    }
+
+    /// Leaves the rows that are in both.
+    pub(crate) fn and(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word &= other);
+    }
+
+    fn or(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word |= other);
+    }
+
+    /// Its rows in order.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().enumerate().flat_map(|(nth, &word)| {
+            let mut left = word;
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros())?;
+                left &= left - 1;
+                Some(nth as u32 * 64 + bit)
+            })
+        })
+    }
+}
+
+/// What is known of the rows of one batch. The space is used again for the next.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    rows: usize,
+    /// The rows that pass each condition of the lane.
+    passes: Vec<Mask>,
+    /// The cell of each row, by clock.
+    cells: Vec<Vec<u32>>,
+    /// The interner's number of each text of the batch, as far as it was asked for.
+    text_ids: Vec<TextId>,
+    properties: Vec<PropertyRows>,
+    /// What a condition said about each text of the batch: 0 not asked, 1 no, 2 yes.
+    said: Vec<u8>,
+}
+
+/// One value inside `properties`, row by row, in the shapes it is needed in.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PropertyRows {
+    /// As a dimension.
+    pub(crate) texts: Vec<TextId>,
+    /// As a number to add.
+    pub(crate) numbers: Vec<i64>,
+    /// As an ID for a sketch; 0 for none.
+    pub(crate) ids: Vec<u64>,
+}
+
+impl Facts {
+    pub(crate) fn new(lane: &CompiledLane) -> Self {
+        Self {
+            rows: 0,
+            passes: vec![Mask::NONE; lane.conditions.len()],
+            cells: vec![Vec::new(); lane.clocks.len()],
+            text_ids: Vec::new(),
+            properties: vec![PropertyRows::default(); lane.property_uses.len()],
+            said: Vec::new(),
+        }
+    }
+
+    /// Looks at a batch.
+    pub(crate) fn look_at(
+        &mut self,
+        lane: &CompiledLane,
+        batch: &Batch,
+        days: &mut Days,
+        interner: &mut Interner,
+    ) {
+        self.rows = batch.rows();
+        self.text_ids.clear();
+        self.text_ids.resize(batch.text_count(), NOT_MAPPED);
+        for (passes, CompiledCondition { condition, slot }) in self.passes.iter_mut().zip(&lane.conditions) {
+            *passes = match slot {
+                None => ask(condition.field, &condition.test, batch, &mut self.said),
+                Some(_) => Mask::NONE,
+            };
+        }
+        for (cells, clock) in self.cells.iter_mut().zip(&lane.clocks) {
+            cells.clear();
+            let times = batch.number_column(clock.time);
+            cells.extend(times.iter().map(|&millis| clock.cell(millis, days)));
+            cells.resize(self.rows, clock.cell(0, days));
+        }
+        self.read_properties(lane, batch, interner);
+    }
+
+    /// Parses the properties of those rows only that a cube still wants when its other conditions were asked.
+    fn read_properties(&mut self, lane: &CompiledLane, batch: &Batch, interner: &mut Interner) {
+        let mut wanted = Mask::NONE;
+        for cube in lane.cubes.iter().filter(|cube| cube.needs_properties) {
+            wanted.or(&self.passing(&cube.conditions));
+        }
+        if wanted.is_empty() {
+            return;
+        }
+        for values in &mut self.properties {
+            let PropertyRows { texts, numbers, ids } = values;
+            texts.clear();
+            texts.resize(self.rows, 0);
+            numbers.clear();
+            numbers.resize(self.rows, 0);
+            ids.clear();
+            ids.resize(self.rows, 0);
+        }
+        let mut values: Vec<PropertyValue<'_>> = Vec::new();
+        for row in wanted.rows() {
+            let row = row as usize;
+            lane.properties.read(batch.text(Field::Properties, row), &mut values);
+            for (passes, CompiledCondition { condition, slot }) in
+                self.passes.iter_mut().zip(&lane.conditions)
+            {
+                if let Some(slot) = *slot {
+                    passes.set(row, condition.test.property(&values[slot]));
+                }
+            }
+            for ((rows, uses), value) in self.properties.iter_mut().zip(&lane.property_uses).zip(&values) {
+                if uses.text || uses.id {
+                    let text = value.text();
+                    if uses.text {
+                        rows.texts[row] = interner.intern(&text);
+                    }
+                    if uses.id && !text.is_empty() {
+                        rows.ids[row] = xxh3_64(text.as_bytes());
+                    }
+                }
+                if uses.number {
+                    rows.numbers[row] = value.number().unwrap_or(0);
+                }
+            }
+        }
+    }
+
+    /// The rows that pass all of these conditions.
+    pub(crate) fn passing(&self, conditions: &[usize]) -> Mask {
+        let mut mask = Mask::first(self.rows);
+        conditions.iter().for_each(|&condition| mask.and(&self.passes[condition]));
+        mask
+    }
+
+    /// The cell of each row by a clock.
+    pub(crate) fn cells(&self, clock: usize) -> &[u32] {
+        &self.cells[clock]
+    }
+
+    /// A value inside `properties`; empty where no cube wanted any of this batch.
+    pub(crate) fn property(&self, slot: usize) -> &PropertyRows {
+        &self.properties[slot]
+    }
+
+    /// The interner's number of a text of the batch.
+    #[inline]
+    pub(crate) fn text_id(&mut self, text: u32, batch: &Batch, interner: &mut Interner) -> TextId {
+        let id = &mut self.text_ids[text as usize];
+        if *id == NOT_MAPPED {
+            *id = interner.intern(batch.resolve(text));
+        }
+        *id
+    }
+}
+
+/// Asks a condition about every row; of a text, once per different text.
+fn ask(field: Field, test: &Test, batch: &Batch, said: &mut Vec<u8>) -> Mask {
+    let mut mask = Mask::NONE;
+    let (given, passes_empty) = match field.kind() {
+        FieldKind::Text => {
+            let texts = batch.text_column(field);
+            said.clear();
+            said.resize(batch.text_count(), 0);
+            for (row, &text) in texts.iter().enumerate() {
+                let known = &mut said[text as usize];
+                if *known == 0 {
+                    *known = 1 + u8::from(test.text(batch.resolve(text)));
+                }
+                mask.set(row, *known == 2);
+            }
+            (texts.len(), test.text(""))
+        }
+        FieldKind::Number => {
+            let numbers = batch.number_column(field);
+            numbers.iter().enumerate().for_each(|(row, &number)| mask.set(row, test.number(number)));
+            (numbers.len(), test.number(0))
+        }
+        FieldKind::Key | FieldKind::Uuid | FieldKind::List | FieldKind::Map => {
+            let keys = batch.key_column(field);
+            // Only whether it is there can be asked of a key.
+            let there = keys.iter().map(|&key| test.number(i64::from(key != 0)));
+            there.enumerate().for_each(|(row, passes)| mask.set(row, passes));
+            (keys.len(), test.number(0))
+        }
+    };
+    if passes_empty {
+        (given..batch.rows()).for_each(|row| mask.set(row, true));
+    }
+    mask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_gives_back_its_rows_in_order() {
+        let mut mask = Mask::NONE;
+        let rows = [0, 1, 63, 64, 127, 128, 499];
+        rows.iter().for_each(|&row| mask.set(row as usize, true));
+        assert_eq!(mask.rows().collect::<Vec<u32>>(), rows);
+        assert!(mask.has(499) && !mask.has(498) && !mask.is_empty() && Mask::NONE.is_empty());
+        for count in [0, 1, 63, 64, 65, MAX_ROWS] {
+            assert_eq!(Mask::first(count).rows().count(), count);
+        }
+    }
+}
