@@ -16,6 +16,11 @@ impl Output {
         Self { json, out: BufWriter::with_capacity(64 * 1024, io::stdout()) }
     }
 
+    /// Whether a machine reads.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Prints a line for people; with --json nothing.
     pub(crate) fn line(&mut self, text: impl AsRef<str>) -> io::Result<()> {
         if !self.json {

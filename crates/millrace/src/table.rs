@@ -29,6 +29,11 @@ impl Table {
         self.rows.push(cells.into());
     }
 
+    /// Adds a row whose columns are known only now: one cell per column.
+    pub(crate) fn cells(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
     /// The table as text, every line ended.
     pub(crate) fn render(&self) -> String {
         let width = |index: usize| {

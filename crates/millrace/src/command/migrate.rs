@@ -2,9 +2,9 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::{context::Context, error::Error};
+use crate::{context::Context, error::Error, metrics};
 
-/// Bring database, tables and views in ClickHouse to what the cubes say.
+/// Bring database, tables, views and definitions of metrics in ClickHouse to what the catalogues say.
 ///
 /// Only ever adds, and prints what it did. Waits for ClickHouse as long as startup_timeout says. May be run again at
 /// any time; run it after every change of the cubes and before a new version.
@@ -21,7 +21,12 @@ impl Migrate {
         let Context { settings, output, tokio } = context;
         let cubes = aggregate::cubes(settings)?;
         let client = aggregate::server::client(settings);
-        let changes = tokio.block_on(aggregate::migrate(&client, settings, &cubes))?;
+        let definitions = metrics::definitions(&cubes).map_err(Error::Failed)?;
+        let changes = tokio.block_on(async {
+            let mut changes = aggregate::migrate(&client, settings, &cubes).await?;
+            changes.extend(aggregate::metric_definitions::load(&client, settings, &definitions).await?);
+            Ok::<_, aggregate::Error>(changes)
+        })?;
         for change in &changes {
             output.line(change)?;
         }

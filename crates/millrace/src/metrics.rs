@@ -1,0 +1,21 @@
+//! Metrics: what each number means (`schemas/metrics.toml`) and the one way to ask for it, which commands and reports
+//! share.
+//!
+//! Pure parts: [`catalogue`] (what is written), [`cubes`] (what the views offer), [`period`] (when), [`statement`] (the
+//! SQL), [`show`] (for people). Around them: [`answer`] and [`load`] (ClickHouse).
+pub(crate) mod answer;
+pub(crate) mod catalogue;
+pub(crate) mod cubes;
+pub(crate) mod load;
+pub(crate) mod period;
+pub(crate) mod show;
+pub(crate) mod statement;
+
+use aggregate::{Cubes, metric_definitions::MetricDefinition};
+
+pub(crate) use catalogue::{Catalogue, Definition, Metric, Unit};
+
+/// The built-in catalogue as rows of its table; one line about what is wrong with it.
+pub(crate) fn definitions(cubes: &Cubes) -> Result<Vec<MetricDefinition>, String> {
+    Ok(load::rows(&Catalogue::built_in()?, &cubes::views(cubes)))
+}
