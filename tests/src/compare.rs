@@ -1,17 +1,12 @@
 //! Holds every cube cell and every dead letter against the simulator's truth.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt};
 
 use devstack::{Totals, pipeline::Pipeline, query};
-use rdkafka::{
-    ClientConfig, Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
-    error::KafkaError,
-    message::Headers,
-};
+use rdkafka::{Message, message::Headers};
 use simulator::{Truth, payload_hash};
 
-use crate::{Error, stack};
+use crate::{Error, raw, stack};
 
 /// Where a pipeline's results are.
 #[derive(Debug, Clone, Copy)]
@@ -254,45 +249,19 @@ fn far_off(what: &str, found: &Cells, expected: &Cells) -> Vec<Difference> {
 }
 
 fn read_dead_letters(place: Place<'_>) -> Result<Vec<(String, Vec<u8>)>, Error> {
-    let topic = format!("{}.dead-letters", place.pipeline);
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", place.brokers)
-        .set("group.id", "millrace-tests")
-        .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "true")
-        .create()?;
-    let metadata = consumer.fetch_metadata(Some(&topic), Duration::from_secs(10))?;
-    let mut assignment = TopicPartitionList::new();
-    let mut open: Vec<i32> = metadata
-        .topics()
-        .iter()
-        .flat_map(|topic| topic.partitions())
-        .map(|partition| partition.id())
-        .collect();
-    for &partition in &open {
-        assignment.add_partition_offset(&topic, partition, Offset::Beginning)?;
-    }
-    consumer.assign(&assignment)?;
     let mut letters = Vec::new();
-    while !open.is_empty() {
-        match consumer.poll(Duration::from_secs(10)) {
-            Some(Ok(message)) => {
-                let code = message.headers().and_then(|headers| {
-                    let code = headers.iter().find(|header| header.key == event::header::CODE)?;
-                    Some(String::from_utf8_lossy(code.value?).into_owned())
-                });
-                let (partition, offset) = (message.partition(), message.offset());
-                let code = code.ok_or_else(|| Error::Answer {
-                    what: format!("the message at {topic}/{partition}/{offset}"),
-                    wanted: "a dead letter with a code",
-                })?;
-                letters.push((code, message.payload().unwrap_or_default().to_vec()));
-            }
-            Some(Err(KafkaError::PartitionEOF(partition))) => open.retain(|&p| p != partition),
-            Some(Err(error)) => return Err(error.into()),
-            None => return Err(Error::Answer { what: topic, wanted: "answering" }),
-        }
-    }
+    raw::messages(place, "dead-letters", |message| {
+        let code = message.headers().and_then(|headers| {
+            let code = headers.iter().find(|header| header.key == event::header::CODE)?;
+            Some(String::from_utf8_lossy(code.value?).into_owned())
+        });
+        let code = code.ok_or_else(|| Error::Answer {
+            what: format!("the dead letter at {}/{}", message.partition(), message.offset()),
+            wanted: "one with a code",
+        })?;
+        letters.push((code, message.payload().unwrap_or_default().to_vec()));
+        Ok(())
+    })?;
     Ok(letters)
 }
 

@@ -2,9 +2,12 @@
 //! and the comparison of everything in ClickHouse and Kafka with the simulator's truth.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+pub mod cells;
 pub mod chaos;
 pub mod compare;
 mod error;
+pub mod raw;
+pub mod reference;
 
 pub use error::Error;
 

@@ -1,6 +1,6 @@
 //! The generator: picks what comes next, writes it, counts it.
 
-use crate::activity::Activities;
+use crate::activity::{Activities, ActivityPlan};
 use crate::broken::Broken;
 use crate::catalogue::videos;
 use crate::clock::Calendar;
@@ -96,6 +96,11 @@ impl Simulator {
     /// acknowledgements come in waves.
     pub fn set_duplicates(&mut self, share: f64) {
         self.world.config.duplicates = share;
+    }
+
+    /// The registered activities, as configured.
+    pub fn activities(&self) -> &[ActivityPlan] {
+        &self.world.config.activities
     }
 
     /// What must have become of everything so far. Spells out every cell: not for every record.

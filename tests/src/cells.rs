@@ -1,0 +1,268 @@
+//! Holds every cell of every cube in ClickHouse against the reference, and says readably where they differ.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::{BufRead, BufReader};
+use std::time::Duration;
+
+use crate::compare::Place;
+use crate::reference::{Event, cubes::Cube, cubes::Total};
+use crate::{Error, reference};
+
+/// Sketches are exact while small and then within three standard errors.
+const EXACT_BELOW: i64 = 100;
+const SKETCH_ERROR: f64 = 0.03;
+
+/// A number of one cell that is not the reference's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Cube, pane and measure.
+    pub what: String,
+    /// Bucket and dimensions.
+    pub cell: String,
+    /// What the pipeline says.
+    pub found: i64,
+    /// What the reference says.
+    pub expected: i64,
+    /// A few of the events that feed the cell by the reference.
+    pub events: Vec<String>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, cell, found, expected, events } = self;
+        write!(out, "{what} [{cell}]: pipeline {found}, reference {expected}")?;
+        if events.is_empty() { Ok(()) } else { write!(out, ", of events {}", events.join(", ")) }
+    }
+}
+
+/// Everything in which two tables of numbers with the same keys differ; what is missing is 0.
+pub fn differences<K: Ord + fmt::Debug>(
+    what: &str,
+    found: &BTreeMap<K, i64>,
+    expected: &BTreeMap<K, i64>,
+) -> Vec<Difference> {
+    let keys: BTreeSet<&K> = found.keys().chain(expected.keys()).collect();
+    let number = |of: &BTreeMap<K, i64>, key| of.get(key).copied().unwrap_or(0);
+    keys.into_iter()
+        .map(|key| (key, number(found, key), number(expected, key)))
+        .filter(|(_, found, expected)| found != expected)
+        .map(|(key, found, expected)| {
+            let cell = format!("{key:?}");
+            Difference { what: what.to_owned(), cell, found, expected, events: Vec::new() }
+        })
+        .collect()
+}
+
+/// Differences of one cube in one pane.
+///
+/// # Errors
+/// ClickHouse does not answer, or not with cells.
+pub fn of_cube(
+    place: Place<'_>,
+    cube: &Cube,
+    pane: &str,
+    events: &[Event],
+) -> Result<Vec<Difference>, Error> {
+    let expected = cube.cells(pane, events);
+    let found = cells_of(place, cube, pane)?;
+    let mut all = Vec::new();
+    let nothing = vec![0; cube.measures.len()];
+    let keys: BTreeSet<&String> = found.keys().chain(expected.keys()).collect();
+    for key in keys {
+        let found = found.get(key).unwrap_or(&nothing);
+        for (at, measure) in cube.measures.iter().enumerate() {
+            let total = expected.get(key).map(|totals| &totals[at]);
+            let expected = total.map_or(0, Total::value);
+            if is_near(found[at], expected, measure.ends_with('~')) {
+                continue;
+            }
+            // Only the first ones are shown.
+            let events = if all.len() < 20 { behind(cube, pane, key, events) } else { Vec::new() };
+            let what = format!("{} {pane} {measure}", cube.name);
+            all.push(Difference { what, cell: readable(key), found: found[at], expected, events });
+        }
+    }
+    Ok(all)
+}
+
+/// Cells that a cube has in one pane by the reference: how much was compared.
+pub fn number_of_cells(cube: &Cube, pane: &str, events: &[Event]) -> usize {
+    cube.cells(pane, events).len()
+}
+
+fn is_near(found: i64, expected: i64, is_sketch: bool) -> bool {
+    let allowed = if is_sketch && expected >= EXACT_BELOW { expected as f64 * SKETCH_ERROR } else { 0.0 };
+    (found - expected).abs() as f64 <= allowed
+}
+
+fn behind(cube: &Cube, pane: &str, key: &str, events: &[Event]) -> Vec<String> {
+    let behind = cube.behind(pane, key, events).into_iter();
+    behind.take(3).map(|event| event.text("event_id").to_owned()).collect()
+}
+
+/// The bucket as a time, then the dimensions.
+fn readable(key: &str) -> String {
+    let (bucket, dimensions) = key.split_once('\t').unwrap_or((key, ""));
+    let seconds = bucket.parse().ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    let time = seconds.map_or_else(|| bucket.to_owned(), |time| time.to_string());
+    format!("{time} · {}", dimensions.replace('\t', " · "))
+}
+
+fn cells_of(place: Place<'_>, cube: &Cube, pane: &str) -> Result<BTreeMap<String, Vec<i64>>, Error> {
+    let keys = format!("toUnixTimestamp(bucket), {}", cube.dimensions.join(", "));
+    let measure = |name: &&str| match name.strip_suffix('~') {
+        Some(name) => format!("uniqCombined64Merge(14)({name})"),
+        None => format!("sum({name})"),
+    };
+    let measures = cube.measures.iter().map(measure).collect::<Vec<_>>().join(", ");
+    // Dead letters are told apart by their code, which clients do not send.
+    let where_ = if cube.name == "quality" { "AND kind != 'dead_letter'" } else { "" };
+    let sql = format!(
+        "SELECT {keys}, {measures} FROM {}.{} WHERE pane = '{pane}' {where_} GROUP BY {keys} FORMAT TSVRaw",
+        place.pipeline, cube.name
+    );
+    let mut cells = BTreeMap::new();
+    rows(place, &sql, |line| {
+        let wrong = || Error::Answer { what: line.to_owned(), wanted: "a cell and its numbers" };
+        let mut columns: Vec<&str> = line.split('\t').collect();
+        let split = columns.len().checked_sub(cube.measures.len()).ok_or_else(wrong)?;
+        let numbers = columns.split_off(split).into_iter().map(str::parse);
+        let numbers = numbers.collect::<Result<Vec<i64>, _>>().map_err(|_| wrong())?;
+        cells.insert(columns.join("\t"), numbers);
+        Ok(())
+    })?;
+    Ok(cells)
+}
+
+/// A table of numbers: whole numbers as keys, and one more at the end.
+///
+/// # Errors
+/// ClickHouse does not answer, or not with numbers.
+pub fn numbers(place: Place<'_>, sql: &str) -> Result<BTreeMap<Vec<i64>, i64>, Error> {
+    let mut found = BTreeMap::new();
+    rows(place, &format!("{sql} FORMAT TSVRaw"), |line| {
+        let numbers = line.split('\t').map(str::parse).collect::<Result<Vec<i64>, _>>();
+        let mut key = numbers.map_err(|_| Error::Answer { what: line.to_owned(), wanted: "numbers" })?;
+        let number = key.pop().unwrap_or_default();
+        if number != 0 {
+            found.insert(key, number);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Whole answers may be hundreds of megabytes: they are read line by line.
+fn rows(place: Place<'_>, sql: &str, mut each: impl FnMut(&str) -> Result<(), Error>) -> Result<(), Error> {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(180)))
+        .build();
+    let asked = ureq::Agent::from(config).post(place.clickhouse_url).send(sql);
+    let mut response =
+        asked.map_err(|error| Error::Answer { what: error.to_string(), wanted: "an answer" })?;
+    let is_right = response.status().is_success();
+    let mut reader = BufReader::new(response.body_mut().as_reader());
+    let mut line = String::new();
+    let failed = |source| Error::System { doing: "reading clickhouse's answer", source };
+    while reader.read_line(&mut line).map_err(failed)? > 0 {
+        if !is_right {
+            return Err(Error::Answer { what: format!("{}: {sql}", line.trim()), wanted: "an answer" });
+        }
+        each(line.trim_end_matches('\n'))?;
+        line.clear();
+    }
+    Ok(())
+}
+
+/// How many differ, by cube, pane and measure, and the first twenty.
+pub fn report(differences: &[Difference]) -> String {
+    let mut by_what: BTreeMap<&str, usize> = BTreeMap::new();
+    differences.iter().for_each(|difference| *by_what.entry(&difference.what).or_default() += 1);
+    let counts: Vec<String> = by_what.iter().map(|(what, count)| format!("  {count} of {what}")).collect();
+    let first: Vec<String> =
+        differences.iter().take(20).map(|difference| format!("  {difference}")).collect();
+    format!(
+        "{} numbers differ:\n{}\nthe first are\n{}",
+        differences.len(),
+        counts.join("\n"),
+        first.join("\n")
+    )
+}
+
+/// The business day as a number that ClickHouse and the reference share.
+pub const DAY: &str = "toInt64(toDate(toTimeZone(bucket, 'Asia/Shanghai')))";
+
+/// Active and new devices and the retention triangle of every definition, from the cubes and as plain sets.
+///
+/// # Errors
+/// ClickHouse does not answer.
+pub fn of_people(place: Place<'_>, reference: &reference::Reference) -> Result<Vec<Difference>, Error> {
+    let one =
+        |of: BTreeMap<i64, u64>| of.into_iter().map(|(key, number)| (vec![key], number as i64)).collect();
+    let database = place.pipeline;
+    let mut all = Vec::new();
+    let sql = format!(
+        "SELECT {DAY} AS day, sum(new_devices) FROM {database}.audience WHERE pane = '1d' GROUP BY day"
+    );
+    all.extend(differences("new devices", &numbers(place, &sql)?, &one(reference.new_devices())));
+    for definition in ["any", "login", "core_flow"] {
+        for (name, measure, key, period) in [
+            ("daily", "active_day_devices", "d", (|day| day) as fn(i64) -> i64),
+            ("weekly", "active_week_devices", "intDiv(d + 3, 7)", reference::day::week_of),
+            (
+                "monthly",
+                "active_month_devices",
+                "toYear(toDate(d)) * 12 + toMonth(toDate(d)) - 1",
+                reference::day::month_of,
+            ),
+        ] {
+            let sql = format!(
+                "WITH {DAY} AS d SELECT {key} AS period, sum({measure}) FROM {database}.audience \
+                 WHERE pane = '1d' AND active_definition = '{definition}' GROUP BY period"
+            );
+            let expected = one(reference.active_devices(definition, period));
+            all.extend(differences(
+                &format!("{name} active devices ({definition})"),
+                &numbers(place, &sql)?,
+                &expected,
+            ));
+        }
+        let sql = format!(
+            "SELECT toInt64(toDate(cohort_day)) AS cohort, {DAY} AS day, sum(active_devices) FROM {database}.retention \
+             WHERE pane = '1d' AND active_definition = '{definition}' GROUP BY cohort, day"
+        );
+        let expected = reference.retained(definition).into_iter();
+        let expected = expected.map(|((cohort, day), number)| (vec![cohort, day], number as i64)).collect();
+        all.extend(differences(&format!("retention ({definition})"), &numbers(place, &sql)?, &expected));
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_must_be_exact_and_a_sketch_near() {
+        for (found, expected, is_sketch, near) in [
+            (100, 100, false, true),
+            (101, 100, false, false),
+            (99, 98, true, false),
+            (103, 100, true, true),
+            (104, 100, true, false),
+        ] {
+            assert_eq!(is_near(found, expected, is_sketch), near, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn a_difference_says_where_and_by_how_much() {
+        let table = |of: &[(i64, i64)]| of.iter().copied().collect::<BTreeMap<_, _>>();
+        let found = differences("days", &table(&[(1, 2), (2, 2)]), &table(&[(2, 2), (3, -1)]));
+        let said: Vec<String> = found.iter().map(Difference::to_string).collect();
+        assert_eq!(said, ["days [1]: pipeline 2, reference 0", "days [3]: pipeline 0, reference -1"]);
+        assert_eq!(readable("1772380800\ta\tb"), "2026-03-01T16:00:00Z · a · b");
+    }
+}

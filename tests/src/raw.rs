@@ -1,0 +1,61 @@
+//! Reads topics of a pipeline back from their beginning to their end.
+
+use std::time::Duration;
+
+use rdkafka::{
+    ClientConfig, Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+    message::BorrowedMessage,
+};
+
+use crate::{Error, compare::Place, reference::Record};
+
+/// Gives every message of a topic to `each`, those of one partition in their order.
+///
+/// # Errors
+/// Kafka does not answer, or `each` fails.
+pub fn messages(
+    place: Place<'_>,
+    name: &str,
+    mut each: impl FnMut(&BorrowedMessage<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let topic = format!("{}.{name}", place.pipeline);
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", place.brokers)
+        .set("group.id", "millrace-tests")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .create()?;
+    let metadata = consumer.fetch_metadata(Some(&topic), Duration::from_secs(10))?;
+    let mut assignment = TopicPartitionList::new();
+    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+    let mut open: Vec<i32> = partitions.map(|partition| partition.id()).collect();
+    for &partition in &open {
+        assignment.add_partition_offset(&topic, partition, Offset::Beginning)?;
+    }
+    consumer.assign(&assignment)?;
+    while !open.is_empty() {
+        match consumer.poll(Duration::from_secs(10)) {
+            Some(Ok(message)) => each(&message)?,
+            Some(Err(KafkaError::PartitionEOF(partition))) => open.retain(|&p| p != partition),
+            Some(Err(error)) => return Err(error.into()),
+            None => return Err(Error::Answer { what: topic, wanted: "answering" }),
+        }
+    }
+    Ok(())
+}
+
+/// Every raw record; those of one partition in their order.
+///
+/// # Errors
+/// Kafka does not answer.
+pub fn records(place: Place<'_>) -> Result<Vec<Record>, Error> {
+    let mut records = Vec::new();
+    messages(place, "raw-events", |message| {
+        let received_at = message.timestamp().to_millis().unwrap_or_default();
+        records.push(Record { received_at, value: message.payload().unwrap_or_default().to_vec() });
+        Ok(())
+    })?;
+    Ok(records)
+}

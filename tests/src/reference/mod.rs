@@ -1,0 +1,300 @@
+//! An independent slow reference: what every cell of every cube must be, from the raw records alone.
+//!
+//! Plain maps over the raw JSON, in the order of processing. It shares no code with the stages and knows only what the
+//! simulator's clients send; where the two disagree, the contract decides who is wrong.
+
+mod agent;
+mod channel;
+pub mod cubes;
+pub mod day;
+mod device;
+mod event;
+mod verdict;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+pub use event::{Definition, Event};
+pub use verdict::Rules;
+
+use device::{Device, number, text};
+use event::Texts;
+use verdict::Valid;
+
+/// One record of the raw topic, as it was read back.
+#[derive(Debug, Clone, Default)]
+pub struct Record {
+    /// When the broker received it, epoch ms.
+    pub received_at: i64,
+    /// JSON, or what a broken client takes for it.
+    pub value: Vec<u8>,
+}
+
+/// An activity of the registry.
+#[derive(Debug, Clone, Default)]
+pub struct Activity {
+    /// Its ID.
+    pub id: String,
+    /// template or custom.
+    pub kind: String,
+    /// Apps it runs in; none means all.
+    pub apps: Vec<String>,
+    /// First moment, epoch ms.
+    pub starts_at: i64,
+    /// First moment after it, epoch ms.
+    pub ends_at: i64,
+    /// Keys of its events.
+    pub keys: Vec<String>,
+    /// Key and event name: such events belong to it although their client names no activity.
+    pub rule: Option<(String, String)>,
+    /// For how long after a touch a conversion counts for it, ms.
+    pub window_ms: i64,
+}
+
+impl From<&simulator::ActivityPlan> for Activity {
+    fn from(plan: &simulator::ActivityPlan) -> Self {
+        Self {
+            id: plan.activity_id.clone(),
+            kind: plan.kind.as_str().to_owned(),
+            apps: plan.app_ids.clone(),
+            starts_at: plan.starts_at,
+            ends_at: plan.ends_at,
+            keys: plan.events.clone(),
+            rule: None,
+            window_ms: 24 * 3_600_000,
+        }
+    }
+}
+
+/// The whole pipeline, as a few maps.
+#[derive(Debug)]
+pub struct Reference {
+    rules: Rules,
+    activities: BTreeMap<String, Activity>,
+    seen: BTreeSet<(String, String, String)>,
+    devices: BTreeMap<(String, String), Device>,
+    texts: Texts,
+    /// Every event, in the order of processing.
+    pub events: Vec<Event>,
+    /// Times at which rejected elements were received, epoch ms.
+    pub rejected: Vec<i64>,
+}
+
+impl Reference {
+    /// Before the first record.
+    pub fn new(rules: Rules, activities: Vec<Activity>) -> Self {
+        let activities = activities.into_iter().map(|activity| (activity.id.clone(), activity)).collect();
+        Self {
+            rules,
+            activities,
+            seen: BTreeSet::new(),
+            devices: BTreeMap::new(),
+            texts: Texts::default(),
+            events: Vec::new(),
+            rejected: Vec::new(),
+        }
+    }
+
+    /// Takes the next record. All records of one device must come in the order of their partition.
+    pub fn take(&mut self, record: &Record) {
+        for element in verdict::elements(&record.value, record.received_at, &self.rules) {
+            match element {
+                Some(valid) => self.accept(&valid, record.received_at),
+                None => self.rejected.push(record.received_at),
+            }
+        }
+    }
+
+    fn accept(&mut self, valid: &Valid, received_at: i64) {
+        let raw = &valid.members;
+        let (app, id) = (text(raw, "app_id").to_owned(), text(raw, "anonymous_id").to_owned());
+        let key = (app.clone(), id.clone(), text(raw, "event_id").to_lowercase());
+        let kind = match self.seen.insert(key) {
+            false => "duplicate",
+            true if raw.get("is_test") == Some(&Value::Bool(true)) => "test",
+            true if agent::is_bot(text(raw, "user_agent")) => "bot",
+            true => "event",
+        };
+        let mut event = self.as_sent(valid, kind, received_at);
+        if kind != "event" {
+            self.events.push(event);
+            return;
+        }
+        self.describe(raw, &mut event);
+        let mut device = match id.is_empty() {
+            true => None,
+            false => Some(self.devices.entry((app.clone(), id.clone())).or_default()),
+        };
+        match &mut device {
+            Some(device) => device.take(raw, &mut event, &mut self.texts),
+            None => {
+                let group = channel::shown(raw, false).unwrap_or_else(|| device::without_evidence(raw));
+                event.set(&mut self.texts, "channel_group", group);
+            }
+        }
+        self.attribute(raw, &mut event, (!id.is_empty()).then_some((app, id)));
+        self.events.push(event);
+    }
+
+    fn as_sent(&mut self, valid: &Valid, kind: &'static str, received_at: i64) -> Event {
+        let (raw, texts) = (&valid.members, &mut self.texts);
+        let mut event = Event { kind, event_time: valid.event_time, received_at, ..Event::default() };
+        for (name, path) in [
+            ("app_id", "app_id"),
+            ("platform", "platform"),
+            ("event_id", "event_id"),
+            ("event_name", "event_name"),
+            ("library", "library.name"),
+            ("library_version", "library.version"),
+        ] {
+            event.set(texts, name, text(raw, path));
+        }
+        event.set(texts, "time_source", valid.time_source);
+        let of_app = |id: &str| format!("{}:{id}", text(raw, "app_id"));
+        let [device, user] = ["anonymous_id", "user_id"].map(|field| text(raw, field));
+        event.device = (!device.is_empty()).then(|| texts.keep(&of_app(device)));
+        event.user = (!user.is_empty()).then(|| texts.keep(&of_app(user)));
+        event
+    }
+
+    /// What cubes look at beside the identity.
+    fn describe(&mut self, raw: &Map<String, Value>, event: &mut Event) {
+        let texts = &mut self.texts;
+        for (name, path) in [
+            ("app_version", "app_version"),
+            ("install_source", "install_source"),
+            ("producer_type", "content.producer_type"),
+            ("category", "content.category"),
+            ("content_source", "content.source"),
+            ("playback_state", "playback.state"),
+            ("entry_point", "commerce.entry_point"),
+            ("product_type", "commerce.product_type"),
+            ("currency", "commerce.currency"),
+            ("upload_step", "upload.step"),
+            ("upload_id", "upload.id"),
+            ("error_code", "upload.error_code"),
+            ("creator_id", "creator.id"),
+            ("creator_level", "creator.level"),
+        ] {
+            event.set(texts, name, text(raw, path));
+        }
+        for (name, path) in [
+            ("played_ms", "playback.played_ms"),
+            ("rebuffer_ms", "playback.rebuffer_ms"),
+            ("quantity", "commerce.quantity"),
+            ("revenue_minor", "commerce.revenue_minor"),
+            ("upload_bytes", "upload.bytes"),
+        ] {
+            event.put(name, number(raw, path));
+        }
+        if event.is_named(&["creator_level_changed"]) {
+            event.set(texts, "previous_level", text(raw, "creator.previous_level"));
+        }
+        let agent = agent::read(text(raw, "user_agent"));
+        for (name, path, otherwise) in [
+            ("device_brand", "device.manufacturer", agent.brand),
+            ("device_model", "device.model", &agent.model),
+            ("os_name", "device.os_name", agent.os_name),
+            ("os_version", "device.os_version", &agent.os_version),
+        ] {
+            let own = text(raw, path);
+            event.set(texts, name, if own.is_empty() { otherwise } else { own });
+        }
+        let published = raw.get("content").and_then(|content| verdict::moment(content.get("published_at")?));
+        let published =
+            published.or_else(|| event.is_named(&["content_published"]).then_some(event.event_time));
+        if let Some(published) = published {
+            event.set(texts, "publish_day", &day::written(day::day_of(published)));
+        }
+        let tags = raw.get("content").and_then(|content| content.get("tags")?.as_array());
+        event.tags =
+            tags.into_iter().flatten().filter_map(Value::as_str).map(|tag| texts.keep(tag)).collect();
+        let experiments = raw.get("experiments").and_then(Value::as_object).into_iter().flatten();
+        event.experiments = experiments
+            .filter_map(|(name, variant)| Some((texts.keep(name), texts.keep(variant.as_str()?))))
+            .collect();
+    }
+
+    fn attribute(&mut self, raw: &Map<String, Value>, event: &mut Event, device: Option<(String, String)>) {
+        let texts = &mut self.texts;
+        let mut device = device.and_then(|key| self.devices.get_mut(&key));
+        let app = text(raw, "app_id");
+        let runs_in = |of: &Activity| of.apps.is_empty() || of.apps.iter().any(|known| known == app);
+        let runs = |of: &Activity| (of.starts_at..of.ends_at).contains(&event.event_time);
+        let given = text(raw, "activity_event_id").split_once('_').map(|(id, key)| {
+            let status = match self.activities.get(id) {
+                None => "unregistered",
+                Some(of) if !runs_in(of) => "wrong_app",
+                Some(of) if !of.keys.iter().any(|known| known == key) => "unknown_key",
+                Some(of) if !runs(of) => "outside_dates",
+                Some(_) => "ok",
+            };
+            (id.to_owned(), key.to_owned(), status)
+        });
+        let ruled = || {
+            let ruled = self.activities.values().filter(|of| runs_in(of) && runs(of)).find_map(|of| {
+                let (key, name) = of.rule.as_ref()?;
+                (text(raw, "event_name") == name).then(|| (of.id.clone(), key.clone()))
+            });
+            ruled.map(|(id, key)| (id, key, "ok"))
+        };
+        if let Some((id, key, status)) = given.or_else(ruled) {
+            let kind = self.activities.get(&id).map_or("", |of| &of.kind);
+            for (name, value) in [
+                ("activity_id", id.as_str()),
+                ("activity_event_key", &key),
+                ("activity_type", kind),
+                ("activity_status", status),
+            ] {
+                event.set(texts, name, value);
+            }
+            if status == "ok"
+                && let Some(device) = &mut device
+            {
+                event.put("activity_first_touch", i64::from(device.touch_activity(&id, event.event_time)));
+            }
+        }
+        if event.is_named(&["vip_opened", "gift_sent"])
+            && let Some(device) = &device
+        {
+            let window = |id: &str| self.activities.get(id).map_or(24 * 3_600_000, |of| of.window_ms);
+            let activity = device.attributed(event.event_time, window).unwrap_or_default();
+            event.set(texts, "attributed_activity_id", activity);
+        }
+    }
+
+    /// By definition and business day: how many devices were active.
+    pub fn active_devices(&self, definition: Definition, period: fn(i64) -> i64) -> BTreeMap<i64, u64> {
+        let mut active: BTreeMap<i64, u64> = BTreeMap::new();
+        for device in self.devices.values() {
+            let periods: BTreeSet<i64> = device.active_days(definition).into_iter().map(period).collect();
+            periods.iter().for_each(|period| *active.entry(*period).or_default() += 1);
+        }
+        active
+    }
+
+    /// By business day: devices seen for the first time.
+    pub fn new_devices(&self) -> BTreeMap<i64, u64> {
+        let mut new: BTreeMap<i64, u64> = BTreeMap::new();
+        for day in self.devices.values().filter_map(Device::first_day) {
+            *new.entry(day).or_default() += 1;
+        }
+        new
+    }
+
+    /// The retention triangle: devices by the day of their first event and a day, not before it, they were active on.
+    pub fn retained(&self, definition: Definition) -> BTreeMap<(i64, i64), u64> {
+        let mut retained: BTreeMap<(i64, i64), u64> = BTreeMap::new();
+        for device in self.devices.values() {
+            let Some(first) = device.first_day() else { continue };
+            for day in device.active_days(definition).range(first..) {
+                *retained.entry((first, *day)).or_default() += 1;
+            }
+        }
+        retained
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,272 @@
+//! Which elements of a raw record are events, and when they happened: the contract read once more, plainly.
+//!
+//! Codes are not looked at, only whether an element is rejected: codes and bytes of dead letters are held against the
+//! simulator's truth.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::{Map, Value, value::RawValue};
+
+const LARGEST_BYTES: usize = 256 * 1024;
+const MOST_ELEMENTS: usize = 500;
+const DEEPEST: usize = 8;
+const TRANSIT_MS: i64 = 60_000;
+const FUTURE_MS: i64 = 5 * 60_000;
+
+const PLATFORMS: [&str; 7] = ["web", "h5", "ios", "android", "pc", "mini_program", "server"];
+const FORBIDDEN: [&str; 5] = ["null", "undefined", "0", "guest", "unknown"];
+
+/// What ingest may know beside the record.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Applications that may send.
+    pub apps: Vec<String>,
+    /// Oldest event by event time, ms.
+    pub max_event_age_ms: i64,
+}
+
+/// The members of one valid event and when it happened.
+#[derive(Debug, Clone)]
+pub(super) struct Valid {
+    pub(super) members: Map<String, Value>,
+    pub(super) event_time: i64,
+    pub(super) time_source: &'static str,
+}
+
+/// Every element of a record: an event, or none where it is rejected.
+pub(super) fn elements(record: &[u8], received_at: i64, rules: &Rules) -> Vec<Option<Valid>> {
+    let Ok(text) = std::str::from_utf8(record) else { return vec![None] };
+    if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('[') {
+        return vec![element(text, received_at, rules)];
+    }
+    match serde_json::from_str::<Vec<&RawValue>>(text) {
+        Ok(elements) if elements.is_empty() || elements.len() > MOST_ELEMENTS => vec![None],
+        Ok(elements) => elements.iter().map(|raw| element(raw.get(), received_at, rules)).collect(),
+        Err(_) => vec![None],
+    }
+}
+
+fn element(text: &str, received_at: i64, rules: &Rules) -> Option<Valid> {
+    if text.len() > LARGEST_BYTES {
+        return None;
+    }
+    let Members(members) = serde_json::from_str(text).ok()?;
+    let members = members?;
+    if members.values().map(depth).max().unwrap_or(0) + 1 > DEEPEST {
+        return None;
+    }
+    is_valid(&members, rules).then_some(())?;
+    let original = moment(members.get("original_timestamp")?)?;
+    let sent_at = match members.get("sent_at") {
+        None | Some(Value::Null) => None,
+        Some(value) => Some(moment(value)?),
+    };
+    let (event_time, time_source) = event_time(original, sent_at, received_at);
+    (received_at - event_time <= rules.max_event_age_ms).then_some(Valid { members, event_time, time_source })
+}
+
+/// The members of an object; none when one of them is there twice.
+struct Members(Option<Map<String, Value>>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Once;
+        impl<'de> Visitor<'de> for Once {
+            type Value = Members;
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Members, A::Error> {
+                let mut members = Map::new();
+                let mut twice = false;
+                while let Some((name, value)) = access.next_entry::<String, Value>()? {
+                    twice |= members.insert(name, value).is_some();
+                }
+                Ok(Members((!twice).then_some(members)))
+            }
+        }
+        deserializer.deserialize_map(Once)
+    }
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// Epoch milliseconds of a timestamp as clients write it.
+pub(super) fn moment(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => Some(text.parse::<jiff::Timestamp>().ok()?.as_millisecond()),
+        _ => None,
+    }
+}
+
+fn event_time(original: i64, sent_at: Option<i64>, received: i64) -> (i64, &'static str) {
+    let (mut time, mut source) = (original, "client");
+    if let Some(sent_at) = sent_at {
+        if sent_at < original {
+            return (received, "received");
+        }
+        if (received - sent_at).abs() > TRANSIT_MS {
+            (time, source) = (original + (received - sent_at), "corrected");
+        }
+    }
+    if time > received + FUTURE_MS { (received, "clamped") } else { (time, source) }
+}
+
+fn is_valid(event: &Map<String, Value>, rules: &Rules) -> bool {
+    let there = |name: &str| event.get(name).is_some_and(|value| !value.is_null());
+    let text = |name: &str| event.get(name).and_then(Value::as_str);
+    let Some(name) = text("event_name") else { return false };
+    let Some(platform) = text("platform") else { return false };
+    let inner = |part: &str, member: &str| {
+        event
+            .get(part)
+            .and_then(|part| part.get(member))
+            .and_then(Value::as_str)
+            .is_some_and(|it| !it.is_empty())
+    };
+    let required = inner("library", "name")
+        && inner("library", "version")
+        && text("schema_version").is_some_and(|version| version.starts_with("1-"))
+        && text("event_id").is_some_and(is_uuid)
+        && is_name(name)
+        && PLATFORMS.contains(&platform)
+        && text("app_id").is_some_and(|app| rules.apps.iter().any(|known| known == app));
+    let by_platform = match platform {
+        "ios" | "android" | "pc" => {
+            text("app_version").is_some_and(|it| (1..=32).contains(&it.chars().count()))
+        }
+        "web" | "h5" => inner("page", "url"),
+        _ => true,
+    };
+    let identity = match event.get("anonymous_id") {
+        None | Some(Value::Null) => platform == "server",
+        Some(Value::String(id)) => (1..=128).contains(&id.chars().count()) && !is_forbidden(id),
+        Some(_) => false,
+    };
+    let playback = name.starts_with("playback_");
+    let by_name = (!(playback || name == "upload_step" || name.starts_with("content_"))
+        || inner("content", "id"))
+        && (!playback || inner("playback", "id"))
+        && (name != "upload_step" || inner("upload", "id") && inner("upload", "step"))
+        && (!["vip_opened", "gift_sent"].contains(&name) || inner("commerce", "order_id"))
+        && (name != "creator_level_changed" || inner("creator", "id"))
+        && (!["login", "register"].contains(&name) || text("user_id").is_some_and(|it| !it.is_empty()));
+    let texts = ["user_id", "session_id", "activity_event_id", "install_source", "user_agent"];
+    let objects =
+        ["page", "device", "screen", "campaign", "content", "playback", "upload", "commerce", "creator"];
+    let types = texts.iter().all(|name| !there(name) || event[*name].is_string())
+        && objects.iter().all(|name| !there(name) || event[*name].is_object())
+        && (!there("is_test") || event["is_test"].is_boolean())
+        && (!there("event_index") || event["event_index"].is_u64())
+        && text("session_id").is_none_or(|it| it.chars().count() <= 64)
+        && text("activity_event_id").is_none_or(is_activity_event);
+    required && by_platform && identity && by_name && types && maps(event) && numbers(event)
+}
+
+fn maps(event: &Map<String, Value>) -> bool {
+    let experiments = match event.get("experiments") {
+        None | Some(Value::Null) => true,
+        Some(Value::Object(map)) => map.len() <= 32 && map.values().all(Value::is_string),
+        Some(_) => false,
+    };
+    let properties = match event.get("properties") {
+        None | Some(Value::Null) => true,
+        Some(Value::Object(map)) => map.len() <= 128,
+        Some(_) => false,
+    };
+    experiments && properties
+}
+
+fn numbers(event: &Map<String, Value>) -> bool {
+    let absent_or = |part: &str, member: &str, right: fn(&Value) -> bool| {
+        let value = event.get(part).and_then(|part| part.get(member));
+        value.is_none_or(|value| value.is_null() || right(value))
+    };
+    absent_or("commerce", "quantity", Value::is_u64)
+        && absent_or("commerce", "revenue_minor", |value| value.is_i64() || value.is_u64())
+        && ["played_ms", "rebuffer_ms", "position_ms"]
+            .iter()
+            .all(|member| absent_or("playback", member, Value::is_u64))
+        && absent_or("upload", "bytes", Value::is_u64)
+        && absent_or("content", "duration_ms", Value::is_u64)
+}
+
+fn is_name(name: &str) -> bool {
+    let part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    name.len() <= 64 && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(part)
+}
+
+fn is_uuid(id: &str) -> bool {
+    let parts: Vec<&str> = id.split('-').collect();
+    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+    let digits = parts.concat();
+    lengths == [8, 4, 4, 4, 12]
+        && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+        && digits.bytes().any(|digit| digit != b'0')
+}
+
+fn is_activity_event(id: &str) -> bool {
+    let halves: Vec<&str> = id.split('_').collect();
+    let right = |half: &&str| {
+        (1..=40).contains(&half.len())
+            && half.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    halves.len() == 2 && halves.iter().all(right)
+}
+
+fn is_forbidden(id: &str) -> bool {
+    let plain: String = id.trim().to_lowercase().replace('-', "");
+    FORBIDDEN.contains(&plain.as_str()) || (!plain.is_empty() && plain.bytes().all(|byte| byte == b'0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules() -> Rules {
+        Rules { apps: vec!["web-main".into()], max_event_age_ms: 60 * 86_400_000 }
+    }
+
+    const GOOD: &str = r#"{"schema_version":"1-0-0","event_id":"018f0000-0000-7000-8000-000000000001","event_name":
+        "share","app_id":"web-main","platform":"server","original_timestamp":1000000,"library":{"name":"a","version":"1"}}"#;
+
+    #[test]
+    fn only_events_of_the_contract_are_valid() {
+        let valid = |text: &str| elements(text.as_bytes(), 1_000_000, &rules()).iter().flatten().count();
+        assert_eq!(valid(GOOD), 1);
+        assert_eq!(valid(&format!("[{GOOD},{GOOD}]")), 2);
+        for (from, to) in [
+            ("\"server\"", "\"web\""),
+            ("\"web-main\"", "\"web-other\""),
+            ("1000000", "\"yesterday\""),
+            ("1000000", "0, \"sent_at\": true"),
+            ("\"share\"", "\"login\""),
+            ("018f0000-0000-7000-8000-000000000001", "00000000-0000-0000-0000-000000000000"),
+            ("\"share\"", "\"share\",\"event_name\":\"share\""),
+            ("\"share\"", "\"share\",\"anonymous_id\":\" UNKNOWN \""),
+        ] {
+            assert_eq!(valid(&GOOD.replace(from, to)), 0, "{to}");
+        }
+    }
+
+    #[test]
+    fn the_clock_is_judged_as_the_contract_says() {
+        for (original, sent_at, expected) in [
+            (1_000, None, (1_000, "client")),
+            (1_000, Some(999), (100_000, "received")),
+            (1_000, Some(39_999), (61_001, "corrected")),
+            (1_000, Some(40_000), (1_000, "client")),
+            (400_001, None, (100_000, "clamped")),
+        ] {
+            assert_eq!(event_time(original, sent_at, 100_000), expected);
+        }
+    }
+}
