@@ -264,6 +264,19 @@ impl Cube {
         self.panes.iter().copied().filter(move |pane| pane.lane() == lane)
     }
 
+    /// A filter of this cube as its author would write it, one text for each condition.
+    pub fn shown(&self, filter: &Filter) -> Vec<String> {
+        let name = |half: &Half| match &self.explode {
+            Some(explode) => explode.names.get(usize::from(*half == Half::Second)).map_or("", String::as_str),
+            None => "",
+        };
+        let entry = filter.entry.iter().map(|condition| match condition {
+            EntryCondition::Is(half, test) => format!("{} = {test}", name(half)),
+            EntryCondition::IsIn(half, list) => format!("{} = {{ in = {:?} }}", name(half), list.name()),
+        });
+        filter.event.iter().map(Condition::to_string).chain(entry).collect()
+    }
+
     /// How long a lane keeps its buckets, in days.
     pub fn retention_of(&self, lane: CubeLane) -> u16 {
         let written = self.retention_days.iter().find(|(of, _)| *of == lane);

@@ -51,6 +51,9 @@ const COMMIT_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// fewer inserts, which is what makes catching up fast.
 const BACKLOG_AGE: Duration = Duration::from_secs(5);
 const BACKLOG_INTERVALS: u32 = 4;
+/// A lane that flushes less often than this commits the ends of its flushes at once, not with the next flush.
+const SOON: Duration = Duration::from_secs(3);
+const BEAT_EVERY: Duration = Duration::from_secs(5);
 
 /// A record as a lane sees it.
 #[derive(Debug, Clone)]
@@ -97,7 +100,7 @@ pub trait LaneFold: Send {
 /// How a lane runs.
 #[derive(Debug, Clone)]
 pub struct LaneOptions {
-    /// `live` or `dead_letters`; the label of its metrics.
+    /// Its name, such as `live`; the label of its metrics.
     pub lane: &'static str,
     /// Number of this worker, for the health report.
     pub worker: usize,
@@ -156,14 +159,21 @@ pub fn run(
         is_behind: false,
     };
     let mut next_flush = Instant::now() + lane.interval();
+    let mut next_beat = Instant::now();
     while !shutdown.requested() {
         lane.collect_answers()?;
         let now = Instant::now();
         let is_due = now >= next_flush;
         if is_due {
-            lane.flush();
+            lane.flush(Partition::is_ready);
             next_flush = now + lane.interval();
+        } else {
+            // A partition that has no room left does not wait for the others.
+            lane.flush(|state| state.is_paused && state.is_ready());
+        }
+        if now >= next_beat {
             health.beat(&lane.component);
+            next_beat = now + BEAT_EVERY;
         }
         lane.commit(is_due)?;
         let wait = next_flush.saturating_duration_since(now).min(lane.patience());

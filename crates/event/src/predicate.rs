@@ -2,6 +2,8 @@
 //! measures and activity rules; in TOML or JSON alike.
 mod property;
 
+use std::fmt;
+
 use serde_json::Value;
 
 pub use self::property::{PropertyPath, PropertyReader, PropertyValue};
@@ -93,6 +95,54 @@ impl Test {
             Self::Exists(exists) => value.exists() == *exists,
             Self::Not(inner) => !inner.property(value),
             Self::All(tests) => tests.iter().all(|test| test.property(value)),
+        }
+    }
+}
+
+/// As it would be written in TOML: `event_name = { prefix = "playback_" }`.
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.path {
+            Some(path) => write!(f, "\"{path}\" = {}", self.test),
+            None => write!(f, "{} = {}", self.field.name(), self.test),
+        }
+    }
+}
+
+/// The value of a condition as it would be written in TOML.
+impl fmt::Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TextIn(values) => match values.as_slice() {
+                [one] => write!(f, "{one:?}"),
+                several => write!(f, "{several:?}"),
+            },
+            Self::NumberIn(values) => match values.as_slice() {
+                [one] => write!(f, "{one}"),
+                several => write!(f, "{several:?}"),
+            },
+            operators => {
+                let mut written = Vec::new();
+                operators.operators(&mut written);
+                write!(f, "{{ {} }}", written.join(", "))
+            }
+        }
+    }
+}
+
+impl Test {
+    fn operators(&self, written: &mut Vec<String>) {
+        match self {
+            Self::TextIn(_) | Self::NumberIn(_) => written.push(self.to_string()),
+            Self::Prefix(prefix) => written.push(format!("prefix = {prefix:?}")),
+            Self::Between(from, to) => {
+                let bounds = [("gte", *from, i64::MIN), ("lte", *to, i64::MAX)];
+                let bounds = bounds.into_iter().filter(|(_, bound, none)| bound != none);
+                written.extend(bounds.map(|(operator, bound, _)| format!("{operator} = {bound}")));
+            }
+            Self::Exists(exists) => written.push(format!("exists = {exists}")),
+            Self::Not(inner) => written.push(format!("not = {inner}")),
+            Self::All(tests) => tests.iter().for_each(|test| test.operators(written)),
         }
     }
 }
@@ -312,6 +362,25 @@ mod tests {
             ("user_key = { exists = true }", 0, false),
         ] {
             assert_eq!(read(text).unwrap()[0].test.number(value), expected, "{text} on {value}");
+        }
+    }
+
+    #[test]
+    fn a_condition_is_shown_as_it_is_written() {
+        for text in [
+            r#"kind = "event""#,
+            r#"platform = ["ios", "android"]"#,
+            r#"page_path = { prefix = "/vip/" }"#,
+            r#"event_name = { not = ["page_view", "login"] }"#,
+            r#"event_name = { not = { prefix = "play" } }"#,
+            r#"event_name = { not = "playback_ping", prefix = "play" }"#,
+            "activity_id = { exists = true }",
+            "lateness_ms = { gte = 600001 }",
+            "quantity = [1, 2]",
+            "quantity = { gte = 1, lte = 5 }",
+            r#""properties.level" = "gold""#,
+        ] {
+            assert_eq!(read(text).unwrap()[0].to_string(), text);
         }
     }
 

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{activity, cat, codes, fields, migrate, reconcile, simulate, status, topics};
+use crate::command::{activity, cat, codes, cubes, fields, migrate, reconcile, simulate, status, topics};
 
 /// Operates a Millrace pipeline: topics, tables, activities, simulated clients, and a look at what flows.
 #[derive(Debug, Parser)]
@@ -47,6 +47,9 @@ pub(crate) enum Command {
     Status(status::Status),
     /// Prove that no event was lost or counted twice
     Reconcile(reconcile::Reconcile),
+    /// Look at what is counted, or check a file of cubes
+    #[command(subcommand)]
+    Cubes(cubes::Cubes),
     /// Print the catalogue of event fields
     Fields(fields::Fields),
     /// Print the codes of dead letters
@@ -100,6 +103,11 @@ mod tests {
             ("cat", false),
             ("reconcile --json --metrics-file millrace.prom", true),
             ("reconcile raw-events", false),
+            ("cubes list --json", true),
+            ("cubes show traffic", true),
+            ("cubes show", false),
+            ("cubes check", true),
+            ("cubes check my-cubes.toml", true),
             ("fields --json", true),
             ("codes", true),
         ] {

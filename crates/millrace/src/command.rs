@@ -9,6 +9,7 @@ use crate::{
 pub(crate) mod activity;
 pub(crate) mod cat;
 pub(crate) mod codes;
+pub(crate) mod cubes;
 pub(crate) mod fields;
 pub(crate) mod migrate;
 pub(crate) mod reconcile;
@@ -34,6 +35,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Cat(cat) => cat.run(&mut context),
         Command::Status(status) => status.run(&mut context),
         Command::Reconcile(reconcile) => reconcile.run(&mut context),
+        Command::Cubes(cubes) => cubes.run(&mut context),
         Command::Fields(_) | Command::Codes(_) => Ok(()),
     }
 }

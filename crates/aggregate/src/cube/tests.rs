@@ -158,6 +158,11 @@ fn an_exploded_field_can_be_asked_entry_by_entry() {
         entry(r#"{ active_definition = "any" }"#).unwrap(),
         [EntryCondition::Is(Half::First, Test::TextIn(vec!["any".into()]))]
     );
+    let cubes =
+        Cubes::parse(&text(r#"{ active_definition = { in = "active_day" }, platform = "ios" }"#)).unwrap();
+    let cube = &cubes.cubes[0];
+    let shown = ["platform = \"ios\"", "active_definition = { in = \"active_day\" }"];
+    assert_eq!(cube.shown(&cube.measures[0].filter), shown);
     for (where_, expected) in [
         (r#"{ active_definition = { in = "platform" } }"#, "`platform` is a text, `in` takes a list"),
         (r#"{ active_definition = { in = "active_dya" } }"#, "the nearest is `active_day`"),

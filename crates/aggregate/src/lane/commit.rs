@@ -21,7 +21,9 @@ impl Lane<'_> {
         }
         let ends = || self.partitions.values().filter(|state| state.done.is_some());
         let is_quiet = || {
-            self.partitions.values().all(|state| !state.is_busy) && ends().all(|state| !state.has_records())
+            let comes_soon = self.interval() <= SOON;
+            self.partitions.values().all(|state| !state.is_busy)
+                && ends().all(|state| !state.has_records() || !comes_soon)
         };
         let ends_are_due = ends().next().is_some() && (is_due || is_quiet());
         if self.to_announce.is_empty() && !ends_are_due {

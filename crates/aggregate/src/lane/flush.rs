@@ -2,14 +2,10 @@
 use super::*;
 
 impl Lane<'_> {
-    /// Freezes the buffer of every partition that has one and no flush under way.
-    pub(super) fn flush(&mut self) {
-        let ready: Vec<i32> = self
-            .partitions
-            .iter()
-            .filter(|(_, state)| state.is_ready())
-            .map(|(&partition, _)| partition)
-            .collect();
+    /// Freezes the buffers of these partitions, each of which has one and no flush under way.
+    pub(super) fn flush(&mut self, is_meant: impl Fn(&Partition) -> bool) {
+        let meant = self.partitions.iter().filter(|(_, state)| is_meant(state));
+        let ready: Vec<i32> = meant.map(|(&partition, _)| partition).collect();
         let newest = ready.into_iter().map(|partition| self.freeze(partition)).max();
         if let Some(newest) = newest {
             self.is_behind = now_ms() - newest > BACKLOG_AGE.as_millis() as i64;

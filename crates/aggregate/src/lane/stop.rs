@@ -11,7 +11,7 @@ impl Lane<'_> {
         let started = Instant::now();
         while !self.is_finished() {
             self.collect_answers()?;
-            self.flush();
+            self.flush(Partition::is_ready);
             self.commit(true)?;
             if started.elapsed() >= STOP_WITHIN || self.is_without_answers(GIVE_UP_AFTER) {
                 break;

@@ -1,0 +1,239 @@
+//! `millrace cubes`: what is counted, and what is wrong with a file of cubes.
+use std::{fs, path::PathBuf};
+
+use aggregate::{
+    Cubes as AllCubes,
+    compile::LaneTable,
+    cube::{Cube, CubeError, CubeLane, Fold, Measure},
+};
+use clap::{Args, Subcommand};
+use runtime::config::ConfigError;
+use serde_json::{Value, json};
+
+use crate::{context::Context, error::Error, table::Table};
+
+/// Look at the cubes: what is counted, by what, for how long.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+EXAMPLES
+  millrace cubes list
+  millrace cubes show revenue
+  millrace cubes check my-cubes.toml      every mistake at once, before anything is started with the file")]
+pub(crate) enum Cubes {
+    /// Print every cube with its panes, dimensions and measures
+    List(List),
+    /// Print one cube with where each of its columns comes from
+    Show(Show),
+    /// Explain what is wrong with a file of cubes
+    Check(Check),
+}
+
+/// Print every cube, those of aggregate.cubes_file included.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Measures with a ~ are sketches: read them with uniqCombined64Merge(14)(column).
+
+EXAMPLES
+  millrace cubes list
+  millrace cubes list --json | jq -r '.[] | select(.lanes | index(\"report\")) | .name'")]
+pub(crate) struct List {}
+
+/// Print one cube: its columns, where they come from and how to ask for them.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+EXAMPLES
+  millrace cubes show audience
+  millrace cubes show traffic --json")]
+pub(crate) struct Show {
+    /// Name of the cube, as in `millrace cubes list`
+    name: String,
+}
+
+/// Explain what is wrong with a file of cubes, all of it at once. The built-in cubes stand beside it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exits with 2 when there is a mistake in FILE, with 78 when there is one in the configured file.
+
+EXAMPLES
+  millrace cubes check                    the file of aggregate.cubes_file
+  millrace cubes check my-cubes.toml
+  millrace cubes check my-cubes.toml --json | jq -r '.problems[].problem'")]
+pub(crate) struct Check {
+    /// File of cubes beside the built-in ones; without it the configured one
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl Cubes {
+    pub(crate) fn run(&self, context: &mut Context) -> Result<(), Error> {
+        match self {
+            Self::List(list) => list.run(context),
+            Self::Show(show) => show.run(context),
+            Self::Check(check) => check.run(context),
+        }
+    }
+}
+
+impl List {
+    fn run(&self, context: &mut Context) -> Result<(), Error> {
+        let cubes = aggregate::cubes(&context.settings)?;
+        let mut table = Table::new(&["cube", "panes", "dimensions", "measures"]);
+        for cube in &cubes.cubes {
+            let dimensions: Vec<&str> = cube.dimensions.iter().map(|one| one.name.as_str()).collect();
+            let measures: Vec<String> = cube.measures.iter().map(measure_name).collect();
+            table.row([cube.name.clone(), panes(cube), dimensions.join(" "), measures.join(" ")]);
+        }
+        context.output.table(&table)?;
+        let list: Vec<Value> = cubes.cubes.iter().map(as_json).collect();
+        Ok(context.output.json(&list)?)
+    }
+}
+
+impl Show {
+    fn run(&self, context: &mut Context) -> Result<(), Error> {
+        let cubes = aggregate::cubes(&context.settings)?;
+        let Some(cube) = cubes.get(&self.name) else {
+            let near = |cube: &&Cube| (strsim::jaro_winkler(&cube.name, &self.name) * 1e6) as i64;
+            let nearest = cubes.cubes.iter().max_by_key(near).map_or("", |cube| &cube.name);
+            return Err(Error::Usage(format!(
+                "there is no cube `{}`, the nearest is `{nearest}` (`millrace cubes list` lists all)",
+                self.name
+            )));
+        };
+        let output = &mut context.output;
+        output.line(format!("{}: {}", cube.name, cube.meaning))?;
+        output.line("")?;
+        let kept = |lane: CubeLane| format!("{} {} days", lane.as_str(), cube.retention_of(lane));
+        let kept: Vec<String> = cube.lanes().map(kept).collect();
+        output.line(format!("panes     {}   (kept: {})", panes(cube), kept.join(", ")))?;
+        output.line(format!("bucket    by {}", cube.time.name()))?;
+        output.line(format!("where     {}", cube.shown(&cube.filter).join(", ")))?;
+        if let Some(explode) = &cube.explode {
+            output.line(format!("explode   each entry of {} is a row", explode.field.name()))?;
+        }
+        output.line("")?;
+        let mut table = Table::new(&["column", "what", "from", "where"]);
+        for dimension in &cube.dimensions {
+            let from = dimension.source.to_string();
+            table.row([dimension.name.clone(), "dimension".into(), from, String::new()]);
+        }
+        for measure in &cube.measures {
+            let (what, from) = fold(measure);
+            let filter = cube.shown(&measure.filter).join(", ");
+            table.row([measure.name.clone(), what.into(), from, filter]);
+        }
+        output.table(&table)?;
+        output.line("")?;
+        output.line(example(cube, &context.settings.clickhouse.database))?;
+        Ok(output.json(&as_json(cube))?)
+    }
+}
+
+impl Check {
+    fn run(&self, context: &mut Context) -> Result<(), Error> {
+        let configured = &context.settings.aggregate.cubes_file;
+        let path = match &self.file {
+            Some(file) => Some(file.clone()),
+            None => (!configured.is_empty()).then(|| PathBuf::from(configured)),
+        };
+        let text = match &path {
+            Some(path) => {
+                fs::read_to_string(path).map_err(|source| Error::File { path: path.clone(), source })?
+            }
+            None => String::new(),
+        };
+        let output = &mut context.output;
+        match AllCubes::built_in_with(&text) {
+            Ok(cubes) => {
+                let columns = |&lane: &CubeLane| {
+                    let table = LaneTable::new(&cubes, lane);
+                    format!("{} columns in {}", table.layout().columns().len(), table.name())
+                };
+                let columns: Vec<String> = CubeLane::ALL.iter().map(columns).collect();
+                output.line(format!("{} cubes are sound: {}", cubes.cubes.len(), columns.join(", ")))?;
+                Ok(output.json(&json!({ "cubes": cubes.cubes.len(), "problems": [] }))?)
+            }
+            Err(CubeError { problems }) => {
+                for problem in &problems {
+                    output.line(problem.to_string())?;
+                }
+                let list: Vec<Value> =
+                    problems.iter().map(|one| json!({ "cube": one.cube, "problem": one.problem })).collect();
+                output.json(&json!({ "problems": list }))?;
+                let count = problems.len();
+                let mistakes = if count == 1 { "1 mistake".to_owned() } else { format!("{count} mistakes") };
+                let shown = path.map(|path| path.display().to_string()).unwrap_or_default();
+                Err(if self.file.is_some() {
+                    Error::Usage(format!("{mistakes} in {shown}"))
+                } else {
+                    let expected = format!("a file of sound cubes: {mistakes} are listed above");
+                    ConfigError::value("aggregate.cubes_file", shown, expected).into()
+                })
+            }
+        }
+    }
+}
+
+fn panes(cube: &Cube) -> String {
+    cube.panes.iter().map(|pane| pane.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+fn measure_name(measure: &Measure) -> String {
+    format!("{}{}", measure.name, if measure.is_uniq() { "~" } else { "" })
+}
+
+fn fold(measure: &Measure) -> (&'static str, String) {
+    match &measure.fold {
+        Fold::Count => ("count", String::new()),
+        Fold::Sum(source) => ("sum", source.to_string()),
+        Fold::Uniq(source) => ("uniq", source.to_string()),
+    }
+}
+
+/// A statement that shows how its first dimension beside `app_id` and its first measures are read.
+fn example(cube: &Cube, database: &str) -> String {
+    let dimension = cube.dimensions.iter().map(|one| one.name.as_str()).find(|name| *name != "app_id");
+    let read = |measure: &Measure| {
+        if measure.is_uniq() {
+            format!("uniqCombined64Merge(14)({})", measure.name)
+        } else {
+            format!("sum({})", measure.name)
+        }
+    };
+    let measures: Vec<String> = cube.measures.iter().take(3).map(read).collect();
+    let pane = cube.panes.last().map_or("", |pane| pane.as_str());
+    let (by, group) =
+        dimension.map_or((String::new(), String::new()), |name| (format!("{name}, "), format!(", {name}")));
+    format!(
+        "SELECT bucket, {by}{} FROM {database}.{} WHERE pane = '{pane}' GROUP BY bucket{group} ORDER BY bucket",
+        measures.join(", "),
+        cube.name
+    )
+}
+
+fn as_json(cube: &Cube) -> Value {
+    let dimensions: Vec<Value> = cube
+        .dimensions
+        .iter()
+        .map(|one| json!({ "name": one.name, "from": one.source.to_string() }))
+        .collect();
+    let measures: Vec<Value> = cube
+        .measures
+        .iter()
+        .map(|measure| {
+            let (fold, from) = fold(measure);
+            json!({ "name": measure.name, "fold": fold, "from": from, "where": cube.shown(&measure.filter) })
+        })
+        .collect();
+    json!({
+        "name": cube.name,
+        "meaning": cube.meaning,
+        "lanes": cube.lanes().map(CubeLane::as_str).collect::<Vec<_>>(),
+        "panes": cube.panes.iter().map(|pane| pane.as_str()).collect::<Vec<_>>(),
+        "time": cube.time.name(),
+        "where": cube.shown(&cube.filter),
+        "explode": cube.explode.as_ref().map(|explode| explode.field.name()),
+        "dimensions": dimensions,
+        "measures": measures,
+    })
+}
