@@ -4,6 +4,7 @@
 //! [`protocol`] (what makes each record count once). Around them: [`server`] and [`Writer`] (ClickHouse), [`lane`]
 //! (Kafka), [`run`] (the process).
 pub mod accumulate;
+pub mod audit;
 pub mod block;
 pub mod compile;
 pub mod cube;

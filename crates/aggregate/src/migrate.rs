@@ -4,6 +4,7 @@ use runtime::config::Settings;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::Error;
+use crate::audit;
 use crate::cube::Cubes;
 use crate::ddl::{self, TableSpec, ViewSpec, quoted};
 use crate::events;
@@ -38,6 +39,8 @@ pub async fn migrate(client: &Client, settings: &Settings, cubes: &Cubes) -> Res
         bring_table(client, settings, &events::table::events_table(), &mut done).await?;
         bring_view(client, settings, &events::table::events_view(database), &mut done).await?;
     }
+    audit::bring(client, settings, &mut done).await?;
+    bring_view(client, settings, &audit::view(database), &mut done).await?;
     Ok(done)
 }
 

@@ -74,6 +74,11 @@ pub struct ActivityEvent {
     pub name: String,
 }
 
+impl ActivityEvent {
+    /// Its fields, as they are called in JSON.
+    pub const FIELDS: &[&str] = &["key", "name"];
+}
+
 /// Why an entry of the registry cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ActivityError {
@@ -106,13 +111,30 @@ const ID: &str = "1 to 40 letters, digits and dashes (no underscore: it parts ac
 const WINDOW: &str = "a positive duration such as 24h or 7d";
 
 impl Activity {
+    /// Its fields, as they are called in JSON.
+    pub const FIELDS: &[&str] = &[
+        "activity_id",
+        "name",
+        "type",
+        "app_ids",
+        "starts_at",
+        "ends_at",
+        "owner",
+        "events",
+        "rules",
+        "attribution_window",
+    ];
+
     /// Reads and checks an entry.
     ///
     /// # Errors
     /// The bytes are not JSON of an activity, or [`check`](Self::check) refuses it.
     pub fn parse(json: &[u8]) -> Result<Self, ActivityError> {
-        let activity: Self =
-            serde_json::from_slice(json).map_err(|error| ActivityError::Json(error.to_string()))?;
+        let mut reader = serde_json::Deserializer::from_slice(json);
+        // Says in which field the trouble is, which serde alone does not.
+        let activity: Self = serde_path_to_error::deserialize(&mut reader)
+            .map_err(|error| ActivityError::Json(error.to_string()))?;
+        reader.end().map_err(|error| ActivityError::Json(error.to_string()))?;
         activity.check()?;
         Ok(activity)
     }
@@ -273,6 +295,7 @@ mod tests {
         assert!(message.starts_with(r#"rules[1] (key "draw"): event_name = "Draw""#), "{message}");
         let message =
             Activity::parse(br#"{"activity_id":"x","starts_at":"1 March"}"#).unwrap_err().to_string();
-        assert!(message.contains("1 March") && message.contains("RFC 3339"), "{message}");
+        assert!(message.contains("starts_at: \"1 March\"") && message.contains("RFC 3339"), "{message}");
+        assert!(Activity::parse(br#"{"activity_id":"x"} {}"#).is_err());
     }
 }

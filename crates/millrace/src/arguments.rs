@@ -38,7 +38,7 @@ pub(crate) enum Command {
     Migrate(migrate::Migrate),
     /// Send events of seeded, realistic clients whose truth is known
     Simulate(simulate::Simulate),
-    /// Register activities, or list them
+    /// Keep the registry of activities and the history of its changes
     #[command(subcommand)]
     Activity(activity::Activity),
     /// Print the records of a topic as JSON lines
@@ -95,7 +95,16 @@ mod tests {
             ("activity create --name Draw --event =x", false),
             ("activity create --name Draw --starts yesterday", false),
             ("activity create --name Draw --starts 2026-03-01T00:00:00+08:00 --type template", true),
+            ("activity create --name Draw --rule key=draw,event=page_view,where={\"platform\":\"h5\"}", true),
+            ("activity create --name Draw --rule key=draw", false),
             ("activity list", true),
+            ("activity show draw", true),
+            ("activity show", false),
+            ("activity end draw --at 2026-03-01T00:00:00+08:00 --reason over --by alice", true),
+            ("activity end", false),
+            ("activity import activities.jsonl --dry-run", true),
+            ("activity export", true),
+            ("activity history draw --limit 5 --json", true),
             ("cat clean-events --follow --from end --partition 3 --limit 5", true),
             ("cat clean-events --from 17", true),
             ("cat clean-events --from -1", false),

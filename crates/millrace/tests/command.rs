@@ -145,6 +145,8 @@ fn topics_are_created_once_and_a_wrong_one_is_found() {
 fn an_activity_is_registered_and_listed() {
     let pipeline = Pipeline::new("activities");
     pipeline.succeed(&["topics", "create"]);
+    // Its history is kept in ClickHouse.
+    pipeline.succeed(&["migrate"]);
     assert_eq!(pipeline.ask(&["activity", "list"]), Value::Array(Vec::new()));
     let line = "activity create --name 夏日抽奖 --type template --app web-main --event visit=Visit --event draw \
                 --starts 2026-03-01T00:00:00+08:00 --owner growth";

@@ -24,6 +24,9 @@ pub struct ActivityRule {
 }
 
 impl ActivityRule {
+    /// Its fields, as they are called in JSON.
+    pub const FIELDS: &[&str] = &["key", "event_name", "where"];
+
     /// What must hold of an event, ready to be asked.
     ///
     /// # Errors
@@ -42,7 +45,11 @@ impl ActivityRule {
         Ok(conditions)
     }
 
-    pub(super) fn check(&self) -> Result<(), String> {
+    /// Whether the parts of the rule are possible.
+    ///
+    /// # Errors
+    /// One sentence that names the field, its value and what would be right.
+    pub fn check(&self) -> Result<(), String> {
         let Self { key, event_name, .. } = self;
         if !is_id(key) {
             return Err(format!("key = {key:?} is not {ID}"));
