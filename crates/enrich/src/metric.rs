@@ -44,6 +44,17 @@ pub(crate) fn describe() {
         "Time from an assignment until its state was read back."
     );
     describe_gauge!("millrace_enrich_activities", Unit::Count, "Activities in the registry.");
+    describe_gauge!(
+        "millrace_enrich_activity_rules",
+        Unit::Count,
+        "Rules of all activities in the registry."
+    );
+    describe_gauge!(
+        "millrace_enrich_registry_age_seconds",
+        Unit::Seconds,
+        "Time since the registry was last known to be complete; checked every 5 s, so more than that means that changes \
+         may be missing."
+    );
     describe_counter!(
         "millrace_enrich_registry_errors_total",
         Unit::Count,

@@ -1,11 +1,12 @@
-//! Follows the compacted topic `activities`: every enrich process knows all of it, and a change within a second.
+//! Follows the compacted topic `activities`: every enrich process knows all of it, and a change as soon
+//! as the broker has it.
 use event::Activity;
-use rdkafka::{Message, TopicPartitionList, consumer::Consumer, error::KafkaError};
+use rdkafka::{Message, Offset, TopicPartitionList, consumer::Consumer, error::KafkaError};
 use runtime::{Error, config::Settings, health::Health, kafka, shutdown::Shutdown, topic::Topic};
 use std::{
     sync::{Arc, PoisonError, RwLock},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -20,7 +21,13 @@ pub(crate) struct Registry {
 }
 
 const COMPONENT: &str = "activity-registry";
+/// A change is delivered as soon as it is there; this only bounds how late a shutdown is seen.
 const POLL: Duration = Duration::from_millis(500);
+/// Most changes that become visible together: a large import is not published, that is copied, entry by entry.
+const AT_ONCE: usize = 1_000;
+/// How often the broker is asked whether anything is missing. Silence alone does not show that nothing was said.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Registry {
     /// Reads the topic to its end, then keeps reading on a thread of its own until `shutdown`.
@@ -50,9 +57,17 @@ impl Registry {
         }
         registry.publish(&activities, health);
         health.set_ready(COMPONENT, true);
-        tracing::info!(topic, activities = activities.len(), "activity registry read");
-        let follower =
-            Follower { registry: registry.clone(), shutdown: shutdown.clone(), health: health.clone() };
+        let rules = activities.rule_count();
+        tracing::info!(topic, activities = activities.len(), rules, "activity registry read");
+        let follower = Follower {
+            registry: registry.clone(),
+            shutdown: shutdown.clone(),
+            health: health.clone(),
+            topic,
+            partitions: partitions as i32,
+            complete_at: Instant::now(),
+            checked_at: Instant::now(),
+        };
         thread::Builder::new()
             .name("activity-registry".into())
             .spawn(move || follower.run(&consumer, activities))
@@ -67,7 +82,9 @@ impl Registry {
 
     fn publish(&self, activities: &Activities, health: &Health) {
         health.report(COMPONENT, "activities", activities.len());
+        health.report(COMPONENT, "rules", activities.rule_count());
         metrics::gauge!("millrace_enrich_activities").set(activities.len() as f64);
+        metrics::gauge!("millrace_enrich_activity_rules").set(activities.rule_count() as f64);
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(activities.clone());
     }
 }
@@ -76,22 +93,70 @@ struct Follower {
     registry: Registry,
     shutdown: Shutdown,
     health: Health,
+    topic: String,
+    partitions: i32,
+    /// When it was last certain that nothing of the topic was missing.
+    complete_at: Instant,
+    checked_at: Instant,
 }
 
 impl Follower {
-    fn run(&self, consumer: &Reader, mut activities: Activities) {
+    fn run(mut self, consumer: &Reader, mut activities: Activities) {
         while !self.shutdown.requested() {
-            match consumer.poll(POLL) {
-                Some(Ok(message)) => {
-                    apply(&mut activities, message.key(), message.payload());
-                    self.registry.publish(&activities, &self.health);
+            let mut applied = 0;
+            let mut patience = POLL;
+            while applied < AT_ONCE {
+                match consumer.poll(patience) {
+                    Some(Ok(message)) => {
+                        apply(&mut activities, message.key(), message.payload());
+                        applied += 1;
+                    }
+                    Some(Err(KafkaError::PartitionEOF(_))) => (),
+                    Some(Err(error)) => {
+                        tracing::warn!(%error, "following the activity registry, trying on");
+                        break;
+                    }
+                    None => break,
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) | None => (),
-                Some(Err(error)) => tracing::warn!(%error, "following the activity registry, trying on"),
+                // What came with it.
+                patience = Duration::ZERO;
             }
+            if applied > 0 {
+                self.registry.publish(&activities, &self.health);
+                tracing::info!(changes = applied, activities = activities.len(), "activity registry changed");
+            }
+            self.check(consumer);
             self.health.beat(COMPONENT);
         }
     }
+
+    fn check(&mut self, consumer: &Reader) {
+        if self.checked_at.elapsed() >= CHECK_EVERY {
+            if is_complete(consumer, &self.topic, self.partitions).unwrap_or(false) {
+                self.complete_at = Instant::now();
+            }
+            self.checked_at = Instant::now();
+        }
+        metrics::gauge!("millrace_enrich_registry_age_seconds").set(self.complete_at.elapsed().as_secs_f64());
+    }
+}
+
+/// Whether everything in the topic has been read.
+fn is_complete(consumer: &Reader, topic: &str, partitions: i32) -> Result<bool, KafkaError> {
+    let positions = consumer.position()?;
+    for partition in 0..partitions {
+        let (first, end) = consumer.fetch_watermarks(topic, partition, CHECK_TIMEOUT)?;
+        let next = positions.find_partition(topic, partition).map(|element| element.offset());
+        // A partition of which nothing has been read yet has no position.
+        let read_up_to = match next {
+            Some(Offset::Offset(next)) => next,
+            _ => first,
+        };
+        if read_up_to < end {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// A tombstone removes the activity; an entry that cannot be read changes nothing.
