@@ -5,6 +5,7 @@
 use std::{thread, time::Duration};
 
 use devstack::{Process, pipeline::Pipeline};
+use enrich::device::{Device, Event, Surroundings, active::Definitions, shared::Shared, touch::Judgement};
 use rdkafka::{
     ClientConfig, Message, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
@@ -146,16 +147,15 @@ fn an_open_transaction_of_an_earlier_owner_is_waited_for_and_what_it_wrote_count
     producer.init_transactions(Duration::from_secs(30)).unwrap();
     producer.begin_transaction().unwrap();
     let state = topic(&pipeline, "enrich-state");
-    let (device, mut value) = (
-        enrich::device::Device::new(&enrich::device::Event {
-            day: 20_000,
-            time_ms: 1_728_000_000_000,
-            session: Some(7),
-            own_session: 7,
-        }),
-        Vec::new(),
-    );
-    device.0.encode(&mut value);
+    let (direct, mut value) = (Default::default(), Vec::new());
+    let judgement = Judgement { own: None, first: None, fallback: &direct };
+    let mut around = Surroundings {
+        definitions: &Definitions::default(),
+        window_ms: 3_600_000,
+        shared: &mut Shared::default(),
+    };
+    let event = Event { session: Some(7), ..Event::at(20_000, 1_728_000_000_000, judgement) };
+    Device::new(&event, &mut around).0.encode(&mut value);
     let record = BaseRecord::to(&state).partition(2).key(&[7_u8; 8]).payload(&value);
     producer.send(record).map_err(|(error, _)| error).unwrap();
     producer.flush(Duration::from_secs(10)).unwrap();

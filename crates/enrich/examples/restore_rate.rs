@@ -1,4 +1,4 @@
-//! How fast state comes back, on one core and without Kafka: records of the changelog decoded and inserted, and events
+//! What state costs, on one core and without Kafka: events stamped, records of the changelog decoded and inserted, events
 //! of the last window decoded and replayed. `cargo run --release -p enrich --example restore_rate`.
 #![expect(clippy::print_stdout, reason = "an example prints what it measured")]
 
@@ -7,91 +7,156 @@ use enrich::{
     business_day::BusinessDays,
     channel::{BUILT_IN, ChannelRules},
     dedupe::WindowLimits,
-    device::{Device, Event},
+    device::active::Definitions,
     devices::DeviceLimits,
     partition::{Partition, PartitionLimits},
     stamp::Stamper,
+    user_agent::{Parser, UserAgents},
 };
 use event::{Batch, BatchBuilder, Field, IdentityKey};
-use std::{error::Error, time::Instant};
+use std::{collections::HashMap, error::Error, sync::Arc, time::Instant};
 
-const DEVICES: u64 = 1_000_000;
+const DEVICES: u64 = 300_000;
 const EVENTS: u64 = 2_000_000;
 const BATCH: u64 = 250;
+const TRANSACTION: u64 = 40;
+const START_MS: i64 = 1_772_452_800_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let limits = PartitionLimits {
-        window: WindowLimits { length_ms: 3_600_000, max_entries: usize::MAX },
-        devices: DeviceLimits { ttl_days: 400, max_devices: usize::MAX },
-    };
-    let mut partition = Partition::new(limits);
+    let window = WindowLimits { length_ms: 3_600_000, max_entries: usize::MAX };
+    let devices = DeviceLimits { ttl_days: 400, max_devices: usize::MAX, window_ms: window.length_ms };
+    let limits = PartitionLimits { window, devices };
     let identity = IdentityKey::new("secret");
+    let rules = ChannelRules::parse(BUILT_IN, &["www.example.tv".to_owned()])?;
+    let settings = runtime::config::load_from(None, [])?.enrich;
+    let mut stamper = Stamper {
+        identity: &identity,
+        rules: &rules,
+        activities: &Activities::default(),
+        definitions: &Definitions::parse(&settings.active)?,
+        conversion_events: &settings.conversion_events,
+        days: &mut BusinessDays::new("Asia/Shanghai")?,
+        agents: &mut UserAgents::new(Arc::new(Parser::new()?)),
+    };
 
-    let changelog: Vec<([u8; 8], Vec<u8>)> = (0..DEVICES).map(|number| record(&identity, number)).collect();
+    let mut partition = Partition::new(limits);
+    let mut changelog: HashMap<[u8; 8], Vec<u8>> = HashMap::new();
+    let mut messages = Vec::new();
+    let (mut records, mut bytes) = (0_u64, 0);
+    let (mut stamping, mut writing) = (0.0, 0.0);
+    for batch in 0..EVENTS / BATCH {
+        let clean = clean(batch)?;
+        let started = Instant::now();
+        messages.push(stamper.stamp(Batch::decode(&clean)?, &mut partition).0);
+        stamping += started.elapsed().as_secs_f64();
+        if batch % TRANSACTION == TRANSACTION - 1 {
+            let started = Instant::now();
+            let mut value = Vec::new();
+            let mut written = Vec::new();
+            for (key, device) in partition.devices.changes() {
+                if let Some(device) = device {
+                    device.encode(&mut value);
+                    written.push((key.to_be_bytes(), value.clone()));
+                }
+            }
+            partition.commit();
+            writing += started.elapsed().as_secs_f64();
+            records += written.len() as u64;
+            bytes += written.iter().map(|(_, value)| value.len() as u64).sum::<u64>();
+            changelog.extend(written);
+        }
+    }
+    let events = EVENTS as f64;
+    println!("{:.0} ns per event to decode, stamp and encode it", stamping / events * 1e9);
+    println!("{:.0} ns per event to find and encode what changed", writing / events * 1e9);
+    println!(
+        "{:.3} records of the changelog per event, {} bytes each",
+        records as f64 / events,
+        bytes / records
+    );
+
+    let mut restored = Partition::new(limits);
     let started = Instant::now();
     for (key, value) in &changelog {
-        partition.restore_state(key, Some(value))?;
+        restored.restore_state(key, Some(value))?;
     }
-    tell("devices restored", DEVICES, started);
-    println!("{:.0} bytes of memory per device", partition.devices.memory_bytes() as f64 / DEVICES as f64);
+    tell("devices restored", changelog.len() as u64, started);
+    let devices = restored.devices.len() as f64;
+    println!("{:.0} bytes of memory per device", restored.devices.memory_bytes() as f64 / devices);
 
-    let written = window(&identity, limits)?;
     let started = Instant::now();
-    for message in &written {
-        partition.replay(message, &identity)?;
+    for message in &messages {
+        restored.replay(message, &identity, &rules)?;
     }
+    restored.replayed();
     tell("events replayed", EVENTS, started);
-    println!("{} events are recognised now", partition.window.len());
+    println!("{} events are recognised now", restored.window.len());
     Ok(())
 }
 
-fn record(identity: &IdentityKey, number: u64) -> ([u8; 8], Vec<u8>) {
-    let key = identity.hash("app-main", &device_id(number)) as u64;
-    let session = Some(key.rotate_left(7));
-    let event = Event { day: 20_000, time_ms: 1_728_000_000_000, session, own_session: 1 };
-    let mut value = Vec::new();
-    Device::new(&event).0.encode(&mut value);
-    (key.to_be_bytes(), value)
-}
-
-/// Messages as enrich writes them.
-fn window(identity: &IdentityKey, limits: PartitionLimits) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
-    let rules = ChannelRules::parse(BUILT_IN, &[])?;
-    let mut days = BusinessDays::new("Asia/Shanghai")?;
-    let mut writer = Partition::new(limits);
-    let stamper = Stamper { identity, rules: &rules, activities: &Activities::default() };
-    let mut messages = Vec::new();
-    for batch in 0..EVENTS / BATCH {
-        let mut builder = BatchBuilder::default();
-        for row in 0..BATCH {
-            let number = batch * BATCH + row;
-            let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            builder.text(Field::AppId, "app-main");
-            builder.text(Field::Platform, "android");
-            builder
-                .text(Field::EventName, ["page_view", "content_view", "playback_ping"][number as usize % 3]);
-            builder.unique_text(Field::AnonymousId, &device_id(mixed % DEVICES));
-            builder.uuid(Field::EventId, u128::from(number) << 64 | u128::from(mixed));
-            builder.text(Field::Kind, "event");
-            builder.unique_text(Field::SessionId, &format!("s{}", mixed % DEVICES));
-            builder.text(Field::Library, "android-sdk");
-            builder.text(Field::LibraryVersion, "4.1.0");
-            builder.number(Field::EventTime, 1_728_000_000_000 + number as i64);
-            builder.number(Field::ReceivedAt, 1_728_000_000_000 + number as i64);
-            builder.end_row();
+/// A batch as ingest writes it: devices in any order, one event in fifteen the first of its session.
+fn clean(batch: u64) -> Result<Vec<u8>, Box<dyn Error>> {
+    const NAMES: [&str; 10] = [
+        "page_view",
+        "playback_ping",
+        "playback_ping",
+        "content_view",
+        "playback_ping",
+        "app_open",
+        "playback_ping",
+        "click",
+        "login",
+        "vip_page_viewed",
+    ];
+    const REFERRERS: [&str; 4] =
+        ["", "https://www.baidu.com/link?url=x", "https://www.example.tv/home", "https://weibo.com/"];
+    const AGENTS: [&str; 3] = [
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/122.0.0.0 Safari/537.36",
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 MicroMessenger/8.0.47",
+        "Mozilla/5.0 (Linux; Android 14; V2309A) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/87.0 Mobile Safari/537.36",
+    ];
+    let mut builder = BatchBuilder::default();
+    for row in 0..BATCH {
+        let number = batch * BATCH + row;
+        let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
+        let device = mixed % DEVICES;
+        let time_ms = START_MS + number as i64;
+        let is_web = device % 2 == 0;
+        builder.text(Field::AppId, if is_web { "web-main" } else { "app-main" });
+        builder.text(Field::Platform, if is_web { "web" } else { "android" });
+        builder.text(Field::EventName, NAMES[(mixed >> 20) as usize % NAMES.len()]);
+        builder.unique_text(Field::AnonymousId, &format!("{device:016x}"));
+        builder.uuid(Field::EventId, u128::from(number) << 64 | u128::from(mixed));
+        builder.number(Field::EventNumber, number as i64 + 1);
+        builder.text(Field::Kind, "event");
+        let session = number / (EVENTS / 2);
+        builder.unique_text(Field::SessionId, &format!("s{device}-{session}"));
+        builder.unique_text(Field::PlaybackId, &format!("p{device}-{session}"));
+        builder.unique_text(Field::ContentId, &format!("c{}", device % 10_000));
+        builder.number(Field::PlayedMs, 5_000);
+        builder.number(Field::ContentDurationMs, 60_000);
+        if is_web {
+            builder.text(Field::UserAgent, AGENTS[device as usize / 2 % AGENTS.len()]);
+            builder.text(Field::PageReferrer, REFERRERS[(mixed >> 30) as usize % REFERRERS.len()]);
+            builder.unique_text(
+                Field::PageUrl,
+                &format!("https://www.example.tv/play/{}?from=home", mixed % 1000),
+            );
+        } else {
+            builder.text(Field::InstallSource, "com.huawei.appmarket");
+            builder.text(Field::DeviceManufacturer, "HUAWEI");
+            builder.text(Field::OsName, "Android");
         }
-        let (message, _) = stamper.stamp(Batch::decode(&builder.finish())?, &mut writer, &mut days);
-        writer.commit();
-        messages.push(message);
+        builder.text(Field::Library, "android-sdk");
+        builder.text(Field::LibraryVersion, "4.1.0");
+        builder.number(Field::EventTime, time_ms);
+        builder.number(Field::ReceivedAt, time_ms);
+        builder.end_row();
     }
-    Ok(messages)
-}
-
-fn device_id(number: u64) -> String {
-    format!("{number:016x}")
+    Ok(builder.finish())
 }
 
 fn tell(what: &str, count: u64, started: Instant) {
     let rate = count as f64 / started.elapsed().as_secs_f64();
-    println!("{:.0} {what} per second", rate);
+    println!("{rate:.0} {what} per second");
 }

@@ -4,6 +4,7 @@
 //! event asks.
 use hashbrown::HashMap;
 use jiff::{Span, Timestamp, civil::Date, tz::TimeZone};
+use std::ops::RangeInclusive;
 
 const DAY_MS: i64 = 86_400_000;
 /// Days whose bounds are kept: those of the events in flight, a week of late ones included.
@@ -62,12 +63,7 @@ impl BusinessDays {
         if self.texts.len() >= KEPT_TEXTS && !self.texts.contains_key(&day) {
             self.texts.clear();
         }
-        self.texts.entry(day).or_insert_with(|| {
-            let span = Span::new().try_days(day);
-            let date = span.and_then(|span| EPOCH.checked_add(span));
-            let date = date.unwrap_or(if day < 0 { Date::MIN } else { Date::MAX });
-            date.to_string().into_boxed_str()
-        })
+        self.texts.entry(day).or_insert_with(|| date_of(day).to_string().into_boxed_str())
     }
 
     fn ask(&self, ms: i64) -> Bounds {
@@ -89,9 +85,50 @@ impl BusinessDays {
     }
 }
 
+/// The ISO week of a day: its Monday to its Sunday.
+pub fn week_of(day: i32) -> RangeInclusive<i32> {
+    // Day 0 was a Thursday.
+    let monday = day.saturating_sub(day.saturating_add(3).rem_euclid(7));
+    monday..=monday.saturating_add(6)
+}
+
+/// The calendar month of a day: its first to its last day.
+pub fn month_of(day: i32) -> RangeInclusive<i32> {
+    let date = date_of(day);
+    let first = day.saturating_sub(i32::from(date.day()) - 1);
+    first..=first.saturating_add(i32::from(date.days_in_month()) - 1)
+}
+
+fn date_of(day: i32) -> Date {
+    let span = Span::new().try_days(day);
+    let date = span.and_then(|span| EPOCH.checked_add(span));
+    date.unwrap_or(if day < 0 { Date::MIN } else { Date::MAX })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn weeks_begin_on_monday_and_months_have_their_own_length() {
+        let mut days = BusinessDays::new("UTC").unwrap();
+        let mut text = |day: i32| days.text(day).to_owned();
+        for (day, monday, sunday, first, last) in [
+            (0, "1969-12-29", "1970-01-04", "1970-01-01", "1970-01-31"),
+            (20_513, "2026-02-23", "2026-03-01", "2026-03-01", "2026-03-31"),
+            (20_514, "2026-03-02", "2026-03-08", "2026-03-01", "2026-03-31"),
+            (20_512, "2026-02-23", "2026-03-01", "2026-02-01", "2026-02-28"),
+            (19_782, "2024-02-26", "2024-03-03", "2024-02-01", "2024-02-29"),
+            (-1, "1969-12-29", "1970-01-04", "1969-12-01", "1969-12-31"),
+        ] {
+            let (week, month) = (week_of(day), month_of(day));
+            let found = [*week.start(), *week.end(), *month.start(), *month.end()].map(&mut text);
+            assert_eq!(found, [monday, sunday, first, last], "{}", text(day));
+        }
+        for day in [i32::MIN, i32::MAX] {
+            assert!(week_of(day).contains(&day) && month_of(day).contains(&day));
+        }
+    }
 
     fn ms(text: &str) -> i64 {
         text.parse::<Timestamp>().unwrap().as_millisecond()

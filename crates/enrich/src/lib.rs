@@ -51,7 +51,8 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
     metric::describe();
     let days = business_days(&settings)?;
     let rules = Arc::new(channel_rules(&settings)?);
-    let definitions = Definitions::parse(&settings.enrich.active).map_err(|e| Error::Stage(e.to_string()))?;
+    let definitions = Definitions::parse(&settings.enrich.active);
+    let definitions = definitions.map_err(|e| ConfigError::Unreadable(e.to_string()))?;
     let parser = Parser::new().map_err(|e| Error::Stage(e.to_string()))?;
     tracing::info!(version = rules.version(), rules = rules.len(), "channel rules loaded");
     topic::check_at_start(&settings, TOPICS, &shutdown)?;
@@ -78,7 +79,11 @@ fn business_days(settings: &Settings) -> Result<BusinessDays, Error> {
     Ok(BusinessDays::new(zone).map_err(wrong)?)
 }
 
-fn channel_rules(settings: &Settings) -> Result<ChannelRules, Error> {
+/// The channel rules in use: those of `enrich.channels_file`, else those built in.
+///
+/// # Errors
+/// The file cannot be read, or is wrong: the error names the rule.
+pub fn channel_rules(settings: &Settings) -> Result<ChannelRules, Error> {
     let path = &settings.enrich.channels_file;
     let (origin, text) = if path.is_empty() {
         ("the built-in channel rules", channel::BUILT_IN.to_owned())

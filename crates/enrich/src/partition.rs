@@ -1,11 +1,13 @@
 //! All that enrich remembers of one partition. Born when the partition is assigned, gone when it is revoked.
-use event::{Batch, BatchError, Field, IdentityKey, Kind};
+use event::{ActivityStatus, Batch, BatchError, Field, IdentityKey, Kind};
 
 use crate::{
     business_day::BusinessDays,
+    channel::ChannelRules,
     dedupe::{Window, WindowLimits},
-    device::Device,
+    device::Event,
     devices::{DeviceLimits, Devices},
+    stamp::facts::{self, Agent, Judgements},
 };
 
 /// How much is remembered.
@@ -64,7 +66,7 @@ impl Partition {
     pub(crate) fn received(&mut self, received_ms: i64, days: &mut BusinessDays) {
         if received_ms > self.newest_received_ms {
             self.newest_received_ms = received_ms;
-            self.devices.advance(days.day(received_ms));
+            self.devices.advance(received_ms, days.day(received_ms));
         }
     }
 
@@ -74,18 +76,23 @@ impl Partition {
     /// [`StateError`] when key or value are not ours.
     pub fn restore_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
         let key = key.try_into().map_err(|_| StateError::Key(key.len()))?;
-        let device = value.map(Device::decode).transpose()?;
-        self.devices.restore(u64::from_be_bytes(key), device);
-        Ok(())
+        Ok(self.devices.restore(u64::from_be_bytes(key), value)?)
     }
 
-    /// Takes a message of `enriched-events` that this partition has written: what was accepted counts as seen.
+    /// Takes a message of `enriched-events` that this partition has written: what was accepted counts as seen, and
+    /// devices are moved to where they were. Evidence is judged by the rules of today.
     /// Returns the number of events in it.
     ///
     /// # Errors
     /// The bytes are no batch.
-    pub fn replay(&mut self, payload: &[u8], identity: &IdentityKey) -> Result<usize, BatchError> {
+    pub fn replay(
+        &mut self,
+        payload: &[u8],
+        identity: &IdentityKey,
+        rules: &ChannelRules,
+    ) -> Result<usize, BatchError> {
         let batch = Batch::decode(payload)?;
+        let mut judgements = Judgements::default();
         for row in 0..batch.rows() {
             let kind = batch.text(Field::Kind, row);
             let received_ms = batch.number(Field::ReceivedAt, row);
@@ -93,14 +100,32 @@ impl Partition {
             if kind == Kind::Duplicate.as_str() {
                 continue;
             }
-            self.window.accept(event_key(identity, &batch, row), received_ms);
+            let event_key = event_key(identity, &batch, row);
+            self.window.accept(event_key, received_ms);
             let device_key = batch.key(Field::DeviceKey, row);
-            if device_key != 0 && kind == Kind::Event.as_str() {
-                self.devices.replay(device_key, batch.number(Field::EventTime, row));
+            if device_key == 0 || kind != Kind::Event.as_str() {
+                continue;
             }
+            let is_ok = batch.text(Field::ActivityStatus, row) == ActivityStatus::Ok.as_str();
+            let judgement = judgements.of(&batch, row, Agent::default(), rules, self.devices.shared());
+            let is_playback = batch.text(Field::EventName, row).starts_with("playback_");
+            let event = Event {
+                received_ms,
+                number: batch.number(Field::EventNumber, row),
+                playback: if is_playback { facts::playback(&batch, row) } else { None },
+                touched_activity: is_ok.then(|| batch.text(Field::ActivityId, row)),
+                called: called(event_key),
+                ..Event::at(0, batch.number(Field::EventTime, row), judgement)
+            };
+            self.devices.replay(device_key, &event, batch.number(Field::IsNewDevice, row) == 1);
         }
         self.window.commit();
         Ok(batch.rows())
+    }
+
+    /// All messages of the window have been replayed.
+    pub fn replayed(&mut self) {
+        self.devices.replayed();
     }
 }
 
@@ -112,4 +137,9 @@ pub(crate) fn device_hash(identity: &IdentityKey, batch: &Batch, row: usize) -> 
 /// The de-duplication key: which device, which event.
 pub(crate) fn event_key(identity: &IdentityKey, batch: &Batch, row: usize) -> u128 {
     device_hash(identity, batch, row) ^ batch.uuid(Field::EventId, row)
+}
+
+/// What an event is called among those of its device.
+pub(crate) fn called(event_key: u128) -> u64 {
+    (event_key >> 64) as u64 ^ event_key as u64
 }

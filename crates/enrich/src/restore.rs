@@ -5,7 +5,7 @@
 //! 1. wait until every transaction that an earlier owner has left open is decided: nothing of it may appear later;
 //! 2. read the changelog `enrich-state` to its end: the slow part of every device;
 //! 3. look at the newest of `enriched-events`, to know where its last de-duplication window begins;
-//! 4. replay that window: which events were seen, and when each device was seen last.
+//! 4. replay that window: which events were seen, and what they moved of their devices.
 use event::{Batch, Field, IdentityKey};
 use hashbrown::HashMap;
 use rdkafka::{
@@ -21,10 +21,12 @@ use runtime::{
 use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::{
+    channel::ChannelRules,
     partition::Partition,
     reader::{Reader, first_offset, reader},
 };
@@ -43,6 +45,7 @@ const TAIL: i64 = 64;
 pub(crate) struct RestoreOptions {
     pub(crate) settings: Settings,
     pub(crate) identity: IdentityKey,
+    pub(crate) rules: Arc<ChannelRules>,
     pub(crate) health: Health,
     /// The worker's name in health and log.
     pub(crate) worker: String,
@@ -257,14 +260,20 @@ impl Restore {
 
     fn replay(&mut self, into: &mut HashMap<i32, Partition>, until: Instant) -> Result<bool, Error> {
         let Phase::Replay(reading) = &mut self.phase else { return Ok(false) };
-        let (mut events, topic, identity) = (0, &self.events_topic, &self.options.identity);
+        let RestoreOptions { identity, rules, .. } = &self.options;
+        let (mut events, topic) = (0, &self.events_topic);
         let read = reading.poll(&self.committed, until, |message| {
             let Some(partition) = into.get_mut(&message.partition()) else { return Ok(()) };
-            let replayed = partition.replay(message.payload().unwrap_or_default(), identity);
+            let replayed = partition.replay(message.payload().unwrap_or_default(), identity, rules);
             events += replayed.map_err(|source| batch_error(topic, message, source))? as u64;
             Ok(())
         })?;
         self.events += events;
+        if read {
+            for partition in &self.partitions {
+                into.entry(*partition).and_modify(Partition::replayed);
+            }
+        }
         Ok(read)
     }
 

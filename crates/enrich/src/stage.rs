@@ -16,11 +16,13 @@ use crate::{
     business_day::BusinessDays,
     channel::ChannelRules,
     dedupe::WindowLimits,
+    device::active::Definitions,
     devices::DeviceLimits,
     partition::{Partition, PartitionLimits},
     registry::Registry,
     restore::{Restore, RestoreOptions},
     stamp::{Counts, Stamper},
+    user_agent::UserAgents,
 };
 
 const DAY_SECONDS: u64 = 86_400;
@@ -33,12 +35,15 @@ pub(crate) struct Shared {
     pub(crate) identity: IdentityKey,
     pub(crate) rules: Arc<ChannelRules>,
     pub(crate) registry: Registry,
+    pub(crate) definitions: Arc<Definitions>,
     pub(crate) days: BusinessDays,
+    pub(crate) agents: UserAgents,
     pub(crate) health: Health,
 }
 
 pub(crate) struct EnrichStage {
     shared: Shared,
+    conversion_events: Vec<String>,
     input: String,
     output: String,
     state: String,
@@ -63,16 +68,19 @@ impl EnrichStage {
         let devices = DeviceLimits {
             ttl_days: i32::try_from(enrich.device_ttl.as_secs().div_ceil(DAY_SECONDS)).unwrap_or(i32::MAX),
             max_devices: enrich.max_devices,
+            window_ms: window.length_ms,
         };
         let restore_options = RestoreOptions {
             settings: settings.clone(),
             identity: shared.identity.clone(),
+            rules: Arc::clone(&shared.rules),
             health: shared.health.clone(),
             worker: format!("enrich-{worker}"),
             window_ms: window.length_ms,
         };
         Self {
             shared,
+            conversion_events: enrich.conversion_events.clone(),
             input: settings.kafka.topic(Topic::CleanEvents),
             output: settings.kafka.topic(Topic::EnrichedEvents),
             state: settings.kafka.topic(Topic::EnrichState),
@@ -200,11 +208,19 @@ impl Stage for EnrichStage {
                     continue;
                 }
             };
-            let Shared { identity, rules, days, .. } = &mut self.shared;
+            let Shared { identity, rules, definitions, days, agents, .. } = &mut self.shared;
             let limits = self.limits;
             let partition = self.partitions.entry(record.partition).or_insert_with(|| Partition::new(limits));
-            let stamper = Stamper { identity, rules, activities: &activities };
-            let (value, batch_counts) = stamper.stamp(batch, partition, days);
+            let mut stamper = Stamper {
+                identity,
+                rules,
+                activities: &activities,
+                definitions,
+                conversion_events: &self.conversion_events,
+                days,
+                agents,
+            };
+            let (value, batch_counts) = stamper.stamp(batch, partition);
             counts.add(&batch_counts);
             output.count(record.partition, &batch_counts.ledger());
             output.send(Message {
@@ -217,9 +233,8 @@ impl Stage for EnrichStage {
             })?;
         }
         self.write_changes(output)?;
-        for (kind, count) in
-            [("event", counts.events), ("duplicate", counts.duplicates), ("test", counts.tests)]
-        {
+        let Counts { events, duplicates, tests, bots } = counts;
+        for (kind, count) in [("event", events), ("duplicate", duplicates), ("test", tests), ("bot", bots)] {
             metrics::counter!("millrace_enrich_events_total", "kind" => kind).increment(count);
         }
         self.report();

@@ -179,6 +179,9 @@ pub struct Enrich {
     pub identity_secret_file: String,
     pub channels_file: String,
     pub own_hosts: Vec<String>,
+    pub conversion_events: Vec<String>,
+    /// Steps of each definition of an active device, in the `where` language.
+    pub active: BTreeMap<String, Vec<serde_json::Map<String, serde_json::Value>>>,
 }
 
 /// Section `aggregate`.
@@ -323,7 +326,8 @@ fn keys_of(config: &Config) -> BTreeMap<String, ValueKind> {
 }
 
 fn check_key(key: &str, origin: &str, known: &BTreeMap<String, ValueKind>) -> Result<(), ConfigError> {
-    if known.contains_key(key) {
+    // Definitions of active have whatever names metrics call them by.
+    if known.contains_key(key) || key.starts_with("enrich.active.") {
         return Ok(());
     }
     let distance = |known: &&String| strsim::damerau_levenshtein(known, key);
@@ -408,6 +412,16 @@ mod tests {
         assert_eq!(settings.ingest.apps, ["web-main", "app-main"]);
         assert_eq!(settings.workers, 3);
         assert_eq!(settings.clickhouse.password.expose(), "007");
+    }
+
+    #[test]
+    fn definitions_of_active_may_have_any_name_and_join_the_default_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("millrace.toml");
+        std::fs::write(&path, "[enrich.active]\nviewer = [{ event_name = \"content_view\" }]\n").unwrap();
+        let active = load_from(Some(&path), []).unwrap().enrich.active;
+        let steps: Vec<(&str, usize)> = active.iter().map(|(name, steps)| (name.as_str(), steps.len())).collect();
+        assert_eq!(steps, [("any", 0), ("core_flow", 3), ("login", 1), ("viewer", 1)]);
     }
 
     #[test]

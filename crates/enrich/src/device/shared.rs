@@ -1,0 +1,141 @@
+//! What many devices have in common is kept once: origins of visits and short texts, as shared pointers.
+//!
+//! Equal values of one [`Shared`] are one pointer, so that devices stay small and are compared without reading texts.
+//! What no device knows any more is dropped when the number has doubled.
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use std::{
+    hash::{BuildHasher, Hash},
+    sync::Arc,
+};
+
+/// Where a visit came from: the texts of a channel.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// One of the channel groups.
+    pub group: Box<str>,
+    /// Who sent the visitor; '' for nobody known.
+    pub source: Box<str>,
+    /// The campaign's medium.
+    pub medium: Box<str>,
+    /// The campaign's name.
+    pub campaign: Box<str>,
+    /// The rule that decided, or `last_touch` where the device's past did.
+    pub rule: Box<str>,
+}
+
+/// The same, not yet shared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct OriginTexts<'a> {
+    /// As in [`Origin`], and so are the others.
+    pub group: &'a str,
+    /// Who sent the visitor.
+    pub source: &'a str,
+    /// The campaign's medium.
+    pub medium: &'a str,
+    /// The campaign's name.
+    pub campaign: &'a str,
+    /// The rule that decided.
+    pub rule: &'a str,
+}
+
+impl Origin {
+    /// Its texts.
+    pub fn texts(&self) -> OriginTexts<'_> {
+        let Self { group, source, medium, campaign, rule } = self;
+        OriginTexts { group, source, medium, campaign, rule }
+    }
+}
+
+/// The one place where shared values come from.
+#[derive(Debug)]
+pub struct Shared {
+    hasher: RandomState,
+    origins: HashTable<Arc<Origin>>,
+    texts: HashTable<Arc<str>>,
+    swept_at: [usize; 2],
+}
+
+/// Fewer are not worth a sweep.
+const SWEPT_FROM: usize = 4096;
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            hasher: RandomState::default(),
+            origins: HashTable::new(),
+            texts: HashTable::new(),
+            swept_at: [SWEPT_FROM; 2],
+        }
+    }
+}
+
+impl Shared {
+    /// The one pointer to an origin of these texts.
+    pub fn origin(&mut self, texts: OriginTexts<'_>) -> Arc<Origin> {
+        let Self { hasher, origins, swept_at, .. } = self;
+        let hash = hasher.hash_one(texts);
+        if let Some(known) = origins.find(hash, |known| known.texts() == texts) {
+            return Arc::clone(known);
+        }
+        if origins.len() >= swept_at[0] {
+            origins.retain(|known| Arc::strong_count(known) > 1);
+            swept_at[0] = (origins.len() * 2).max(SWEPT_FROM);
+        }
+        let OriginTexts { group, source, medium, campaign, rule } = texts;
+        let new = Arc::new(Origin {
+            group: group.into(),
+            source: source.into(),
+            medium: medium.into(),
+            campaign: campaign.into(),
+            rule: rule.into(),
+        });
+        let new_hash = |known: &Arc<Origin>| hasher.hash_one(known.texts());
+        origins.insert_unique(hash, Arc::clone(&new), new_hash);
+        new
+    }
+
+    /// The one pointer to this text.
+    pub fn text(&mut self, text: &str) -> Arc<str> {
+        let Self { hasher, texts, swept_at, .. } = self;
+        let hash = hash_text(hasher, text);
+        if let Some(known) = texts.find(hash, |known| **known == *text) {
+            return Arc::clone(known);
+        }
+        if texts.len() >= swept_at[1] {
+            texts.retain(|known| Arc::strong_count(known) > 1);
+            swept_at[1] = (texts.len() * 2).max(SWEPT_FROM);
+        }
+        let new: Arc<str> = text.into();
+        texts.insert_unique(hash, Arc::clone(&new), |known| hash_text(hasher, known));
+        new
+    }
+}
+
+fn hash_text<H: BuildHasher>(hasher: &H, text: &str) -> u64 {
+    hasher.hash_one(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_values_are_one_and_unused_ones_are_dropped_in_time() {
+        let mut shared = Shared::default();
+        fn texts(source: &str) -> OriginTexts<'_> {
+            OriginTexts { group: "referral", source, ..OriginTexts::default() }
+        }
+        let kept = shared.origin(texts("a"));
+        assert!(Arc::ptr_eq(&kept, &shared.origin(texts("a"))));
+        assert!(!Arc::ptr_eq(&kept, &shared.origin(texts("b"))));
+        let text = shared.text("huawei");
+        for number in 0..3 * SWEPT_FROM {
+            shared.origin(texts(&number.to_string()));
+            shared.text(&number.to_string());
+        }
+        assert!(shared.origins.len() <= SWEPT_FROM && shared.texts.len() <= SWEPT_FROM);
+        assert!(Arc::ptr_eq(&kept, &shared.origin(texts("a"))));
+        assert!(Arc::ptr_eq(&text, &shared.text("huawei")));
+    }
+}

@@ -1,0 +1,255 @@
+//! Writes what was decided onto the events. Texts that events share are looked up once per batch.
+use event::{ActivityStatus, BatchBuilder, Field, Kind, TextRef};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+use super::{Row, facts::text_ref};
+use crate::{
+    activity::Activities,
+    business_day::BusinessDays,
+    device::{
+        Stamps,
+        active::{ANY, Definitions},
+        commerce::CommerceStamps,
+        playback::PlaybackStamps,
+        shared::Origin,
+    },
+    user_agent::UserAgents,
+};
+
+/// A batch under construction.
+pub(super) struct Writer {
+    pub(super) out: BatchBuilder,
+    /// By the address of the origin, which this batch keeps alive.
+    channels: HashMap<usize, ChannelTexts, RandomState>,
+    agents: HashMap<TextRef, AgentTexts, RandomState>,
+    /// Both halves of the client's activity event IDs.
+    activities: HashMap<TextRef, [TextRef; 2], RandomState>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct ChannelTexts {
+    group: TextRef,
+    source: TextRef,
+    medium: TextRef,
+    campaign: TextRef,
+    rule: TextRef,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct AgentTexts {
+    brand: TextRef,
+    model: TextRef,
+    os_name: TextRef,
+    os_version: TextRef,
+    browser: TextRef,
+    in_app_browser: TextRef,
+}
+
+impl Writer {
+    pub(super) fn new(out: BatchBuilder) -> Self {
+        let (channels, agents, activities) = Default::default();
+        Self { out, channels, agents, activities }
+    }
+
+    pub(super) fn identity(&mut self, kind: Kind, device_key: u64, user_key: u64) {
+        self.out.key(Field::DeviceKey, device_key);
+        self.out.key(Field::UserKey, user_key);
+        self.out.text(Field::Kind, kind.as_str());
+    }
+
+    /// The level before is a dimension of promotions; on any other event it would count apart what belongs together.
+    pub(super) fn previous_level(&mut self, row: usize, is_level_change: bool) {
+        if !is_level_change && text_ref(self.out.batch(), Field::PreviousLevel, row) != 0 {
+            self.out.set_text(Field::PreviousLevel, 0);
+        }
+    }
+
+    /// Device, system and browser: what the client says of itself, else what its user agent says.
+    pub(super) fn agent(&mut self, row: usize, known: &mut UserAgents) {
+        let batch = self.out.batch();
+        let user_agent = text_ref(batch, Field::UserAgent, row);
+        let manufacturer = text_ref(batch, Field::DeviceManufacturer, row);
+        let own =
+            [Field::DeviceModel, Field::OsName, Field::OsVersion].map(|field| text_ref(batch, field, row));
+        if user_agent == 0 {
+            self.out.set_text(Field::DeviceBrand, manufacturer);
+            return;
+        }
+        let said = match self.agents.get(&user_agent) {
+            Some(said) => *said,
+            None => {
+                let agent = known.read(batch.resolve(user_agent));
+                let out = &mut self.out;
+                let said = AgentTexts {
+                    brand: out.intern(&agent.device_brand),
+                    model: out.intern(&agent.device_model),
+                    os_name: out.intern(&agent.os_name),
+                    os_version: out.intern(&agent.os_version),
+                    browser: out.intern(&agent.browser),
+                    in_app_browser: out.intern(agent.in_app_browser),
+                };
+                self.agents.insert(user_agent, said);
+                said
+            }
+        };
+        let or = |own: TextRef, said: TextRef| if own == 0 { said } else { own };
+        self.out.set_text(Field::DeviceBrand, or(manufacturer, said.brand));
+        self.out.set_text(Field::DeviceModel, or(own[0], said.model));
+        self.out.set_text(Field::OsName, or(own[1], said.os_name));
+        self.out.set_text(Field::OsVersion, or(own[2], said.os_version));
+        self.out.set_text(Field::Browser, said.browser);
+        self.out.set_text(Field::InAppBrowser, said.in_app_browser);
+    }
+
+    pub(super) fn device(
+        &mut self,
+        row: usize,
+        event: &Row<'_>,
+        stamps: &Stamps,
+        definitions: &Definitions,
+        days: &mut BusinessDays,
+    ) {
+        let out = &mut self.out;
+        out.number(Field::IsNewDevice, stamps.is_new_device.into());
+        out.text(Field::FirstSeenDay, days.text(stamps.first_seen_day));
+        let age = i64::from(event.day) - i64::from(stamps.first_seen_day);
+        out.number(Field::DaysSinceFirst, age);
+        out.number(Field::SessionStart, stamps.session_start.into());
+        out.number(Field::LostEvents, stamps.lost_events);
+        if text_ref(out.batch(), Field::SessionId, row) == 0 {
+            let mut digits = [0; 16];
+            out.text(Field::SessionId, hex(stamps.session, &mut digits));
+        }
+        if let Some(known) = &stamps.install_source
+            && text_ref(out.batch(), Field::InstallSource, row) == 0
+        {
+            out.text(Field::InstallSource, known);
+        }
+        self.active(stamps, definitions);
+        self.channel(&stamps.channel);
+        let first = self.channel_texts(&stamps.first_channel);
+        self.out.set_text(Field::FirstChannelGroup, first.group);
+        self.out.set_text(Field::FirstSource, first.source);
+        self.playback(&stamps.playback);
+        self.commerce(&stamps.commerce);
+        self.out.number(Field::ActivityFirstTouch, stamps.activity_first_touch.into());
+    }
+
+    fn active(&mut self, stamps: &Stamps, definitions: &Definitions) {
+        let out = &mut self.out;
+        if stamps.active.day || stamps.is_new_device || stamps.session_start {
+            out.push_list(Field::ActiveDefinition, ANY);
+        }
+        let defined = stamps.defined.iter().map(|&(place, first)| (definitions.name(place), first));
+        for (name, first) in [(ANY, stamps.active)].into_iter().chain(defined) {
+            if first.day && name != ANY {
+                out.push_list(Field::ActiveDefinition, name);
+            }
+            for (field, is_first) in [
+                (Field::ActiveDay, first.day),
+                (Field::ActiveWeek, first.week),
+                (Field::ActiveMonth, first.month),
+            ] {
+                if is_first {
+                    out.push_list(field, name);
+                }
+            }
+        }
+    }
+
+    pub(super) fn channel(&mut self, channel: &Arc<Origin>) {
+        let texts = self.channel_texts(channel);
+        self.out.set_text(Field::ChannelGroup, texts.group);
+        self.out.set_text(Field::ChannelSource, texts.source);
+        self.out.set_text(Field::ChannelMedium, texts.medium);
+        self.out.set_text(Field::ChannelCampaign, texts.campaign);
+        self.out.set_text(Field::ChannelRule, texts.rule);
+    }
+
+    fn channel_texts(&mut self, channel: &Arc<Origin>) -> ChannelTexts {
+        let Self { out, channels, .. } = self;
+        *channels.entry(Arc::as_ptr(channel).addr()).or_insert_with(|| ChannelTexts {
+            group: out.intern(&channel.group),
+            source: out.intern(&channel.source),
+            medium: out.intern(&channel.medium),
+            campaign: out.intern(&channel.campaign),
+            rule: out.intern(&channel.rule),
+        })
+    }
+
+    fn playback(&mut self, stamps: &PlaybackStamps) {
+        let out = &mut self.out;
+        out.number(Field::PlayStart, stamps.start.into());
+        out.number(Field::EffectivePlay, stamps.effective.into());
+        out.number(Field::CompletedPlay, stamps.completed.into());
+        out.number(Field::Replay, stamps.replay.into());
+        out.number(Field::PlayedTotalMs, stamps.played_total_ms);
+    }
+
+    fn commerce(&mut self, stamps: &CommerceStamps) {
+        self.out.number(Field::RepeatedOrder, stamps.repeated_order.into());
+        if let Some(entry_point) = &stamps.matched_entry_point {
+            self.out.text(Field::MatchedEntryPoint, entry_point);
+        }
+    }
+
+    /// The event's activity, and on a conversion the one it is attributed to.
+    pub(super) fn activity(&mut self, row: usize, event: &Row<'_>, activities: &Activities) {
+        let mut touched = 0;
+        if let Some(stamp) = &event.activity {
+            let [activity_id, event_key] = match stamp.by_rule {
+                Some((activity_id, event_key)) => [activity_id, event_key].map(|text| self.out.intern(text)),
+                None => self.halves(row),
+            };
+            self.out.set_text(Field::ActivityId, activity_id);
+            self.out.set_text(Field::ActivityEventKey, event_key);
+            self.out.text(Field::ActivityType, stamp.activity_type);
+            self.out.text(Field::ActivityStatus, stamp.status.as_str());
+            touched = if stamp.status == ActivityStatus::Ok { activity_id } else { 0 };
+        }
+        let Some(stamps) = event.stamps.as_ref().filter(|_| event.name.is_conversion) else { return };
+        if touched != 0 {
+            self.out.set_text(Field::AttributedActivityId, touched);
+        } else if let Some(last) = &stamps.last_activity {
+            let window_ms = activities.attribution_window_ms(&last.activity_id);
+            if last.leads_to(self.out.batch().number(Field::EventTime, row), window_ms) {
+                self.out.text(Field::AttributedActivityId, &last.activity_id);
+            }
+        }
+    }
+
+    /// Both halves of the client's activity event ID.
+    fn halves(&mut self, row: usize) -> [TextRef; 2] {
+        let Self { out, activities, .. } = self;
+        let id = text_ref(out.batch(), Field::ActivityEventId, row);
+        *activities.entry(id).or_insert_with(|| {
+            let id = out.batch().resolve(id).to_owned();
+            let (activity_id, event_key) = id.split_once('_').unwrap_or((&id, ""));
+            [out.intern(activity_id), out.intern(event_key)]
+        })
+    }
+
+    pub(super) fn publish_day(&mut self, row: usize, event: &Row<'_>, days: &mut BusinessDays) {
+        let published_ms = self.out.batch().number(Field::PublishedAt, row);
+        let day = match published_ms {
+            0 if event.name.is_published => event.day,
+            0 => return,
+            published_ms => days.day(published_ms),
+        };
+        self.out.text(Field::PublishDay, days.text(day));
+    }
+
+    pub(super) fn payer(&mut self, payer_key: u64) {
+        self.out.key(Field::PayerKey, payer_key);
+    }
+}
+
+/// Sixteen digits, without an allocation.
+fn hex(number: u64, digits: &mut [u8; 16]) -> &str {
+    for (place, digit) in digits.iter_mut().rev().enumerate() {
+        *digit = b"0123456789abcdef"[(number >> (4 * place)) as usize & 15];
+    }
+    str::from_utf8(digits).unwrap_or_default()
+}
