@@ -5,8 +5,15 @@
 use std::time::Duration;
 
 use devstack::{pipeline::Pipeline, query, wait_for_events};
+use rdkafka::{
+    ClientConfig,
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+use serde_json::{Value, json};
 use simulator::Config;
-use system_tests::{eventually, pipeline, send, simulator, stack, start, start_stages, wait_until_ready};
+use system_tests::{
+    eventually, now_ms, pipeline, send, simulator, stack, start, start_stages, topic, wait_until_ready,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -54,4 +61,147 @@ fn the_lane_events_holds_every_event_once_although_aggregate_is_killed_again_and
     }
     let ledger = format!("SELECT sum(ledger_events) FROM {view}_local WHERE startsWith(src, '1/')");
     assert_eq!(number(&ledger), accepted, "the ledger of the lane");
+}
+
+/// Sends each record to `raw-events` and waits until the broker has them, in this order.
+fn produce(pipeline: &Pipeline, records: &[Value]) {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", stack().brokers());
+    let producer: BaseProducer = config.create().unwrap();
+    let topic = topic(pipeline, "raw-events");
+    for record in records {
+        let payload = record.to_string();
+        // One partition, so that the order of the records is that of their processing.
+        let record = BaseRecord::<(), _>::to(&topic).partition(1).payload(&payload);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(PATIENCE).unwrap();
+}
+
+fn page_view(id: &str, device: &str) -> Value {
+    json!({
+        "schema_version": "1-0-0", "event_id": id, "event_name": "page_view", "app_id": simulator::APP_IDS[0],
+        "platform": "web", "anonymous_id": device, "original_timestamp": now_ms() - 95_000,
+        "sent_at": now_ms() - 90_000, "session_id": "s-1", "event_index": 4,
+        "page": {"url": "https://www.example.tv/vip?utm_source=baidu&utm_medium=cpc"},
+        "experiments": {"home": "B", "player": "A"}, "properties": {"price": 1.10},
+        "content": {"id": "v-1", "tags": ["music", "直播"], "published_at": "2026-01-02T00:00:00Z"},
+        "library": {"name": "tests", "version": "1"},
+    })
+}
+
+fn with(mut event: Value, field: &str, value: Value) -> Value {
+    event[field] = value;
+    event
+}
+
+fn traced(pipeline: &Pipeline, args: &[&str]) -> Value {
+    let said = pipeline.millrace(&[&["trace", "--json"], args].concat());
+    let said = said.unwrap_or_else(|error| panic!("{args:?}: {error}"));
+    serde_json::from_str(&said).unwrap()
+}
+
+fn words(pipeline: &Pipeline, args: &[&str]) -> String {
+    match pipeline.millrace(&[&["trace"], args].concat()) {
+        Ok(said) => said,
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn trace_tells_the_whole_way_of_an_event_from_the_tables_as_from_the_topics() {
+    const SHARED: &str = "0199f0a0-7c1e-7abc-8def-0123456789ab";
+    const REFUSED: &str = "0199f0a0-7c1e-7abc-8def-0123456789ac";
+    const TESTED: &str = "0199f0a0-7c1e-7abc-8def-0123456789ad";
+    const WAITING: &str = "0199f0a0-7c1e-7abc-8def-0123456789ae";
+    let pipeline = pipeline_with_events("trace");
+    let mut stages = start_stages(&pipeline);
+    let first = page_view(SHARED, "browser-1");
+    produce(
+        &pipeline,
+        &[
+            first.clone(),
+            json!([page_view(SHARED, "browser-2"), first]),
+            with(page_view(REFUSED, "browser-1"), "platform", json!("fridge")),
+            with(page_view(TESTED, "browser-1"), "is_test", json!(true)),
+        ],
+    );
+    wait_for_events(stack().clickhouse_url(), pipeline.name(), 5, |_| ())
+        .unwrap_or_else(|error| panic!("{error}"));
+    eventually("every event in the table", PATIENCE, || {
+        (number(&format!("SELECT count() FROM {}.events", pipeline.name())) == 4).then_some(())
+    });
+
+    let from_tables = traced(&pipeline, &[SHARED]);
+    let from_topics = traced(&pipeline, &[SHARED, "--scan", "--since", "10min"]);
+    assert_eq!((&from_tables["source"], &from_topics["source"]), (&json!("tables"), &json!("topics")));
+    assert_eq!(from_tables["events"], from_topics["events"]);
+    let events = from_tables["events"].as_array().unwrap();
+    let of = |device: &str, kind: &str| {
+        events
+            .iter()
+            .find(|event| event["anonymous_id"] == device && event["verdict"]["value"] == kind)
+            .unwrap_or_else(|| panic!("no {kind} of {device} in {from_tables:#}"))
+    };
+    assert_eq!(events.len(), 3);
+    let (event, other, duplicate) =
+        (of("browser-1", "event"), of("browser-2", "event"), of("browser-1", "duplicate"));
+    assert_eq!((&event["raw"]["partition"], &event["raw"]["index"]), (&json!(1), &json!(0)));
+    assert_eq!((&other["raw"]["index"], &duplicate["raw"]["index"]), (&json!(0), &json!(1)));
+    assert!(duplicate["verdict"]["reason"].as_str().unwrap().contains("the same device sent it before"));
+    assert_eq!(event["time"]["source"], "corrected");
+    assert_eq!(event["fields"]["experiments"], json!({"home": "B", "player": "A"}));
+    assert_eq!(event["fields"]["tags"], json!(["music", "直播"]));
+    assert_eq!(event["fields"]["event_id"], SHARED);
+    for stamp in ["device_key", "first_seen_day", "session", "channel"] {
+        let stamps = event["stamps"].as_array().unwrap();
+        assert!(stamps.iter().any(|found| found["stamp"] == stamp), "no {stamp} in {event:#}");
+    }
+    let cubes = |event: &Value| -> Vec<String> {
+        let cubes = event["cubes"].as_array().unwrap().iter();
+        cubes.map(|touched| touched["cube"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(["traffic", "tags", "quality"].iter().all(|cube| cubes(event).contains(&(*cube).to_owned())));
+    assert_eq!(cubes(duplicate), ["quality"]);
+    // What is said to be added is what was added.
+    let traffic =
+        event["cubes"].as_array().unwrap().iter().find(|touched| touched["cube"] == "traffic").unwrap();
+    assert_eq!(traffic["measures"]["events"], 1);
+    let bucket = traffic["buckets"]["60s"].as_str().unwrap();
+    let counted = format!(
+        "SELECT sum(events) FROM {}.traffic WHERE pane = '60s' AND bucket = parseDateTimeBestEffort('{bucket}')",
+        pipeline.name()
+    );
+    assert!(number(&counted) >= 1, "{counted}");
+
+    for args in [&[REFUSED][..], &[REFUSED, "--scan"]] {
+        let refused = traced(&pipeline, args);
+        let letter = &refused["dead_letters"][0];
+        assert_eq!((&letter["code"], &letter["pointer"]), (&json!("invalid_value"), &json!("/platform")));
+        assert_eq!((&letter["anonymous_id"], &letter["is_its_own"]), (&json!("browser-1"), &json!(true)));
+        assert_eq!(letter["raw"]["offset"], 2);
+    }
+    assert_eq!(cubes(&traced(&pipeline, &[TESTED])["events"][0]), ["quality"]);
+
+    let text = words(&pipeline, &[SHARED]);
+    for expected in [
+        "3 events of 2 devices, 0 dead letters",
+        "partition 1, offset 0",
+        "partition 1, offset 1, element 1",
+        "corrected, moved by",
+        "a new device",
+        "s-1 begins here",
+        "paid_search / baidu / cpc",
+        "not counted again",
+    ] {
+        assert!(text.contains(expected), "no {expected:?} in\n{text}");
+    }
+    println!("{text}\n{}", words(&pipeline, &[REFUSED]));
+
+    let unknown = "0199f0a0-7c1e-7abc-8def-000000000000";
+    assert!(words(&pipeline, &[unknown]).contains("look further back with --since"));
+    devstack::pipeline::stop(&mut stages).unwrap_or_else(|error| panic!("{error}"));
+    produce(&pipeline, &[page_view(WAITING, "browser-1")]);
+    let waiting = words(&pipeline, &[WAITING]);
+    assert!(waiting.contains("partition 1, offset 4") && waiting.contains("millrace status"), "{waiting}");
 }

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{activity, cat, codes, cubes, fields, migrate, reconcile, simulate, status, topics};
+use crate::command::{activity, cat, codes, cubes, fields, migrate, reconcile, simulate, status, topics, trace};
 
 /// Operates a Millrace pipeline: topics, tables, activities, simulated clients, and a look at what flows.
 #[derive(Debug, Parser)]
@@ -50,6 +50,8 @@ pub(crate) enum Command {
     /// Look at what is counted, or check a file of cubes
     #[command(subcommand)]
     Cubes(cubes::Cubes),
+    /// Show the whole way of one event and the reason of each step
+    Trace(trace::Trace),
     /// Print the catalogue of event fields
     Fields(fields::Fields),
     /// Print the codes of dead letters
@@ -117,6 +119,9 @@ mod tests {
             ("cubes show", false),
             ("cubes check", true),
             ("cubes check my-cubes.toml", true),
+            ("trace 0199f0a0-7c1e-7abc-8def-0123456789ab --since 2d --scan --json", true),
+            ("trace 0199f0a0", false),
+            ("trace 0199f0a0-7c1e-7abc-8def-0123456789ab --since soon", false),
             ("fields --json", true),
             ("codes", true),
         ] {

@@ -16,6 +16,7 @@ pub(crate) mod reconcile;
 pub(crate) mod simulate;
 pub(crate) mod status;
 pub(crate) mod topics;
+pub(crate) mod trace;
 
 /// Runs the command that was asked for.
 pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
@@ -36,6 +37,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Status(status) => status.run(&mut context),
         Command::Reconcile(reconcile) => reconcile.run(&mut context),
         Command::Cubes(cubes) => cubes.run(&mut context),
+        Command::Trace(trace) => trace.run(&mut context),
         Command::Fields(_) | Command::Codes(_) => Ok(()),
     }
 }

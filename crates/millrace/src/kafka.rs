@@ -101,7 +101,25 @@ pub(crate) fn bounds(consumer: &BaseConsumer, topic: &str, partitions: &[i32]) -
     Ok(bounds.collect())
 }
 
-/// One end of each partition, asked in one go.
+/// What to read of a topic for everything that was written from this time (epoch milliseconds) until now.
+pub(crate) fn spans_since(
+    consumer: &BaseConsumer,
+    topic: &str,
+    partitions: &[i32],
+    since_ms: i64,
+) -> Result<Vec<Span>, Error> {
+    let bounds = bounds(consumer, topic, partitions)?;
+    let starts = offsets(consumer, topic, partitions, Offset::Offset(since_ms.max(0)))
+        .map_err(Error::kafka(format!("looking up a time in {topic}")))?;
+    let span = |bounds: Bounds| {
+        // A partition without an offset for the time has nothing as young.
+        let start = starts.get(&bounds.partition).copied().unwrap_or(bounds.high);
+        Span { start: start.clamp(bounds.low, bounds.high.max(bounds.low)), ..bounds.into() }
+    };
+    Ok(bounds.into_iter().map(span).collect())
+}
+
+/// One end of each partition, or its first offset from a time on, asked in one go.
 fn offsets(
     consumer: &BaseConsumer,
     topic: &str,
