@@ -19,6 +19,7 @@ mod insert;
 mod intern;
 pub mod lane;
 mod metric;
+pub mod metric_definitions;
 mod migrate;
 mod partition;
 mod process;

@@ -8,6 +8,7 @@ use crate::audit;
 use crate::cube::Cubes;
 use crate::ddl::{self, TableSpec, ViewSpec, quoted};
 use crate::events;
+use crate::metric_definitions;
 use crate::server;
 
 /// Makes what is missing and returns one line for each thing done; nothing when all is as it should be. Waits for a
@@ -41,6 +42,7 @@ pub async fn migrate(client: &Client, settings: &Settings, cubes: &Cubes) -> Res
     }
     audit::bring(client, settings, &mut done).await?;
     bring_view(client, settings, &audit::view(database), &mut done).await?;
+    metric_definitions::bring(client, settings, &mut done).await?;
     Ok(done)
 }
 

@@ -3,7 +3,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{activity, cat, codes, cubes, fields, migrate, reconcile, simulate, status, topics, trace};
+use crate::command::{
+    activity, cat, codes, cubes, fields, metrics, migrate, reconcile, report, simulate, status, topics, trace,
+};
 
 /// Operates a Millrace pipeline: topics, tables, activities, simulated clients, and a look at what flows.
 #[derive(Debug, Parser)]
@@ -52,6 +54,12 @@ pub(crate) enum Command {
     Cubes(cubes::Cubes),
     /// Show the whole way of one event and the reason of each step
     Trace(trace::Trace),
+    /// Say what each number means, and ask for it
+    #[command(subcommand)]
+    Metrics(metrics::Metrics),
+    /// Write the numbers of a day or a week as a spreadsheet
+    #[command(subcommand)]
+    Report(report::Report),
     /// Print the catalogue of event fields
     Fields(fields::Fields),
     /// Print the codes of dead letters
@@ -122,6 +130,17 @@ mod tests {
             ("trace 0199f0a0-7c1e-7abc-8def-0123456789ab --since 2d --scan --json", true),
             ("trace 0199f0a0", false),
             ("trace 0199f0a0-7c1e-7abc-8def-0123456789ab --since soon", false),
+            ("metrics list", true),
+            ("metrics show plays", true),
+            ("metrics query plays --by hour,platform --from 7d --to 1d --step day --app web-main --csv", true),
+            ("metrics query plays --from 2026-03-01 --to 2026-03-07 --at 2026-03-08T00:00:00+08:00", true),
+            ("metrics query plays --from yesterday", false),
+            ("metrics query plays --step year", false),
+            ("metrics query", false),
+            ("report daily --date 2026-03-07 --out day.xlsx --app web-main", true),
+            ("report weekly --out week.xlsx", true),
+            ("report daily", false),
+            ("report daily --date 7d --out day.xlsx", false),
             ("fields --json", true),
             ("codes", true),
         ] {

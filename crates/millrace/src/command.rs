@@ -11,8 +11,10 @@ pub(crate) mod cat;
 pub(crate) mod codes;
 pub(crate) mod cubes;
 pub(crate) mod fields;
+pub(crate) mod metrics;
 pub(crate) mod migrate;
 pub(crate) mod reconcile;
+pub(crate) mod report;
 pub(crate) mod simulate;
 pub(crate) mod status;
 pub(crate) mod topics;
@@ -36,6 +38,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Cat(cat) => cat.run(&mut context),
         Command::Status(status) => status.run(&mut context),
         Command::Reconcile(reconcile) => reconcile.run(&mut context),
+        Command::Metrics(metrics) => metrics.run(&mut context),
+        Command::Report(report) => report.run(&mut context),
         Command::Cubes(cubes) => cubes.run(&mut context),
         Command::Trace(trace) => trace.run(&mut context),
         Command::Fields(_) | Command::Codes(_) => Ok(()),

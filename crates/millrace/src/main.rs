@@ -8,10 +8,12 @@ mod command;
 mod context;
 mod error;
 mod kafka;
+mod metrics;
 mod output;
 mod proof;
 mod record;
 mod registry;
+mod report;
 mod row;
 mod table;
 

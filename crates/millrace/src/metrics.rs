@@ -13,9 +13,14 @@ pub(crate) mod statement;
 
 use aggregate::{Cubes, metric_definitions::MetricDefinition};
 
+#[cfg(test)]
+pub(crate) use catalogue::Kind;
 pub(crate) use catalogue::{Catalogue, Definition, Metric, Unit};
 
 /// The built-in catalogue as rows of its table; one line about what is wrong with it.
 pub(crate) fn definitions(cubes: &Cubes) -> Result<Vec<MetricDefinition>, String> {
     Ok(load::rows(&Catalogue::built_in()?, &cubes::views(cubes)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,3 +54,6 @@ pub(crate) fn write(desk: &Desk<'_>, file: &Path) -> Result<Vec<String>, Error> 
     workbook.save(file)?;
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,8 +13,8 @@ pub(crate) fn value(unit: Unit, value: Option<f64>) -> String {
     let Some(value) = value else { return NOTHING.into() };
     match unit {
         Unit::Share => format!("{:.2} %", value * 100.0),
-        Unit::PerDevice => format!("{value:.2}"),
-        Unit::Hours | Unit::Seconds => format!("{value:.1}"),
+        Unit::PerDevice | Unit::Hours => format!("{value:.2}"),
+        Unit::Seconds => format!("{value:.1}"),
         _ => count(value.round() as i64),
     }
 }
@@ -54,7 +54,7 @@ mod tests {
             (Unit::Share, Some(0.12345), "12.35 %"),
             (Unit::Share, None, "-"),
             (Unit::Minor, Some(-150.0), "-150"),
-            (Unit::Hours, Some(0.25), "0.2"),
+            (Unit::Hours, Some(0.25), "0.25"),
             (Unit::PerDevice, Some(1.5), "1.50"),
         ] {
             assert_eq!(value(unit, number), text);

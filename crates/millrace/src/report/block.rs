@@ -101,12 +101,14 @@ fn compared_titles() -> Vec<String> {
 /// Value, day before, its change, week before, its change.
 fn compared(page: &mut Page<'_>, metric: &Metric, row: &Compared, column: u16) -> Result<(), Error> {
     let formats = page.formats;
-    let (value, changed) = (formats.value(metric.unit), formats.change(metric.unit));
+    let value = formats.value(metric.unit);
+    let daily = change(metric.unit, row.value, row.day_before);
+    let weekly = change(metric.unit, row.value, row.week_before);
     page.number(column, row.value, value)?;
     page.number(column + 1, row.day_before, value)?;
-    page.number(column + 2, change(metric.unit, row.value, row.day_before), changed)?;
+    page.number(column + 2, daily, formats.change(metric.unit, daily))?;
     page.number(column + 3, row.week_before, value)?;
-    page.number(column + 4, change(metric.unit, row.value, row.week_before), changed)?;
+    page.number(column + 4, weekly, formats.change(metric.unit, weekly))?;
     Ok(())
 }
 
@@ -160,10 +162,13 @@ fn split(page: &mut Page<'_>, desk: &Desk<'_>, name: &str, by: &[&str]) -> Resul
             .set_name(&title(metric, definition))
             .set_categories((page.name.as_str(), first, 0, last, value_column - 1))
             .set_values((page.name.as_str(), first, value_column, last, value_column));
-        dressed(&mut chart, &title(metric, definition), metric.unit);
+        dressed(&mut chart, &title(metric, definition));
+        if metric.unit == Unit::Share {
+            chart.x_axis().set_num_format("0%");
+        }
         chart.legend().set_hidden();
-        // The greatest on top, as in the table.
-        chart.x_axis().set_reverse();
+        // The greatest on top, as in the table. In a bar chart the categories stand on the vertical axis.
+        chart.y_axis().set_reverse();
         page.chart(top, CHART_COLUMN + value_column.saturating_sub(1), &chart)?;
     }
     if rows.len() > LONGEST_SPLIT {
@@ -205,8 +210,10 @@ fn series(page: &mut Page<'_>, desk: &Desk<'_>, names: &[&str]) -> Result<(), Er
             };
             let value = at(0)?;
             page.number(column, value, formats.value(metric.unit))?;
-            page.number(column + 1, change(metric.unit, value, at(1)?), formats.change(metric.unit))?;
-            page.number(column + 2, change(metric.unit, value, at(7)?), formats.change(metric.unit))?;
+            for (beside, days) in [(1, 1), (2, 7)] {
+                let changed = change(metric.unit, value, at(days)?);
+                page.number(column + beside, changed, formats.change(metric.unit, changed))?;
+            }
         }
         page.row += 1;
     }
@@ -219,21 +226,20 @@ fn series(page: &mut Page<'_>, desk: &Desk<'_>, names: &[&str]) -> Result<(), Er
             .set_categories((page.name.as_str(), first, 0, last, 0))
             .set_values((page.name.as_str(), first, column, last, column));
     }
-    let unit = columns.first().map_or(Unit::Events, |(metric, _, _)| metric.unit);
-    dressed(&mut chart, &labels.join(", "), unit);
+    dressed(&mut chart, &labels.join(", "));
+    if columns.iter().all(|(metric, _, _)| metric.unit == Unit::Share) {
+        chart.y_axis().set_num_format("0%");
+    }
     let width = u16::try_from(titles.len()).unwrap_or(CHART_COLUMN);
     page.chart(top, CHART_COLUMN.max(width + 1), &chart)?;
     page.gap();
     Ok(())
 }
 
-fn dressed(chart: &mut Chart, title: &str, unit: Unit) {
+fn dressed(chart: &mut Chart, title: &str) {
     chart.title().set_name(title).set_font(rust_xlsxwriter::ChartFont::new().set_size(11));
     chart.set_width(560).set_height(300);
     chart.legend().set_position(rust_xlsxwriter::ChartLegendPosition::Bottom);
-    if unit == Unit::Share {
-        chart.y_axis().set_num_format("0%");
-    }
 }
 
 fn title(metric: &Metric, definition: &Definition) -> String {

@@ -8,6 +8,8 @@ const COLUMNS: u16 = 12;
 const HEADING: Color = Color::RGB(0x1F3864);
 const SHADE: Color = Color::RGB(0xE8EDF5);
 const QUIET: Color = Color::RGB(0x7F7F7F);
+const UP: Color = Color::RGB(0x1E7B34);
+const DOWN: Color = Color::RGB(0xC0392B);
 
 /// How cells look.
 pub(crate) struct Formats {
@@ -21,8 +23,23 @@ pub(crate) struct Formats {
     tenth: Format,
     hundredth: Format,
     pub(crate) share: Format,
-    change: Format,
-    points: Format,
+    relative: Changes,
+    points: Changes,
+}
+
+/// Changes in colour. Colours inside number formats differ between programs.
+struct Changes {
+    up: Format,
+    down: Format,
+    none: Format,
+}
+
+impl Changes {
+    fn new(code: &str) -> Self {
+        let none = Format::new().set_num_format(code);
+        let (up, down) = (none.clone().set_font_color(UP), none.clone().set_font_color(DOWN));
+        Self { up, down, none }
+    }
 }
 
 impl Default for Formats {
@@ -44,8 +61,8 @@ impl Default for Formats {
             tenth: number("#,##0.0"),
             hundredth: number("#,##0.00"),
             share: number("0.00%"),
-            change: number("[Color10]+0.0%;[Red]-0.0%;0.0%"),
-            points: number("[Color10]+0.00\" pp\";[Red]-0.00\" pp\";0.00\" pp\""),
+            relative: Changes::new("+0.0%;-0.0%;0.0%"),
+            points: Changes::new("+0.00\" pp\";-0.00\" pp\";0.00\" pp\""),
         }
     }
 }
@@ -55,15 +72,20 @@ impl Formats {
     pub(crate) fn value(&self, unit: Unit) -> &Format {
         match unit {
             Unit::Share => &self.share,
-            Unit::PerDevice => &self.hundredth,
-            Unit::Hours | Unit::Seconds => &self.tenth,
+            Unit::PerDevice | Unit::Hours => &self.hundredth,
+            Unit::Seconds => &self.tenth,
             _ => &self.count,
         }
     }
 
     /// How its change looks.
-    pub(crate) fn change(&self, unit: Unit) -> &Format {
-        if unit == Unit::Share { &self.points } else { &self.change }
+    pub(crate) fn change(&self, unit: Unit, change: Option<f64>) -> &Format {
+        let changes = if unit == Unit::Share { &self.points } else { &self.relative };
+        match change {
+            Some(change) if change > 0.0 => &changes.up,
+            Some(change) if change < 0.0 => &changes.down,
+            _ => &changes.none,
+        }
     }
 }
 
@@ -89,7 +111,7 @@ impl<'a> Page<'a> {
         sheet.set_name(&name)?.set_screen_gridlines(false).set_landscape().set_print_fit_to_pages(1, 0);
         sheet.set_column_width(0, 34)?;
         for column in 1..COLUMNS {
-            sheet.set_column_width(column, 14)?;
+            sheet.set_column_width(column, if column == 2 { 20 } else { 14 })?;
         }
         Ok(Self { sheet, formats, name, row: 0, charts_end: 0 })
     }
@@ -118,7 +140,8 @@ impl<'a> Page<'a> {
         for (column, title) in (0..).zip(titles) {
             self.sheet.write_with_format(self.row, column, title, &self.formats.header)?;
         }
-        self.sheet.set_row_height(self.row, 32)?;
+        let longest = titles.iter().map(|title| title.chars().count()).max().unwrap_or(0);
+        self.sheet.set_row_height(self.row, if longest > 20 { 48 } else { 32 })?;
         self.row += 1;
         Ok(())
     }

@@ -29,7 +29,7 @@ pub(crate) fn write(page: &mut Page<'_>, desk: &Desk<'_>, name: &str) -> Result<
     let first = page.row;
     let last_column = FIRST_SHARE + 30;
     for column in FIRST_SHARE..=last_column {
-        page.sheet.set_column_width(column, 10)?;
+        page.sheet.set_column_width(column, 8)?;
     }
     let formats = page.formats;
     for ago in (0..DAYS).rev() {
