@@ -14,7 +14,7 @@ pub use error::Error;
 use devstack::{
     Process, Profile, Stack, StackOptions,
     pipeline::{Pipeline, STAGES},
-    wait_for_events,
+    query, wait_for_events,
 };
 use simulator::{
     Config, Simulator, Truth, default_activities,
@@ -68,6 +68,8 @@ pub fn pipeline_without_topics(test: &str) -> Pipeline {
         .unwrap_or_else(|error| panic!("{error}"));
     pipeline.set("MILLRACE__KAFKA__PARTITIONS", "4");
     pipeline.set("MILLRACE__STARTUP_TIMEOUT", "60s");
+    // Nobody wants to wait for the usual 15 s.
+    pipeline.set("MILLRACE__AGGREGATE__REPORT_FLUSH_INTERVAL", "1s");
     pipeline
 }
 
@@ -164,7 +166,25 @@ pub fn settle(pipeline: &Pipeline, truth: &Truth, mut processes: Vec<Process>) {
             processes.iter().map(|process| format!("{}:\n{}", process.name(), process.log_tail(5))).collect();
         panic!("{error}\n{}", logs.join("\n"));
     }
+    wait_for_report(pipeline, &processes);
     devstack::pipeline::stop(&mut processes).unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Waits until lane report has written as many events as lane live, if one of the processes runs it.
+fn wait_for_report(pipeline: &Pipeline, processes: &[Process]) {
+    let runs_it = |address: String| get(&address, "/status").1.contains("\"report-0\"");
+    if !processes.iter().filter_map(http_address).any(runs_it) {
+        return;
+    }
+    let written = |lane: &str| {
+        let database = pipeline.name();
+        let ledger = "sumIf(ledger_events, NOT startsWith(src, 'probe'))";
+        let sql = format!("SELECT {ledger} FROM {database}.{lane}_local WHERE src != ''");
+        query(stack().clickhouse_url(), &sql).ok()?.trim().parse::<u64>().ok()
+    };
+    eventually("all in lane report", Duration::from_secs(60), || {
+        (written("report")? >= written("live")?).then_some(())
+    });
 }
 
 /// Asks again until there is an answer; fails after `timeout`.

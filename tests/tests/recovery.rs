@@ -114,8 +114,8 @@ fn other_cubes_than_those_of_the_killed_process_change_no_number() {
             thread::sleep(Duration::from_millis(100));
         }
         // The same columns, other bytes.
-        let days = format!("retention_days = {}", 20 + nth);
-        std::fs::write(&file, aggregate::cube::BUILT_IN.replace("retention_days = 7", &days)).unwrap();
+        let days = format!("live = {}", 100 + nth);
+        std::fs::write(&file, aggregate::cube::BUILT_IN.replace("live = 90", &days)).unwrap();
         let cubes = ("MILLRACE__AGGREGATE__CUBES_FILE", file.to_str().unwrap());
         stages[2] = start_with(&pipeline, &[cubes, ("MILLRACE__AGGREGATE__LONGEST_INSERT", "3s")]);
         wait_until_ready(&mut stages[2]);

@@ -109,8 +109,13 @@ impl Status {
             ("ingest", Topic::RawEvents),
             ("enrich", Topic::CleanEvents),
             ("aggregate-live", Topic::EnrichedEvents),
+            ("aggregate-report", Topic::EnrichedEvents),
             ("aggregate-dead_letters", Topic::DeadLetters),
         ] {
+            let lane = stage.strip_prefix("aggregate-");
+            if lane.is_some_and(|lane| !settings.aggregate.lanes.iter().any(|known| known == lane)) {
+                continue;
+            }
             let bounds = bounds.iter().find(|(of, _)| *of == topic).map_or(&[][..], |(_, bounds)| bounds);
             stages.push(inspect(settings, stage, &settings.kafka.topic(topic), bounds)?);
         }
