@@ -346,13 +346,13 @@ mod tests {
         let evidence = by_referrer("https://www.zhihu.com/question/1");
         let (tried, channel) = rules.explain(&evidence, "h5", "wechat");
         let last = tried.last().unwrap();
-        assert_eq!((last.rule, &last.outcome), (channel.rule, &Ok(())));
-        assert_eq!(tried.iter().filter(|rule| rule.outcome.is_ok()).count(), 1);
-        let reason =
-            |name| tried.iter().find(|tried| tried.rule == name).unwrap().outcome.clone().unwrap_err();
+        assert_eq!((last.rule, last.matched), (channel.rule, true));
+        assert_eq!(last.reason, "referrer www.zhihu.com, the host is zhihu of class social");
+        assert_eq!(tried.iter().filter(|rule| rule.matched).count(), 1);
+        let reason = |name| tried.iter().find(|tried| tried.rule == name).unwrap().reason.as_str();
         assert_eq!(reason("campaign_other"), "the event names no campaign");
         assert_eq!(reason("referrer_internal"), "www.zhihu.com is not an own host");
-        assert_eq!(reason("referrer_search"), "its site is zhihu (social), not one of class search");
+        assert_eq!(reason("referrer_search"), "the host is zhihu of class social, not search");
         let (tried, channel) = rules.explain(&Evidence::default(), "h5", "");
         assert_eq!((tried.len(), channel.rule), (rules.len(), "direct"));
     }

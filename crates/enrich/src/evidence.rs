@@ -1,6 +1,8 @@
 //! What an event shows about where its visit came from, before any rule judges it.
 use std::borrow::Cow;
 
+use event::{Batch, Field};
+
 /// Evidence of one event. Empty texts mean: not shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Evidence<'a> {
@@ -44,6 +46,23 @@ const CLICK_PARAMETERS: &[(&str, &str)] = &[
 const CAMPAIGN_PREFIXES: &[&str] = &["utm_", "pk_", "mtm_"];
 
 impl<'a> Evidence<'a> {
+    /// What the event of a row shows. `install_source` is '' unless it is the device's first event: later ones tell
+    /// nothing new by it.
+    pub fn of_event(batch: &'a Batch, row: usize, install_source: &'a str) -> Self {
+        let text = |field| Cow::Borrowed(batch.text(field, row));
+        let mut evidence = Self {
+            campaign_source: text(Field::CampaignSource),
+            campaign_medium: text(Field::CampaignMedium),
+            campaign_name: text(Field::CampaignName),
+            click_id_type: text(Field::ClickIdType),
+            install_source,
+            referrer: batch.text(Field::PageReferrer, row),
+            platform: batch.text(Field::Platform, row),
+        };
+        evidence.read_address(batch.text(Field::PageUrl, row));
+        evidence
+    }
+
     /// Whether the event names a campaign.
     pub fn has_campaign(&self) -> bool {
         !(self.campaign_source.is_empty() && self.campaign_medium.is_empty() && self.campaign_name.is_empty())

@@ -8,7 +8,8 @@ use enrich::{
 fn every_golden_case_gets_the_channel_that_stands_beside_it() {
     let own_hosts = ["www.example.tv".to_owned(), "m.example.tv".to_owned()];
     let rules = ChannelRules::parse(BUILT_IN, &own_hosts).unwrap();
-    let lines = include_str!("channels.tsv").lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines =
+        include_str!("channels.tsv").lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     let (mut cases, mut wrong) = (0, Vec::new());
     for line in lines {
         cases += 1;

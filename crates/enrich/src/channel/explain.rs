@@ -1,5 +1,8 @@
 //! The same decision, told step by step: every rule that was tried and why it did not match.
-use super::{Channel, ChannelRules, file::Rule};
+use super::{
+    Channel, ChannelRules, Seen,
+    file::{Kind, Rule},
+};
 use crate::evidence::Evidence;
 
 /// The first condition of a rule that an event did not meet.
@@ -32,8 +35,10 @@ pub struct Tried<'r> {
     pub group: &'r str,
     /// Whether it belongs to the fallback, which is asked only when the device has no touch either.
     pub is_fallback: bool,
-    /// Whether it matched; else the first condition that was not met, in words.
-    pub outcome: Result<(), String>,
+    /// Whether it matched.
+    pub matched: bool,
+    /// In words: what matched, or the first condition that was not met.
+    pub reason: String,
 }
 
 impl ChannelRules {
@@ -53,28 +58,11 @@ impl ChannelRules {
                 true => rule.judge_fallback(platform, in_app_browser),
             };
             let matched = judged.is_ok();
-            let outcome = judged.map_err(|miss| {
-                let site = match rule.evidence {
-                    super::Kind::Campaign => seen.campaign_site,
-                    super::Kind::InstallSource => seen.store,
-                    _ => seen.referrer_site,
-                };
-                let shown = match miss {
-                    Miss::Medium => evidence.campaign_medium.to_string(),
-                    Miss::ClickIdType => evidence.click_id_type.to_string(),
-                    Miss::InstallSource => evidence.install_source.to_owned(),
-                    Miss::NotOwn => seen.referrer_host.as_deref().unwrap_or_default().to_owned(),
-                    Miss::Platform => platform.to_owned(),
-                    Miss::InAppBrowser => in_app_browser.to_owned(),
-                    Miss::Site => match site {
-                        Some(site) => format!("{} ({})", site.name, site.class),
-                        None => "unknown".to_owned(),
-                    },
-                    Miss::NotShown => String::new(),
-                };
-                rule.in_words(miss, &shown)
-            });
-            tried.push(Tried { rule: &rule.name, group: &rule.group, is_fallback, outcome });
+            let reason = match judged {
+                Ok(()) => seen.why(rule, platform, in_app_browser),
+                Err(miss) => seen.why_not(rule, miss, platform, in_app_browser),
+            };
+            tried.push(Tried { rule: &rule.name, group: &rule.group, is_fallback, matched, reason });
             if matched {
                 break;
             }
@@ -84,27 +72,77 @@ impl ChannelRules {
     }
 }
 
-impl Rule {
-    fn in_words(&self, miss: Miss, shown: &str) -> String {
+impl Seen<'_> {
+    fn why(&self, rule: &Rule, platform: &str, in_app_browser: &str) -> String {
+        let evidence = self.evidence;
+        let listed = |list: &Option<Vec<String>>, text: String| list.as_ref().map(|_| text);
+        let mut reasons: Vec<String> = match rule.evidence {
+            Kind::Campaign => listed(&rule.medium, format!("medium {:?}", evidence.campaign_medium)),
+            Kind::ClickId => Some(format!("click id {:?}", evidence.click_id_type)),
+            Kind::InstallSource => Some(format!("install source {:?}", evidence.install_source)),
+            Kind::Referrer if rule.own => Some(format!("{} is an own host", self.host())),
+            Kind::Referrer => Some(format!("referrer {}", self.host())),
+            Kind::Platform => Some(format!("platform {platform:?}")),
+            Kind::InAppBrowser => Some(format!("the built-in browser of {in_app_browser}")),
+            Kind::None => Some("always matches".into()),
+        }
+        .into_iter()
+        .collect();
+        reasons.extend(listed(&rule.site, self.site(rule)));
+        if reasons.is_empty() {
+            reasons.push("any campaign".into());
+        }
+        reasons.join(", ")
+    }
+
+    fn why_not(&self, rule: &Rule, miss: Miss, platform: &str, in_app_browser: &str) -> String {
+        let evidence = self.evidence;
         let list = |list: &Option<Vec<String>>| list.as_deref().unwrap_or_default().join(", ");
         match miss {
-            Miss::NotShown => match self.evidence {
-                super::Kind::Campaign => "the event names no campaign".into(),
-                super::Kind::ClickId => "no click id".into(),
-                super::Kind::InstallSource => "no install source".into(),
-                super::Kind::Referrer => "no referrer with a host".into(),
-                super::Kind::InAppBrowser => "no app's built-in browser".into(),
-                super::Kind::Platform | super::Kind::None => "not asked".into(),
+            Miss::NotShown => match rule.evidence {
+                Kind::Campaign => "the event names no campaign".into(),
+                Kind::ClickId => "no click id".into(),
+                Kind::InstallSource => "no install source".into(),
+                Kind::Referrer => "no referrer with a host".into(),
+                Kind::InAppBrowser => "no app's built-in browser".into(),
+                Kind::Platform | Kind::None => "not asked".into(),
             },
-            Miss::Medium => format!("medium {shown:?} is none of {}", list(&self.medium)),
-            Miss::ClickIdType => format!("click id {shown:?} is none of {}", list(&self.click_id_type)),
-            Miss::InstallSource => {
-                format!("install source {shown:?} is none of {}", list(&self.install_source))
+            Miss::Medium => {
+                format!("medium {:?} is none of {}", evidence.campaign_medium, list(&rule.medium))
             }
-            Miss::Site => format!("its site is {shown}, not one of class {}", list(&self.site)),
-            Miss::NotOwn => format!("{shown} is not an own host"),
-            Miss::Platform => format!("platform {shown:?} is none of {}", list(&self.platform)),
-            Miss::InAppBrowser => format!("browser of {shown} is none of {}", list(&self.in_app_browser)),
+            Miss::ClickIdType => {
+                format!("click id {:?} is none of {}", evidence.click_id_type, list(&rule.click_id_type))
+            }
+            Miss::InstallSource => {
+                format!(
+                    "install source {:?} is none of {}",
+                    evidence.install_source,
+                    list(&rule.install_source)
+                )
+            }
+            Miss::Site => format!("{}, not {}", self.site(rule), list(&rule.site)),
+            Miss::NotOwn => format!("{} is not an own host", self.host()),
+            Miss::Platform => format!("platform {platform:?} is none of {}", list(&rule.platform)),
+            Miss::InAppBrowser => {
+                format!("browser of {in_app_browser} is none of {}", list(&rule.in_app_browser))
+            }
+        }
+    }
+
+    fn host(&self) -> &str {
+        self.referrer_host.as_deref().unwrap_or_default()
+    }
+
+    /// The site that the rule asks for, and its class.
+    fn site(&self, rule: &Rule) -> String {
+        let (what, site) = match rule.evidence {
+            Kind::Campaign => ("source", self.campaign_site),
+            Kind::InstallSource => ("store", self.store),
+            _ => ("host", self.referrer_site),
+        };
+        match site {
+            Some(site) => format!("the {what} is {} of class {}", site.name, site.class),
+            None => format!("the {what} is no known site"),
         }
     }
 }
