@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    activity, cat, codes, cubes, fields, metrics, migrate, reconcile, report, simulate, status, topics, trace,
+    activity, cat, codes, cubes, docs, fields, metrics, migrate, reconcile, report, simulate, status, topics, trace,
 };
 
 /// Operates a Millrace pipeline: topics, tables, activities, simulated clients, and a look at what flows.
@@ -60,6 +60,8 @@ pub(crate) enum Command {
     /// Write the numbers of a day or a week as a spreadsheet
     #[command(subcommand)]
     Report(report::Report),
+    /// Write the reference of fields, codes, cubes and metrics
+    Docs(docs::Docs),
     /// Print the catalogue of event fields
     Fields(fields::Fields),
     /// Print the codes of dead letters
@@ -141,6 +143,7 @@ mod tests {
             ("report weekly --out week.xlsx", true),
             ("report daily", false),
             ("report daily --date 7d --out day.xlsx", false),
+            ("docs --check", true),
             ("fields --json", true),
             ("codes", true),
         ] {

@@ -10,6 +10,7 @@ pub(crate) mod activity;
 pub(crate) mod cat;
 pub(crate) mod codes;
 pub(crate) mod cubes;
+pub(crate) mod docs;
 pub(crate) mod fields;
 pub(crate) mod metrics;
 pub(crate) mod migrate;
@@ -27,6 +28,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     match &arguments.command {
         Command::Fields(fields) => return fields.run(&mut output),
         Command::Codes(codes) => return codes.run(&mut output),
+        Command::Docs(docs) => return docs.run(&mut output),
         _ => (),
     }
     let mut context = Context::new(arguments.config.as_deref(), output)?;
@@ -42,6 +44,6 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Report(report) => report.run(&mut context),
         Command::Cubes(cubes) => cubes.run(&mut context),
         Command::Trace(trace) => trace.run(&mut context),
-        Command::Fields(_) | Command::Codes(_) => Ok(()),
+        Command::Fields(_) | Command::Codes(_) | Command::Docs(_) => Ok(()),
     }
 }

@@ -29,7 +29,7 @@ impl Fields {
     }
 }
 
-fn kind(kind: FieldKind) -> &'static str {
+pub(super) fn kind(kind: FieldKind) -> &'static str {
     match kind {
         FieldKind::Text => "text",
         FieldKind::Number => "number",

@@ -1,0 +1,139 @@
+//! `millrace docs`: the reference of fields, codes, cubes and metrics, written from the catalogues themselves, so that
+//! it cannot say anything else than the program does.
+mod cubes;
+mod metrics;
+
+use std::{fs, path::PathBuf};
+
+use aggregate::{Cubes, cube::BUILT_IN};
+use clap::Args;
+use event::{FIELDS, RejectCode, Source};
+use serde_json::json;
+
+use super::fields::kind;
+use crate::{error::Error, output::Output};
+
+/// Write the reference of event fields, dead-letter codes, cubes and metrics as Markdown.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+EXAMPLES
+  millrace docs
+  millrace docs --check                 fail when the file is not what would be written
+  millrace docs --out reference.md")]
+pub(crate) struct Docs {
+    /// Where it is written
+    #[arg(long, value_name = "FILE", default_value = "schemas/reference.md")]
+    out: PathBuf,
+    /// Write nothing: fail when the file is not current
+    #[arg(long)]
+    check: bool,
+}
+
+impl Docs {
+    pub(crate) fn run(&self, output: &mut Output) -> Result<(), Error> {
+        let reference = reference()?;
+        let file = |source| Error::File { path: self.out.clone(), source };
+        let path = self.out.display();
+        if self.check {
+            let written = fs::read_to_string(&self.out).map_err(file)?;
+            if written != reference {
+                return Err(Error::Failed(format!("{path} is not current: run `millrace docs`")));
+            }
+            output.line(format!("{path} is current"))?;
+        } else {
+            fs::write(&self.out, &reference).map_err(file)?;
+            output.line(format!("wrote {path}"))?;
+        }
+        Ok(output.json(&json!({ "file": path.to_string(), "current": true }))?)
+    }
+}
+
+const HEAD: &str = "\
+<!-- Generated from the catalogues in the code, schemas/cubes.toml and schemas/metrics.toml.
+     Do not edit: `cargo run -p millrace -- docs` writes it, a test compares it. -->
+# Reference
+
+[Fields](#fields) · [Dead-letter codes](#dead-letter-codes) · [Cubes](#cubes) · [Metrics](#metrics)
+
+How to send events: [README.md](README.md). Which values a field takes: [raw_event.schema.json](raw_event.schema.json).
+";
+
+/// The whole file.
+fn reference() -> Result<String, Error> {
+    let cubes = Cubes::parse(BUILT_IN).map_err(aggregate::Error::from)?;
+    let parts = [HEAD.to_owned(), fields(), codes(), cubes::section(&cubes), metrics::section()?];
+    Ok(parts.join("\n"))
+}
+
+fn fields() -> String {
+    let mut text = String::from(
+        "## Fields\n\nThe names that cubes, metrics, activity rules, `millrace cat` and the view `events` use. A field \
+         that an event does not have is '', 0 or empty.\n",
+    );
+    for (source, title) in [
+        (Source::Client, "What clients send"),
+        (Source::Ingest, "What ingest adds"),
+        (Source::Enrich, "What enrich stamps"),
+    ] {
+        let mut table = Table::new(&["field", "type", "meaning"]);
+        for field in FIELDS.iter().filter(|field| field.source() == source) {
+            table.row([code(field.name()), kind(field.kind()).into(), field.meaning().into()]);
+        }
+        text += &format!("\n### {title}\n\n{}", table.text);
+    }
+    text
+}
+
+fn codes() -> String {
+    let mut table = Table::new(&["code", "meaning"]);
+    for &reject in RejectCode::ALL {
+        table.row([code(reject.as_str()), reject.meaning().into()]);
+    }
+    format!(
+        "## Dead-letter codes\n\nEach is metric label, Kafka header and column `code` of the view `dead_letters`. With it go \
+         a `message` and a `pointer` to the field.\n\n{}",
+        table.text
+    )
+}
+
+/// A table in Markdown.
+struct Table {
+    text: String,
+}
+
+impl Table {
+    fn new(titles: &[&str]) -> Self {
+        let rule = "|---".repeat(titles.len());
+        Self { text: format!("| {} |\n{rule}|\n", titles.join(" | ")) }
+    }
+
+    fn row<const N: usize>(&mut self, cells: [String; N]) {
+        let cells = cells.map(|cell| cell.replace('|', "\\|").replace('\n', " "));
+        self.text += &format!("| {} |\n", cells.join(" | "));
+    }
+}
+
+fn code(text: &str) -> String {
+    format!("`{text}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_written_reference_is_what_the_catalogues_say() {
+        let written = include_str!("../../../../schemas/reference.md");
+        assert!(
+            written == reference().unwrap(),
+            "schemas/reference.md is not current: run `cargo run -p millrace -- docs` in the root of the repository"
+        );
+    }
+
+    #[test]
+    fn a_cell_cannot_break_its_table() {
+        let mut table = Table::new(&["a", "b"]);
+        table.row(["x|y".into(), "two\nlines".into()]);
+        assert_eq!(table.text, "| a | b |\n|---|---|\n| x\\|y | two lines |\n");
+    }
+}
