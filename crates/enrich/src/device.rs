@@ -290,7 +290,7 @@ impl Slow {
     /// Notes that a playback of this content starts, and says whether one had before.
     fn starts(&mut self, content: u64) -> bool {
         let before = self.known().is_some_and(|more| more.contents.contains(content));
-        if !before {
+        if !self.known().is_some_and(|more| more.contents.is_newest(content)) {
             self.change().contents.push(content);
         }
         before
@@ -317,7 +317,7 @@ impl Slow {
     fn touches(&mut self, activity_id: &str) -> bool {
         let hash = hash(activity_id);
         let first = !self.known().is_some_and(|more| more.activities.contains(hash));
-        if first {
+        if !self.known().is_some_and(|more| more.activities.is_newest(hash)) {
             self.change().activities.push(hash);
         }
         first

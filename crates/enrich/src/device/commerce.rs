@@ -59,7 +59,10 @@ impl Commerce {
             CommerceEvent::Page { entry_point } => {
                 self.page = Some(VipPage { entry_point: entry_point.into(), time_ms });
             }
-            CommerceEvent::Order { id, .. } if self.orders.contains(id) => stamps.repeated_order = true,
+            CommerceEvent::Order { id, .. } if self.orders.contains(id) => {
+                self.orders.push(id);
+                stamps.repeated_order = true;
+            }
             CommerceEvent::Order { id, is_vip } => {
                 self.orders.push(id);
                 let led =

@@ -1,4 +1,5 @@
-//! A short memory of identifiers, by their hash: those that were new last. One that is met again keeps its place.
+//! A short memory of identifiers, by their hash: those that were met last. One that is met again is the newest again,
+//! so that what a device does every day is not forgotten for what it did once.
 use std::sync::Arc;
 
 /// At most `N` hashes, oldest first. A copy shares them until one of the two changes.
@@ -10,11 +11,16 @@ impl<const N: usize> Recent<N> {
         self.as_slice().contains(&hash)
     }
 
-    /// Adds one that is not there; the oldest makes room.
+    /// Whether it is the one that was met last: then meeting it again changes nothing.
+    pub(crate) fn is_newest(&self, hash: u64) -> bool {
+        self.as_slice().last() == Some(&hash)
+    }
+
+    /// Meets one; the oldest makes room for a new one.
     pub(crate) fn push(&mut self, hash: u64) {
-        let known = self.as_slice();
-        let forgotten = (known.len() + 1).saturating_sub(N);
-        self.0 = Some(known[forgotten..].iter().copied().chain([hash]).collect());
+        let others = self.as_slice().iter().copied().filter(|&known| known != hash);
+        let forgotten = (others.clone().count() + 1).saturating_sub(N);
+        self.0 = Some(others.skip(forgotten).chain([hash]).collect());
     }
 
     pub(crate) fn as_slice(&self) -> &[u64] {
@@ -45,5 +51,13 @@ mod tests {
         (1..=4).for_each(|hash| recent.push(hash));
         assert_eq!(recent.as_slice(), [2, 3, 4]);
         assert!(!recent.contains(1) && recent.contains(2));
+    }
+
+    #[test]
+    fn one_that_is_met_again_is_the_newest_again() {
+        let mut recent = Recent::<3>::default();
+        [1, 2, 3, 1, 4].into_iter().for_each(|hash| recent.push(hash));
+        assert_eq!(recent.as_slice(), [3, 1, 4]);
+        assert!(recent.is_newest(4) && !recent.is_newest(1));
     }
 }

@@ -160,6 +160,7 @@ const MODELS: &[(&str, &str)] = &[
     ("Huawei", "HUAWEI"),
     ("MI ", "Xiaomi"),
     ("Mi ", "Xiaomi"),
+    ("Xiaomi", "Xiaomi"),
     ("Redmi", "Xiaomi"),
     ("POCO", "Xiaomi"),
     ("M0000", "Xiaomi"),
