@@ -132,11 +132,6 @@ impl ChannelRules {
         Some(seen.channel(rule))
     }
 
-    /// The channel of an event on a device without a touch.
-    pub fn decide(&self, evidence: &Evidence<'_>) -> Channel<'_> {
-        self.own(evidence).unwrap_or_else(|| self.fallback(evidence.platform, ""))
-    }
-
     /// The channel of an event that shows nothing, on a device without a touch: mini program, built-in browser, or direct.
     /// `in_app_browser` is the app's name, '' for none.
     pub fn fallback(&self, platform: &str, in_app_browser: &str) -> Channel<'_> {

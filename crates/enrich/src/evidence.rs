@@ -18,8 +18,6 @@ pub struct Evidence<'a> {
     pub install_source: &'a str,
     /// `page.referrer` as sent.
     pub referrer: &'a str,
-    /// The event's platform.
-    pub platform: &'a str,
 }
 
 /// Parameters by which advertisers mark a click, as they stand in page addresses, and who the advertiser is.
@@ -57,7 +55,6 @@ impl<'a> Evidence<'a> {
             click_id_type: text(Field::ClickIdType),
             install_source,
             referrer: batch.text(Field::PageReferrer, row),
-            platform: batch.text(Field::Platform, row),
         };
         evidence.read_address(batch.text(Field::PageUrl, row));
         evidence

@@ -143,7 +143,7 @@ impl Judgements {
         }
         let [own, first] = self.own.entry(key).or_insert_with(|| {
             let mut judge = |install_source| {
-                let channel = rules.own(&evidence(batch, row, install_source))?;
+                let channel = rules.own(&Evidence::of_event(batch, row, install_source))?;
                 Some(Shown { origin: share(&channel, shared), is_touch: channel.is_touch })
             };
             let own = judge("");
@@ -160,20 +160,6 @@ impl Judgements {
 fn share(channel: &Channel<'_>, shared: &mut Shared) -> Arc<Origin> {
     let Channel { group, source, medium, campaign, rule, is_touch: _ } = channel;
     shared.origin(OriginTexts { group, source, medium, campaign, rule })
-}
-
-fn evidence<'a>(batch: &'a Batch, row: usize, install_source: &'a str) -> Evidence<'a> {
-    let mut evidence = Evidence {
-        campaign_source: batch.text(Field::CampaignSource, row).into(),
-        campaign_medium: batch.text(Field::CampaignMedium, row).into(),
-        campaign_name: batch.text(Field::CampaignName, row).into(),
-        click_id_type: batch.text(Field::ClickIdType, row).into(),
-        install_source,
-        referrer: batch.text(Field::PageReferrer, row),
-        platform: batch.text(Field::Platform, row),
-    };
-    evidence.read_address(batch.text(Field::PageUrl, row));
-    evidence
 }
 
 /// The playback an event is of, if it is of one.
