@@ -4,7 +4,7 @@ use event::Activity;
 use rdkafka::{Message, Offset, TopicPartitionList, consumer::Consumer, error::KafkaError};
 use runtime::{Error, config::Settings, health::Health, kafka, shutdown::Shutdown, topic::Topic};
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
     thread,
     time::{Duration, Instant},
 };
@@ -18,11 +18,15 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Registry {
     now: Arc<RwLock<Arc<Activities>>>,
+    /// Set when the first reading to the end is over, or has failed.
+    begun: Arc<OnceLock<Result<(), String>>>,
 }
 
 const COMPONENT: &str = "activity-registry";
 /// A change is delivered as soon as it is there; this only bounds how late a shutdown is seen.
 const POLL: Duration = Duration::from_millis(500);
+/// How long a stage waits at a time for the first reading to end.
+const SHORTLY: Duration = Duration::from_millis(20);
 /// Most changes that become visible together: a large import is not published, that is copied, entry by entry.
 const AT_ONCE: usize = 1_000;
 /// How often the broker is asked whether anything is missing. Silence alone does not show that nothing was said.
@@ -30,49 +34,41 @@ const CHECK_EVERY: Duration = Duration::from_secs(5);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Registry {
-    /// Reads the topic to its end, then keeps reading on a thread of its own until `shutdown`.
+    /// Reads the topic to its end and keeps reading until `shutdown`, on a thread of its own: the stage joins its group
+    /// meanwhile.
     pub(crate) fn follow(settings: &Settings, shutdown: &Shutdown, health: &Health) -> Result<Self, Error> {
         let topic = settings.kafka.topic(Topic::Activities);
-        let partitions = kafka::partition_count(settings, &topic, shutdown)?;
-        let failed = |source| Error::Stage(format!("reading {topic} failed: {source}"));
-        let consumer = reader(settings, "activity-registry", "read_committed").map_err(failed)?;
-        let mut assignment = TopicPartitionList::new();
-        for partition in 0..partitions as i32 {
-            let first = first_offset(&consumer, &topic, partition);
-            assignment.add_partition_offset(&topic, partition, first).map_err(failed)?;
-        }
-        let mut waiting: Vec<i32> = (0..partitions as i32).collect();
-        consumer.assign(&assignment).map_err(failed)?;
+        let partitions = kafka::partition_count(settings, &topic, shutdown)? as i32;
+        let consumer = reader(settings, "activity-registry", "read_committed")
+            .map_err(|source| Error::Stage(format!("reading {topic} failed: {source}")))?;
         let registry = Self::default();
-        let mut activities = Activities::default();
         health.set_ready(COMPONENT, false);
-        while !waiting.is_empty() && !shutdown.requested() {
-            match consumer.poll(POLL) {
-                Some(Ok(message)) => apply(&mut activities, message.key(), message.payload()),
-                Some(Err(KafkaError::PartitionEOF(partition))) => waiting.retain(|&p| p != partition),
-                Some(Err(error)) => tracing::warn!(topic, %error, "reading the activity registry, trying on"),
-                None => (),
-            }
-            health.beat(COMPONENT);
-        }
-        registry.publish(&activities, health);
-        health.set_ready(COMPONENT, true);
-        let rules = activities.rule_count();
-        tracing::info!(topic, activities = activities.len(), rules, "activity registry read");
         let follower = Follower {
             registry: registry.clone(),
             shutdown: shutdown.clone(),
             health: health.clone(),
             topic,
-            partitions: partitions as i32,
+            partitions,
             complete_at: Instant::now(),
             checked_at: Instant::now(),
         };
         thread::Builder::new()
             .name("activity-registry".into())
-            .spawn(move || follower.run(&consumer, activities))
+            .spawn(move || follower.run(&consumer))
             .map_err(|source| Error::System { action: "starting a thread", source })?;
         Ok(registry)
+    }
+
+    /// Whether all of it has been read, after a short wait if not. No event may be judged before.
+    pub(crate) fn is_read(&self) -> Result<bool, Error> {
+        if self.begun.get().is_none() {
+            thread::sleep(SHORTLY);
+        }
+        match self.begun.get() {
+            Some(Ok(())) => Ok(true),
+            Some(Err(failure)) => Err(Error::Stage(failure.clone())),
+            None => Ok(false),
+        }
     }
 
     /// The registry as of now. Take it once per batch.
@@ -101,7 +97,44 @@ struct Follower {
 }
 
 impl Follower {
-    fn run(mut self, consumer: &Reader, mut activities: Activities) {
+    fn run(self, consumer: &Reader) {
+        let mut activities = Activities::default();
+        let read = self.read_to_the_end(consumer, &mut activities);
+        let failed = read.is_err();
+        let told = read.map_err(|error| format!("reading {} failed: {error}", self.topic));
+        // Nobody else sets it.
+        let _ = self.registry.begun.set(told);
+        if !failed {
+            self.health.set_ready(COMPONENT, true);
+            self.keep_reading(consumer, activities);
+        }
+    }
+
+    fn read_to_the_end(&self, consumer: &Reader, activities: &mut Activities) -> Result<(), KafkaError> {
+        let Self { topic, registry, health, .. } = self;
+        let mut assignment = TopicPartitionList::new();
+        for partition in 0..self.partitions {
+            let first = first_offset(consumer, topic, partition);
+            assignment.add_partition_offset(topic, partition, first)?;
+        }
+        consumer.assign(&assignment)?;
+        let mut waiting: Vec<i32> = (0..self.partitions).collect();
+        while !waiting.is_empty() && !self.shutdown.requested() {
+            match consumer.poll(POLL) {
+                Some(Ok(message)) => apply(activities, message.key(), message.payload()),
+                Some(Err(KafkaError::PartitionEOF(partition))) => waiting.retain(|&p| p != partition),
+                Some(Err(error)) => tracing::warn!(topic, %error, "reading the activity registry, trying on"),
+                None => (),
+            }
+            health.beat(COMPONENT);
+        }
+        registry.publish(activities, health);
+        let rules = activities.rule_count();
+        tracing::info!(topic, activities = activities.len(), rules, "activity registry read");
+        Ok(())
+    }
+
+    fn keep_reading(mut self, consumer: &Reader, mut activities: Activities) {
         while !self.shutdown.requested() {
             let mut applied = 0;
             let mut patience = POLL;

@@ -177,6 +177,9 @@ impl Stage for EnrichStage {
         if self.to_restore.is_empty() {
             return Ok(true);
         }
+        if !self.shared.registry.is_read()? {
+            return Ok(false);
+        }
         let restore = match &mut self.restore {
             Some(restore) => restore,
             none => none.insert(Restore::begin(self.restore_options.clone(), self.to_restore.clone())?),
