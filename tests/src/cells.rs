@@ -54,7 +54,7 @@ pub fn differences<K: Ord + fmt::Debug>(
         .collect()
 }
 
-/// Differences of one cube in one pane.
+/// Differences of one cube in one pane, and how many cells were compared.
 ///
 /// # Errors
 /// ClickHouse does not answer, or not with cells.
@@ -63,7 +63,7 @@ pub fn of_cube(
     cube: &Cube,
     pane: &str,
     events: &[Event],
-) -> Result<Vec<Difference>, Error> {
+) -> Result<(Vec<Difference>, usize), Error> {
     let expected = cube.cells(pane, events);
     let found = cells_of(place, cube, pane)?;
     let mut all = Vec::new();
@@ -73,22 +73,17 @@ pub fn of_cube(
         let found = found.get(key).unwrap_or(&nothing);
         for (at, measure) in cube.measures.iter().enumerate() {
             let total = expected.get(key).map(|totals| &totals[at]);
-            let expected = total.map_or(0, Total::value);
-            if is_near(found[at], expected, measure.ends_with('~')) {
+            let number = total.map_or(0, Total::value);
+            if is_near(found[at], number, measure.ends_with('~')) {
                 continue;
             }
             // Only the first ones are shown.
             let events = if all.len() < 20 { behind(cube, pane, key, events) } else { Vec::new() };
             let what = format!("{} {pane} {measure}", cube.name);
-            all.push(Difference { what, cell: readable(key), found: found[at], expected, events });
+            all.push(Difference { what, cell: readable(key), found: found[at], expected: number, events });
         }
     }
-    Ok(all)
-}
-
-/// Cells that a cube has in one pane by the reference: how much was compared.
-pub fn number_of_cells(cube: &Cube, pane: &str, events: &[Event]) -> usize {
-    cube.cells(pane, events).len()
+    Ok((all, expected.len()))
 }
 
 fn is_near(found: i64, expected: i64, is_sketch: bool) -> bool {
@@ -176,19 +171,16 @@ fn rows(place: Place<'_>, sql: &str, mut each: impl FnMut(&str) -> Result<(), Er
     Ok(())
 }
 
-/// How many differ, by cube, pane and measure, and the first twenty.
+/// How many differ, by cube, pane and measure, and twenty of them: a few of each.
 pub fn report(differences: &[Difference]) -> String {
-    let mut by_what: BTreeMap<&str, usize> = BTreeMap::new();
-    differences.iter().for_each(|difference| *by_what.entry(&difference.what).or_default() += 1);
-    let counts: Vec<String> = by_what.iter().map(|(what, count)| format!("  {count} of {what}")).collect();
-    let first: Vec<String> =
-        differences.iter().take(20).map(|difference| format!("  {difference}")).collect();
-    format!(
-        "{} numbers differ:\n{}\nthe first are\n{}",
-        differences.len(),
-        counts.join("\n"),
-        first.join("\n")
-    )
+    let mut by_what: BTreeMap<&str, Vec<&Difference>> = BTreeMap::new();
+    differences.iter().for_each(|difference| by_what.entry(&difference.what).or_default().push(difference));
+    let counts: Vec<String> =
+        by_what.iter().map(|(what, all)| format!("  {} of {what}", all.len())).collect();
+    let few = 20_usize.div_ceil(by_what.len().max(1));
+    let first = by_what.values().flat_map(|all| all.iter().take(few)).take(20);
+    let first: Vec<String> = first.map(|difference| format!("  {difference}")).collect();
+    format!("{} numbers differ:\n{}\nsuch as\n{}", differences.len(), counts.join("\n"), first.join("\n"))
 }
 
 /// The business day as a number that ClickHouse and the reference share.

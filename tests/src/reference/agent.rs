@@ -10,7 +10,8 @@ pub(super) struct Agent {
 }
 
 /// The brand behind the models that name one.
-const BRANDS: [(&str, &str); 3] = [("Redmi", "Xiaomi"), ("Xiaomi", "Xiaomi"), ("SM-", "samsung")];
+const BRANDS: [(&str, &str); 4] =
+    [("Redmi", "Xiaomi"), ("Xiaomi", "Xiaomi"), ("iQOO", "vivo"), ("SM-", "samsung")];
 
 /// Words of the apps that show pages in a browser of their own.
 const APPS: [&str; 6] = ["MicroMessenger/", "QQ/", "Weibo", "aweme_", "BiliApp/", "AlipayClient/"];

@@ -1,0 +1,153 @@
+//! Every cell of every cube, and every active and retained device, against an independent reference: 45 business days of
+//! late, repeated, skewed and disordered events, with stages that are stopped and killed in the middle.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::{
+    sync::atomic::AtomicBool,
+    thread,
+    time::{Duration, Instant},
+};
+
+use devstack::pipeline::Pipeline;
+use simulator::{
+    Config, Simulator, Timing,
+    produce::{self, Target},
+};
+use system_tests::{
+    cells,
+    compare::{self, Place},
+    now_ms, pipeline_without_topics, raw,
+    reference::{Activity, Reference, Rules, cubes::CUBES},
+    settle, simulator, stack, start, start_stages, topic, wait_until_ready,
+};
+
+const DAY_MS: i64 = 86_400_000;
+const DAYS: i64 = 45;
+const EVENTS: u64 = 300_000;
+const ROUNDS: u64 = 6;
+
+/// Activities that find their events by rules; two want the same ones.
+fn by_rule(now_ms: i64) -> Vec<Activity> {
+    let rule = |id: &str, apps: &[&str], days: (i64, i64), event_name: &str, window_ms| Activity {
+        id: id.to_owned(),
+        kind: "template".to_owned(),
+        apps: apps.iter().map(|&app| app.to_owned()).collect(),
+        starts_at: now_ms + days.0 * DAY_MS,
+        ends_at: now_ms + days.1 * DAY_MS,
+        keys: vec!["done".to_owned()],
+        rule: Some(("done".to_owned(), event_name.to_owned())),
+        window_ms,
+    };
+    vec![
+        rule("0-capture", &["pc-recorder"], (-90, 90), "content_captured", 7 * DAY_MS),
+        rule("0-share-a", &[], (-20, -10), "share", DAY_MS),
+        rule("0-share-b", &[], (-40, 40), "share", 3 * DAY_MS),
+    ]
+}
+
+fn register(pipeline: &Pipeline, activities: &[Activity]) {
+    let time = |ms: i64| jiff::Timestamp::from_millisecond(ms).unwrap().to_string();
+    let line = |of: &Activity| {
+        let (key, event_name) = of.rule.as_ref().unwrap();
+        let entry = serde_json::json!({
+            "activity_id": of.id, "name": of.id, "type": of.kind, "app_ids": of.apps,
+            "starts_at": time(of.starts_at), "ends_at": time(of.ends_at), "owner": "tests",
+            "events": [{"key": key, "name": key}], "rules": [{"key": key, "event_name": event_name}],
+            "attribution_window": format!("{}h", of.window_ms / 3_600_000),
+        });
+        format!("{entry}\n")
+    };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), activities.iter().map(line).collect::<String>()).unwrap();
+    pipeline.millrace(&["activity", "import", file.path().to_str().unwrap()]).unwrap();
+}
+
+/// Sends so that records without a key keep their order, too: they share one partition.
+fn send(pipeline: &Pipeline, simulator: &mut Simulator, events: u64) {
+    let mut target = Target::new(stack().brokers(), topic(pipeline, "raw-events"));
+    target.events = Some(events);
+    target.kafka = vec![("partitioner".to_owned(), "consistent".to_owned())];
+    produce::run(simulator, &target, &AtomicBool::new(false), |_| ()).unwrap();
+}
+
+#[test]
+fn every_cell_of_every_cube_equals_an_independent_reference() {
+    let started = Instant::now();
+    let mut pipeline = pipeline_without_topics("attribution");
+    pipeline.set("MILLRACE__INGEST__MAX_EVENT_AGE", "60d");
+    pipeline.create().unwrap();
+    let now = now_ms();
+    let config = Config {
+        seed: 51,
+        devices: 4_000,
+        contents: 3_000,
+        concurrent_sessions: 12,
+        late: 0.04,
+        duplicates: 0.03,
+        skewed: 0.05,
+        server: 0.02,
+        max_event_age_ms: 60 * DAY_MS,
+        timing: Timing::Span { start_ms: now - DAYS * DAY_MS, end_ms: now, events: EVENTS },
+        ..Config::default()
+    };
+    let mut simulator = simulator(&pipeline, config);
+    let mut activities: Vec<Activity> = simulator.activities().iter().map(Activity::from).collect();
+    let ruled = by_rule(now);
+    register(&pipeline, &ruled);
+    activities.extend(ruled);
+
+    let mut stages = start_stages(&pipeline);
+    for round in 0..ROUNDS {
+        thread::scope(|scope| {
+            let sender = scope.spawn(|| send(&pipeline, &mut simulator, EVENTS / ROUNDS));
+            thread::sleep(Duration::from_millis(700));
+            disturb(&pipeline, &mut stages, round);
+            sender.join().unwrap();
+        });
+    }
+    let truth = simulator.truth();
+    settle(&pipeline, &truth, stages);
+    let sent = started.elapsed();
+
+    let place = Place {
+        brokers: stack().brokers(),
+        clickhouse_url: stack().clickhouse_url(),
+        pipeline: pipeline.name(),
+    };
+    let apps = simulator::APP_IDS.iter().map(|&app| app.to_owned()).collect();
+    let mut reference = Reference::new(Rules { apps, max_event_age_ms: 60 * DAY_MS }, activities);
+    raw::records(place).unwrap().iter().for_each(|record| reference.take(record));
+    assert!(reference.events.len() as u64 + reference.rejected.len() as u64 >= EVENTS);
+
+    let mut differences = cells::of_people(place, &reference).unwrap();
+    let mut compared = 0;
+    for cube in CUBES {
+        for pane in cube.panes {
+            let (found, cells) = cells::of_cube(place, cube, pane, &reference.events).unwrap();
+            differences.extend(found);
+            compared += cells;
+        }
+    }
+    // What clients were meant to send is known a third time; it knows no activities that work by rules.
+    let mut by_truth = compare::differences(place, &truth).unwrap();
+    by_truth.retain(|difference| !difference.what.starts_with("activity"));
+    println!("{compared} cells compared, sent after {sent:?}, done after {:?}", started.elapsed());
+    assert!(compared > 500_000, "{compared} cells are too few to prove anything");
+    assert!(differences.is_empty(), "{}", cells::report(&differences));
+    assert_eq!(by_truth, []);
+}
+
+/// Ends a stage, cleanly or not, and starts it again.
+fn disturb(pipeline: &Pipeline, stages: &mut [devstack::Process], round: u64) {
+    let names = ["ingest", "enrich", "aggregate"];
+    // Enrich has the most to lose.
+    let stage = [1, 1, 2, 0, 1, 2][round as usize % 6];
+    if round % 2 == 0 {
+        stages[stage].kill().unwrap();
+    } else {
+        let status = stages[stage].terminate(Duration::from_secs(60)).unwrap();
+        assert!(status.success(), "{} ended with {status}", names[stage]);
+    }
+    stages[stage] = start(pipeline, names[stage], "0");
+    wait_until_ready(&mut stages[stage]);
+}
