@@ -3,9 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{
-    activity, cat, codes, cubes, docs, fields, metrics, migrate, reconcile, report, simulate, status, topics, trace,
-};
+use crate::command::{activity, cat, channel, codes, cubes, docs, fields, metrics, migrate, reconcile, report, simulate, status, topics, trace};
 
 /// Operates a Millrace pipeline: topics, tables, activities, simulated clients, and a look at what flows.
 #[derive(Debug, Parser)]
@@ -45,6 +43,9 @@ pub(crate) enum Command {
     Activity(activity::Activity),
     /// Print the records of a topic as JSON lines
     Cat(cat::Cat),
+    /// Explain how an event gets its channel, or what other rules would change
+    #[command(subcommand)]
+    Channel(channel::Channel),
     /// Show lag, members and freshness of every stage
     Status(status::Status),
     /// Prove that no event was lost or counted twice
@@ -52,16 +53,16 @@ pub(crate) enum Command {
     /// Look at what is counted, or check a file of cubes
     #[command(subcommand)]
     Cubes(cubes::Cubes),
-    /// Show the whole way of one event and the reason of each step
-    Trace(trace::Trace),
     /// Say what each number means, and ask for it
     #[command(subcommand)]
     Metrics(metrics::Metrics),
+    /// Show the whole way of one event and the reason of each step
+    Trace(trace::Trace),
+    /// Write the reference of fields, codes, cubes and metrics
+    Docs(docs::Docs),
     /// Write the numbers of a day or a week as a spreadsheet
     #[command(subcommand)]
     Report(report::Report),
-    /// Write the reference of fields, codes, cubes and metrics
-    Docs(docs::Docs),
     /// Print the catalogue of event fields
     Fields(fields::Fields),
     /// Print the codes of dead letters
@@ -122,6 +123,11 @@ mod tests {
             ("cat clean-events --from -1", false),
             ("cat clean-events --from middle", false),
             ("cat", false),
+            ("channel explain https://www.example.tv/?utm_source=baidu --referrer https://www.zhihu.com/ --json", true),
+            ("channel explain", false),
+            ("channel diff new.toml --since 1d", true),
+            ("channel diff new.toml --since yesterday", false),
+            ("channel diff", false),
             ("reconcile --json --metrics-file millrace.prom", true),
             ("reconcile raw-events", false),
             ("cubes list --json", true),
@@ -129,9 +135,6 @@ mod tests {
             ("cubes show", false),
             ("cubes check", true),
             ("cubes check my-cubes.toml", true),
-            ("trace 0199f0a0-7c1e-7abc-8def-0123456789ab --since 2d --scan --json", true),
-            ("trace 0199f0a0", false),
-            ("trace 0199f0a0-7c1e-7abc-8def-0123456789ab --since soon", false),
             ("metrics list", true),
             ("metrics show plays", true),
             ("metrics query plays --by hour,platform --from 7d --to 1d --step day --app web-main --csv", true),
@@ -139,11 +142,14 @@ mod tests {
             ("metrics query plays --from yesterday", false),
             ("metrics query plays --step year", false),
             ("metrics query", false),
+            ("trace 0199f0a0-7c1e-7abc-8def-0123456789ab --since 2d --scan --json", true),
+            ("trace 0199f0a0", false),
+            ("trace 0199f0a0-7c1e-7abc-8def-0123456789ab --since soon", false),
+            ("docs --check", true),
             ("report daily --date 2026-03-07 --out day.xlsx --app web-main", true),
             ("report weekly --out week.xlsx", true),
             ("report daily", false),
             ("report daily --date 7d --out day.xlsx", false),
-            ("docs --check", true),
             ("fields --json", true),
             ("codes", true),
         ] {

@@ -8,6 +8,7 @@ use crate::{
 
 pub(crate) mod activity;
 pub(crate) mod cat;
+pub(crate) mod channel;
 pub(crate) mod codes;
 pub(crate) mod cubes;
 pub(crate) mod docs;
@@ -38,11 +39,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Simulate(simulate) => simulate.run(&mut context),
         Command::Activity(activity) => activity.run(&mut context),
         Command::Cat(cat) => cat.run(&mut context),
+        Command::Channel(channel) => channel.run(&mut context),
         Command::Status(status) => status.run(&mut context),
         Command::Reconcile(reconcile) => reconcile.run(&mut context),
+        Command::Cubes(cubes) => cubes.run(&mut context),
         Command::Metrics(metrics) => metrics.run(&mut context),
         Command::Report(report) => report.run(&mut context),
-        Command::Cubes(cubes) => cubes.run(&mut context),
         Command::Trace(trace) => trace.run(&mut context),
         Command::Fields(_) | Command::Codes(_) | Command::Docs(_) => Ok(()),
     }

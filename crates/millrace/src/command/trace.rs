@@ -25,7 +25,8 @@ use crate::{context::Context, error::Error, output::Output, table::duration};
 /// cubes it counts in; or why it was refused.
 ///
 /// Reads the table `events` where the lane of that name has written it, else the topics enriched-events and
-/// dead-letters as far back as --since says. Several devices may send the same ID; each is shown.
+/// dead-letters as far back as --since says. Several devices may send the same ID; each is shown. Cubes are those of the
+/// present configuration.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 EXAMPLES
