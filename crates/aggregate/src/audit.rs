@@ -112,6 +112,9 @@ pub(crate) async fn bring(client: &Client, settings: &Settings, done: &mut Vec<S
 /// # Errors
 /// The server refused, or did not answer within ten seconds.
 pub async fn write(client: &Client, settings: &Settings, changes: &[Change]) -> Result<(), Error> {
+    if changes.is_empty() {
+        return Ok(());
+    }
     let names: Vec<String> = COLUMNS.iter().map(|column| quoted(column.0)).collect();
     let target = format!(
         "INSERT INTO {}.{TABLE} ({}) FORMAT JSONEachRow",
