@@ -46,8 +46,8 @@ const OPEN_TRANSACTION: Duration = Duration::from_secs(60);
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Reads committed offsets and ClickHouse only; records are read where some are still under way. The total is that of lane
-live; lane report, when aggregate.lanes names it, is proven beside it, partition by partition. Exits with 1 when any
-number differs. Differences are expected after offsets of a group were set by hand, after a topic was made anew, after
+live; the lanes report and events, when aggregate.lanes names them, are proven beside it, partition by partition. Exits
+with 1 when any number differs. Differences are expected after offsets of a group were set by hand, after a topic was made anew, after
 aggregate.epoch was raised, and for a lane that was added when records had already left the topic: the ledgers then
 begin at different places.
 
@@ -109,8 +109,8 @@ struct Written {
 
 struct Stored {
     live: BTreeMap<i32, Written>,
-    /// None when no process writes it.
-    report: Option<BTreeMap<i32, Written>>,
+    /// What other lanes that read the same topic have, each with what is proven of it.
+    beside: Vec<(&'static str, BTreeMap<i32, Written>)>,
     dead_letters: BTreeMap<i32, Written>,
 }
 
@@ -124,14 +124,20 @@ struct LedgerRow {
 
 async fn stored(settings: &Settings) -> Result<Stored, Error> {
     const DUPLICATES: &str = "sum(ledger_duplicates)";
+    // A table of rows tells them by their kind.
+    const NONE: &str = "toInt64(0)";
     let live = written(settings, "live_local", Topic::EnrichedEvents, DUPLICATES).await?;
-    let report = if settings.aggregate.lanes.iter().any(|lane| lane == "report") {
-        Some(written(settings, "report_local", Topic::EnrichedEvents, DUPLICATES).await?)
-    } else {
-        None
-    };
-    let dead_letters = written(settings, "dead_letters_local", Topic::DeadLetters, "toInt64(0)").await?;
-    Ok(Stored { live, report, dead_letters })
+    let mut beside = Vec::new();
+    for (lane, table, duplicates, what) in [
+        ("report", "report_local", DUPLICATES, "enrich sent = lane report has + in flight"),
+        ("events", "events_local", NONE, "enrich sent = lane events has + in flight"),
+    ] {
+        if settings.aggregate.lanes.iter().any(|known| known == lane) {
+            beside.push((what, written(settings, table, Topic::EnrichedEvents, duplicates).await?));
+        }
+    }
+    let dead_letters = written(settings, "dead_letters_local", Topic::DeadLetters, NONE).await?;
+    Ok(Stored { live, beside, dead_letters })
 }
 
 async fn written(
@@ -178,13 +184,11 @@ fn look(settings: &Settings, stored: &Stored) -> Result<Report, Error> {
         written.iter().filter_map(|(&partition, written)| Some((partition, written.end?))).collect()
     };
     let enriched = in_flight(settings, &end_of(&stored.live), &enriched_before, &enriched_after)?;
-    let report = match &stored.report {
-        Some(report) => {
-            let in_flight = in_flight(settings, &end_of(report), &enriched_before, &enriched_after)?;
-            Some((report, in_flight))
-        }
-        None => None,
-    };
+    let mut lanes = vec![("enrich sent = clickhouse has + in flight", &stored.live, enriched.clone())];
+    for (what, lane) in &stored.beside {
+        let in_flight = in_flight(settings, &end_of(lane), &enriched_before, &enriched_after)?;
+        lanes.push((what, lane, in_flight));
+    }
     let dead = in_flight(settings, &end_of(&stored.dead_letters), &dead_before, &dead_after)?;
     let clean = in_flight(settings, &enrich.ends, &clean_before, &clean_after)?;
 
@@ -212,12 +216,8 @@ fn look(settings: &Settings, stored: &Stored) -> Result<Report, Error> {
         after: enriched_total.events,
         in_flight: sum(&clean),
     });
-    let live = [("enrich sent = clickhouse has + in flight", &stored.live, &enriched)];
-    let report = report
-        .iter()
-        .map(|(report, in_flight)| ("enrich sent = lane report has + in flight", *report, in_flight));
-    for (what, lane, enriched) in live.into_iter().chain(report) {
-        checks.extend(enriched.iter().map(|(&partition, in_flight)| Check {
+    for (what, lane, in_flight) in &lanes {
+        checks.extend(in_flight.iter().map(|(&partition, in_flight)| Check {
             what,
             topic: name(Topic::EnrichedEvents),
             partition: Some(partition),

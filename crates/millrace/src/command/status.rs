@@ -110,6 +110,7 @@ impl Status {
             ("enrich", Topic::CleanEvents),
             ("aggregate-live", Topic::EnrichedEvents),
             ("aggregate-report", Topic::EnrichedEvents),
+            ("aggregate-events", Topic::EnrichedEvents),
             ("aggregate-dead_letters", Topic::DeadLetters),
         ] {
             let lane = stage.strip_prefix("aggregate-");

@@ -109,8 +109,8 @@ async fn in_tables(settings: &Settings, id: u128) -> Result<Option<Found>, Error
     let id_text = Uuid::from_u128(id).to_string();
     let events = format!("SELECT {} FROM events WHERE event_id = toUUID(?) LIMIT {MOST}", columns());
     let letters = format!(
-        "SELECT * FROM dead_letters WHERE positionCaseInsensitive(payload, ?) > 0 OR payload_encoding = 'base64' \
-         ORDER BY received_at LIMIT {MOST}"
+        "SELECT * FROM dead_letters WHERE positionCaseInsensitive(if(payload_encoding = 'base64', \
+         tryBase64Decode(payload), payload), ?) > 0 ORDER BY received_at LIMIT {MOST}"
     );
     let mut found =
         Found { source: Source::Tables, events: Vec::new(), dead_letters: Vec::new(), waiting: Vec::new() };
