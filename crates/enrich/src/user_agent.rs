@@ -75,3 +75,33 @@ impl UserAgents {
         self.recent.get(text).unwrap_or(NOTHING)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_bounded_and_what_is_asked_for_again_stays() {
+        let mut agents = UserAgents { generation: 4, ..UserAgents::new(Arc::new(Parser::new().unwrap())) };
+        for number in 0..50 {
+            assert_eq!(agents.read("QuarkPC/1").browser, "Quark");
+            let wechat = format!("MicroMessenger/{number}");
+            assert_eq!(agents.read(&wechat).in_app_browser, "wechat");
+            assert!(agents.recent.len() <= 4 && agents.older.len() <= 4);
+            let known = |text: &str| agents.recent.contains_key(text) || agents.older.contains_key(text);
+            assert!(known("QuarkPC/1") && known(&wechat));
+        }
+        assert_eq!(agents.read(""), &UserAgent::default());
+    }
+
+    #[test]
+    fn every_app_of_the_lists_is_one_of_the_published_names() {
+        for product in overlay::PRODUCTS.iter().filter(|product| !product.app.is_empty()) {
+            assert!(IN_APP_BROWSERS.contains(&product.app), "{}", product.app);
+        }
+        assert!(IN_APP_BROWSERS.is_sorted());
+        assert!(
+            IN_APP_BROWSERS.iter().all(|app| overlay::PRODUCTS.iter().any(|product| product.app == *app))
+        );
+    }
+}

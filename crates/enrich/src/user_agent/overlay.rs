@@ -65,7 +65,7 @@ pub const IN_APP_BROWSERS: &[&str] = &[
 
 /// In the order in which they are tried: apps before the browser engines they are built on, and the narrower before
 /// the wider.
-const PRODUCTS: &[Product] = &[
+pub(super) const PRODUCTS: &[Product] = &[
     app("wecom", "WeCom", &["wxwork/"]),
     app("wechat", "WeChat", &["MicroMessenger/"]),
     app("weibo", "Weibo", &["__weibo__", "Weibo ("]),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use clap::Args;
 use enrich::{
     channel::{Channel, ChannelRules},
-    evidence::Evidence,
+    evidence::{Evidence, host},
 };
 use event::{Batch, Field, Kind};
 use jiff::Timestamp;
@@ -202,8 +202,8 @@ fn in_words(evidence: &Evidence<'_>, [platform, in_app_browser]: [&str; 2]) -> S
     } else if !evidence.install_source.is_empty() {
         format!("install source {}", evidence.install_source)
     } else if !evidence.referrer.is_empty() {
-        // Addresses of pages can be private beyond their question mark, and long.
-        format!("referrer {}", evidence.referrer.split(['?', '#']).next().unwrap_or_default())
+        // The rest of the address decides nothing, and can be private.
+        format!("referrer {}", host(evidence.referrer).unwrap_or_default())
     } else {
         format!("platform {platform} {in_app_browser}")
     };
@@ -249,7 +249,7 @@ mod tests {
             ("organic_video", "organic_social", 4)
         );
         let shown: Vec<&str> = change.examples.iter().map(|example| example.shown.as_str()).collect();
-        assert_eq!(shown, ["referrer https://www.bilibili.com/video/1", "referrer https://t.bilibili.com/2"]);
+        assert_eq!(shown, ["referrer www.bilibili.com", "referrer t.bilibili.com"]);
         assert_eq!(
             differences.in_one_line("rules 2 → 3"),
             "rules 2 → 3: 4 of 10 events (40.00 %) would be in another group, 0 in the same with another source"
