@@ -6,7 +6,8 @@
 //! channel of a session depends on the last touch before it, a replay on the contents started before.
 //!
 //! Parts that change seldom are behind shared pointers and copied when they change, so that a copy of a device, which
-//! is how an aborted transaction is undone, costs next to nothing.
+//! is how an aborted transaction is undone, costs next to nothing. They are counted without atomics: a partition lives
+//! on one thread.
 pub mod active;
 pub mod activities;
 pub mod commerce;
@@ -18,7 +19,7 @@ pub(crate) mod sessions;
 pub mod shared;
 pub mod touch;
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use self::{
     active::{ActiveDays, Defined, Definitions, First},
@@ -26,7 +27,7 @@ use self::{
     commerce::{Commerce, CommerceEvent, CommerceStamps},
     fast::Fast,
     playback::{PlaybackEvent, PlaybackStamps},
-    recent::{ARC, Recent},
+    recent::{RC, Recent},
     sessions::{Sessions, Visit},
     shared::{Origin, Shared},
     touch::{Judgement, channel_of_session},
@@ -100,11 +101,11 @@ pub struct Stamps {
     /// The session it belongs to.
     pub session: u64,
     /// The channel of that session.
-    pub channel: Arc<Origin>,
+    pub channel: Rc<Origin>,
     /// The channel of the device's first event.
-    pub first_channel: Arc<Origin>,
+    pub first_channel: Rc<Origin>,
     /// The first install source known of the device.
-    pub install_source: Option<Arc<str>>,
+    pub install_source: Option<Rc<str>>,
     /// Events that are missing before it.
     pub lost_events: i64,
     /// What it was to its playback.
@@ -114,7 +115,7 @@ pub struct Stamps {
     /// The first touch of its activity.
     pub activity_first_touch: bool,
     /// The activity touched last, this event included.
-    pub last_activity: Option<Arc<ActivityTouch>>,
+    pub last_activity: Option<Rc<ActivityTouch>>,
 }
 
 /// What devices are held against, and what they share.
@@ -141,14 +142,14 @@ struct Slow {
     first_seen_day: i32,
     active: ActiveDays,
     sessions: Sessions,
-    first_channel: Arc<Origin>,
+    first_channel: Rc<Origin>,
     /// What many devices have nothing of.
-    more: Option<Arc<More>>,
+    more: Option<Rc<More>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct More {
-    install_source: Option<Arc<str>>,
+    install_source: Option<Rc<str>>,
     defined: Defined,
     contents: Contents,
     commerce: Commerce,
@@ -162,7 +163,7 @@ impl Device {
         let slow = Slow {
             first_seen_day: event.day,
             active: ActiveDays::of(event.day),
-            sessions: Sessions::first(event.visit(), Arc::clone(&channel)),
+            sessions: Sessions::first(event.visit(), Rc::clone(&channel)),
             first_channel: channel,
             more: None,
         };
@@ -197,8 +198,8 @@ impl Device {
         let Self { slow, fast } = self;
         // Just taken or joined: it is there, and the fallback never needed.
         let session = slow.sessions.joined(event.visit(), i64::MAX).unwrap_or(&slow.sessions.last);
-        let (session, channel) = (session.id, Arc::clone(&session.channel));
-        let defined = slow.defined(event, around.definitions);
+        let (session, channel) = (session.id, Rc::clone(&session.channel));
+        let defined = slow.defined(event, around);
         let of_fast = fast.take(event, is_new_device, around.window_ms, around.shared);
         let mut playback = of_fast.playback;
         if let Some(PlaybackEvent { content, .. }) = event.playback
@@ -215,7 +216,7 @@ impl Device {
             session_start,
             session,
             channel,
-            first_channel: Arc::clone(&slow.first_channel),
+            first_channel: Rc::clone(&slow.first_channel),
             install_source: slow.install_source(event.install_source, around.shared),
             lost_events: of_fast.lost_events,
             playback,
@@ -256,8 +257,8 @@ impl Device {
 
     /// Bytes of memory beside the value itself, without what devices share.
     pub fn heap_bytes(&self) -> usize {
-        let more = self.slow.more.as_ref().map_or(0, |more| ARC + size_of::<More>() + more.heap_bytes());
-        let activity = self.fast.activity.as_ref().map_or(0, |_| ARC + size_of::<ActivityTouch>());
+        let more = self.slow.more.as_ref().map_or(0, |more| RC + size_of::<More>() + more.heap_bytes());
+        let activity = self.fast.activity.as_ref().map_or(0, |_| RC + size_of::<ActivityTouch>());
         self.slow.sessions.heap_bytes() + more + activity + self.fast.playbacks.heap_bytes()
     }
 }
@@ -274,17 +275,17 @@ impl Slow {
     }
 
     fn change(&mut self) -> &mut More {
-        Arc::make_mut(self.more.get_or_insert_default())
+        Rc::make_mut(self.more.get_or_insert_default())
     }
 
-    fn defined(&mut self, event: &Event<'_>, definitions: &Definitions) -> Vec<(usize, First)> {
+    fn defined(&mut self, event: &Event<'_>, around: &mut Surroundings<'_>) -> Vec<(usize, First)> {
         let Event { fulfilled, day, .. } = *event;
         let nothing = &Defined::default();
         let defined = self.known().map_or(nothing, |more| &more.defined);
-        if fulfilled == 0 || !defined.moves(definitions, fulfilled, day) {
+        if fulfilled == 0 || !defined.moves(around.definitions, fulfilled, day) {
             return Vec::new();
         }
-        self.change().defined.take(definitions, fulfilled, day)
+        self.change().defined.take(around.definitions, fulfilled, day, around.shared)
     }
 
     /// Notes that a playback of this content starts, and says whether one had before.
@@ -296,11 +297,11 @@ impl Slow {
         before
     }
 
-    fn install_source(&mut self, own: &str, shared: &mut Shared) -> Option<Arc<str>> {
+    fn install_source(&mut self, own: &str, shared: &mut Shared) -> Option<Rc<str>> {
         let known = self.known().and_then(|more| more.install_source.clone());
         if known.is_none() && !own.is_empty() {
             let own = shared.text(own);
-            self.change().install_source = Some(Arc::clone(&own));
+            self.change().install_source = Some(Rc::clone(&own));
             return Some(own);
         }
         known

@@ -118,6 +118,14 @@ impl Devices {
         &mut self.shared
     }
 
+    /// Has the processor fetch the places of these devices, all at once: one after the other, while each event is looked
+    /// at, they would be waited for.
+    pub(crate) fn fetch(&self, keys: impl Iterator<Item = u64>) {
+        let known = keys.filter(|key| self.by_key.contains_key(key)).count();
+        // Nobody wants to know the number, and so it would not be counted.
+        std::hint::black_box(known);
+    }
+
     /// Takes an accepted event of a device.
     pub fn touch(&mut self, key: u64, event: &Event<'_>, definitions: &Definitions) -> Stamps {
         self.began_ms.get_or_insert(self.now_ms);
@@ -373,22 +381,28 @@ mod tests {
         touch::{Judgement, Shown},
     };
     use proptest::prelude::*;
-    use std::sync::{Arc, LazyLock};
+    use std::rc::Rc;
 
     const DAY: i64 = 86_400_000;
     const WINDOW: i64 = DAY;
 
-    static ORIGINS: LazyLock<Vec<Shown>> = LazyLock::new(|| {
-        let origin = |group: &str| Arc::new(Origin { group: group.into(), ..Origin::default() });
-        ["direct", "email", "sms"].map(|group| Shown { origin: origin(group), is_touch: true }).into()
-    });
+    thread_local! {
+        static ORIGINS: &'static [Shown] = {
+            let origin = |group: &str| Rc::new(Origin { group: group.into(), ..Origin::default() });
+            Vec::from(["direct", "email", "sms"].map(|group| Shown { origin: origin(group), is_touch: true })).leak()
+        };
+    }
+
+    fn origins() -> &'static [Shown] {
+        ORIGINS.with(|origins| *origins)
+    }
 
     fn devices(ttl_days: i32, max_devices: usize) -> Devices {
         Devices::new(DeviceLimits { ttl_days, max_devices, window_ms: WINDOW })
     }
 
     fn on(day: i32) -> Event<'static> {
-        let judgement = Judgement { own: None, first: None, fallback: &ORIGINS[0].origin };
+        let judgement = Judgement { own: None, first: None, fallback: &origins()[0].origin };
         Event::at(day, i64::from(day) * DAY, judgement)
     }
 
@@ -547,13 +561,13 @@ mod tests {
                     Action::Touch(key, late, session, shown, playback, skipped) => {
                         number += 1 + skipped;
                         let day = ((hour - late) / 24) as i32;
-                        let own = shown.map(|place| &ORIGINS[place]);
+                        let own = shown.map(|place| &origins()[place]);
                         let event = Event {
                             session,
                             called: at as u64,
                             received_ms: hour * 3_600_000,
                             number,
-                            judgement: Judgement { own, first: own, fallback: &ORIGINS[0].origin },
+                            judgement: Judgement { own, first: own, fallback: &origins()[0].origin },
                             playback: playback.map(|id| PlaybackEvent { id, played_ms: 4_000, duration_ms: 9_000, content: id / 2 }),
                             ..on(day)
                         };

@@ -98,6 +98,18 @@ impl<'a> Evidence<'a> {
     }
 }
 
+/// Whether the parameters of an address may be evidence: a quick look before they are read.
+pub(crate) fn may_show(url: &str) -> bool {
+    let Some((_, query)) = url.split_once('?') else { return false };
+    // An encoded name may be any name.
+    let is_one = |name: &str| {
+        CAMPAIGN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+            || advertiser_of(name).is_some()
+            || name.bytes().any(|byte| matches!(byte, b'%' | b'+'))
+    };
+    query.split('&').any(|parameter| is_one(parameter.split('=').next().unwrap_or(parameter)))
+}
+
 /// The types of click IDs that are known.
 pub fn click_id_types() -> impl Iterator<Item = &'static str> + Clone {
     CLICK_PARAMETERS.iter().map(|(name, _)| *name)
@@ -146,6 +158,22 @@ mod tests {
             ("https://www.example.tv/play/1", "", "", ""),
         ] {
             assert_eq!(of(url), (source.into(), medium.into(), click.into()), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_which_anything_is_read_passes_the_quick_look() {
+        for (url, expected) in [
+            ("https://www.example.tv/?utm_source=baidu", true),
+            ("https://www.example.tv/p?a=1&pk_source=weibo#top", true),
+            ("https://www.example.tv/?x&GCLID=1", true),
+            ("https://www.example.tv/?%75tm_source=a", true),
+            ("https://www.example.tv/play/1?from=home&page=2", false),
+            ("https://www.example.tv/utm_source=a", false),
+        ] {
+            assert_eq!(may_show(url), expected, "{url}");
+            let (source, _, click) = of(url);
+            assert_eq!(!(source.is_empty() && click.is_empty()), expected, "{url}");
         }
     }
 

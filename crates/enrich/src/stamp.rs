@@ -6,7 +6,7 @@ pub(crate) mod facts;
 mod write;
 
 use event::{ActivityStatus, Batch, BatchBuilder, Field, IdentityKey, Kind};
-use std::sync::Arc;
+use std::rc::Rc;
 
 use self::{
     facts::{Agent, Agents, Judgements, Name, Names},
@@ -83,7 +83,7 @@ struct Row<'a> {
     activity: Option<ActivityStamp<'a>>,
     stamps: Option<Stamps>,
     /// Of an event without a device.
-    channel: Option<Arc<Origin>>,
+    channel: Option<Rc<Origin>>,
 }
 
 /// What an event has to do with an activity.
@@ -150,6 +150,8 @@ impl<'a> Stamper<'a> {
 
     /// Asks the partition's memory what each event is to its device.
     fn remember(&mut self, batch: &Batch, rows: &mut [Row<'a>], partition: &mut Partition) {
+        let of_devices = |event: &&Row<'_>| event.kind == Kind::Event && event.device_key != 0;
+        partition.devices.fetch(rows.iter().filter(of_devices).map(|event| event.device_key));
         let mut names = Names::default();
         let mut judgements = Judgements::default();
         for (row, event) in rows.iter_mut().enumerate() {
@@ -164,7 +166,7 @@ impl<'a> Stamper<'a> {
             event.day = self.days.day(time_ms);
             let touched = self.activity(batch, row, event);
             if event.device_key == 0 {
-                event.channel = Some(Arc::clone(judgement.without_device()));
+                event.channel = Some(Rc::clone(judgement.without_device()));
                 continue;
             }
             let device_event = Event {

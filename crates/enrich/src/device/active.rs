@@ -7,9 +7,9 @@ use event::{
     Batch, Field,
     predicate::{self, Condition, Where},
 };
-use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
+use std::{collections::BTreeMap, ops::RangeInclusive, rc::Rc};
 
-use super::recent::ARC;
+use super::{recent::RC, shared::Shared};
 use crate::business_day::{month_of, week_of};
 
 /// The definition that every event fulfils.
@@ -41,7 +41,7 @@ pub struct Definitions {
 
 #[derive(Debug, Clone)]
 struct Definition {
-    name: Arc<str>,
+    name: Box<str>,
     /// Place of its first step among all steps.
     first: u32,
     steps: u32,
@@ -181,12 +181,12 @@ impl ActiveDays {
 
 /// What a device has done for the definitions beside `any`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Defined(pub(crate) Option<Arc<Vec<DefinedDays>>>);
+pub(crate) struct Defined(pub(crate) Option<Rc<Vec<DefinedDays>>>);
 
 /// What it has done for one of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DefinedDays {
-    pub(crate) name: Arc<str>,
+    pub(crate) name: Rc<str>,
     /// None: never active yet.
     pub(crate) active: Option<ActiveDays>,
     pub(crate) unfinished: Vec<Progress>,
@@ -211,11 +211,12 @@ impl Defined {
         definitions: &Definitions,
         fulfilled: u64,
         day: i32,
+        shared: &mut Shared,
     ) -> Vec<(usize, First)> {
         let mut firsts = Vec::new();
         for (place, definition) in definitions.definitions.iter().enumerate() {
             let Some(next) = self.next(definition, fulfilled, day) else { continue };
-            let known = self.of(&definition.name);
+            let known = self.of(&definition.name, shared);
             known.unfinished.retain(|progress| progress.day != day);
             if next + 1 < definition.steps {
                 known.remember(Progress { day, steps_done: next + 1 });
@@ -239,7 +240,7 @@ impl Defined {
         if steps == 0 {
             return None;
         }
-        let known = self.0.as_deref().and_then(|all| all.iter().find(|one| one.name == definition.name));
+        let known = self.0.as_deref().and_then(|all| all.iter().find(|one| *one.name == *definition.name));
         let steps_done = match known {
             Some(known) if known.active.is_some_and(|active| active.contains(day)) => return None,
             Some(known) => known.unfinished.iter().find(|progress| progress.day == day),
@@ -250,10 +251,10 @@ impl Defined {
         (steps >> next & 1 == 1).then_some(next)
     }
 
-    fn of(&mut self, name: &Arc<str>) -> &mut DefinedDays {
-        let all = Arc::make_mut(self.0.get_or_insert_default());
-        let place = all.iter().position(|one| one.name == *name).unwrap_or_else(|| {
-            all.push(DefinedDays { name: Arc::clone(name), active: None, unfinished: Vec::new() });
+    fn of(&mut self, name: &str, shared: &mut Shared) -> &mut DefinedDays {
+        let all = Rc::make_mut(self.0.get_or_insert_default());
+        let place = all.iter().position(|one| *one.name == *name).unwrap_or_else(|| {
+            all.push(DefinedDays { name: shared.text(name), active: None, unfinished: Vec::new() });
             all.len() - 1
         });
         &mut all[place]
@@ -262,7 +263,7 @@ impl Defined {
     pub(crate) fn heap_bytes(&self) -> usize {
         let Some(all) = &self.0 else { return 0 };
         let unfinished = |one: &DefinedDays| one.unfinished.capacity() * size_of::<Progress>();
-        ARC + size_of::<Vec<DefinedDays>>()
+        RC + size_of::<Vec<DefinedDays>>()
             + all.capacity() * size_of::<DefinedDays>()
             + all.iter().map(unfinished).sum::<usize>()
     }
@@ -312,7 +313,7 @@ mod tests {
         let mut found = Vec::new();
         for (row, &(day, name, _)) in events.iter().enumerate() {
             let fulfilled = definitions.fulfilled(definitions.possible(name), &batch, row);
-            let firsts = device.take(&definitions, fulfilled, day);
+            let firsts = device.take(&definitions, fulfilled, day, &mut Shared::default());
             assert!(firsts.iter().all(|(_, first)| first.day));
             found.push(firsts.iter().map(|&(place, _)| definitions.name(place).to_owned()).collect());
         }

@@ -3,7 +3,7 @@
 //! Only events with status `ok` touch. The last touch is that of the newest event time; a conversion is attributed to
 //! it when it lies at most the activity's attribution window before. One that itself touches an activity is attributed
 //! to that one.
-use std::sync::Arc;
+use std::rc::Rc;
 
 use super::{recent::Recent, shared::Shared};
 
@@ -14,27 +14,22 @@ pub(crate) type Touched = Recent<32>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActivityTouch {
     /// The activity's ID.
-    pub activity_id: Arc<str>,
+    pub activity_id: Rc<str>,
     /// Event time in epoch milliseconds.
     pub time_ms: i64,
 }
 
 impl ActivityTouch {
     /// The touch to remember after one of `activity_id` at `time_ms`.
-    pub(crate) fn after(
-        before: &mut Option<Arc<Self>>,
-        activity_id: &str,
-        time_ms: i64,
-        shared: &mut Shared,
-    ) {
+    pub(crate) fn after(before: &mut Option<Rc<Self>>, activity_id: &str, time_ms: i64, shared: &mut Shared) {
         if before.as_ref().is_some_and(|before| before.time_ms > time_ms) {
             return;
         }
         let activity_id = match before {
-            Some(before) if &*before.activity_id == activity_id => Arc::clone(&before.activity_id),
+            Some(before) if &*before.activity_id == activity_id => Rc::clone(&before.activity_id),
             _ => shared.text(activity_id),
         };
-        *before = Some(Arc::new(Self { activity_id, time_ms }));
+        *before = Some(Rc::new(Self { activity_id, time_ms }));
     }
 
     /// Whether a conversion at `time_ms` lies within `window_ms` after it.

@@ -3,9 +3,9 @@
 //! An order ID among the device's last 32 is a repetition: an event, but no order. A new order of a VIP subscription
 //! is matched to the VIP page that the device saw last, when that lies at most 30 minutes before it; a page is used
 //! for one order only.
-use std::sync::Arc;
+use std::rc::Rc;
 
-use super::recent::{ARC, Recent};
+use super::recent::{RC, Recent};
 
 const ORDERS: usize = 32;
 const PAGE_LASTS_MS: i64 = 30 * 60 * 1000;
@@ -33,7 +33,7 @@ pub struct CommerceStamps {
     /// An order whose ID was there before.
     pub repeated_order: bool,
     /// Entry point of the VIP page that led to the order.
-    pub matched_entry_point: Option<Arc<str>>,
+    pub matched_entry_point: Option<Rc<str>>,
 }
 
 /// What is remembered of a device's orders.
@@ -47,7 +47,7 @@ pub(crate) struct Commerce {
 /// A VIP page that a device saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct VipPage {
-    pub(crate) entry_point: Arc<str>,
+    pub(crate) entry_point: Rc<str>,
     pub(crate) time_ms: i64,
 }
 
@@ -76,7 +76,7 @@ impl Commerce {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.orders.heap_bytes() + self.page.as_ref().map_or(0, |page| ARC + page.entry_point.len())
+        self.orders.heap_bytes() + self.page.as_ref().map_or(0, |page| RC + page.entry_point.len())
     }
 }
 

@@ -3,7 +3,7 @@
 //! It is written along whenever there is a record, and when a change has waited for half a de-duplication window. In
 //! between it is found again by taking the events of the last window once more: [`Fast::take`] depends on the event
 //! and on nothing else. `last_event` says which of them the record knows already.
-use std::sync::Arc;
+use std::rc::Rc;
 
 use super::{
     Event,
@@ -21,7 +21,7 @@ pub(crate) struct Fast {
     /// The highest `event_number`; 0 before the first.
     pub(crate) event_number: i64,
     pub(crate) touch: Option<Touch>,
-    pub(crate) activity: Option<Arc<ActivityTouch>>,
+    pub(crate) activity: Option<Rc<ActivityTouch>>,
     pub(crate) playbacks: Playbacks,
     /// What the event is called that was taken last.
     pub(crate) last_event: u64,

@@ -3,9 +3,9 @@
 //! All by `playback.id`: what was watched since the event before is summed up. A playback silent for longer than the
 //! de-duplication window, by the broker's receive time, is over, and so is the one silent longest when a device has
 //! more than eight open; a later event of that ID begins another.
-use std::sync::Arc;
+use std::rc::Rc;
 
-use super::recent::ARC;
+use super::recent::RC;
 
 /// Open playbacks of one device.
 const OPEN: usize = 8;
@@ -51,7 +51,7 @@ pub(crate) struct Playback {
 
 /// The open playbacks of a device, the one with the latest event last.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Playbacks(pub(crate) Option<Arc<Vec<Playback>>>);
+pub(crate) struct Playbacks(pub(crate) Option<Rc<Vec<Playback>>>);
 
 impl Playbacks {
     /// Takes an event that the broker received at `received_ms`; all stamps but the replay.
@@ -61,7 +61,7 @@ impl Playbacks {
         received_ms: i64,
         silence_ms: i64,
     ) -> PlaybackStamps {
-        let open = Arc::make_mut(self.0.get_or_insert_default());
+        let open = Rc::make_mut(self.0.get_or_insert_default());
         let place = open.iter().position(|playback| playback.id == event.id);
         let known = place
             .map(|place| open.remove(place))
@@ -91,8 +91,8 @@ impl Playbacks {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        let bytes = |open: &Arc<Vec<Playback>>| {
-            ARC + size_of::<Vec<Playback>>() + open.capacity() * size_of::<Playback>()
+        let bytes = |open: &Rc<Vec<Playback>>| {
+            RC + size_of::<Vec<Playback>>() + open.capacity() * size_of::<Playback>()
         };
         self.0.as_ref().map_or(0, bytes)
     }

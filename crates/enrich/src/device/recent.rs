@@ -1,10 +1,10 @@
 //! A short memory of identifiers, by their hash: those that were met last. One that is met again is the newest again,
 //! so that what a device does every day is not forgotten for what it did once.
-use std::sync::Arc;
+use std::rc::Rc;
 
 /// At most `N` hashes, oldest first. A copy shares them until one of the two changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Recent<const N: usize>(Option<Arc<[u64]>>);
+pub(crate) struct Recent<const N: usize>(Option<Rc<[u64]>>);
 
 impl<const N: usize> Recent<N> {
     pub(crate) fn contains(&self, hash: u64) -> bool {
@@ -28,12 +28,12 @@ impl<const N: usize> Recent<N> {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, |hashes| ARC + size_of_val(&**hashes))
+        self.0.as_ref().map_or(0, |hashes| RC + size_of_val(&**hashes))
     }
 }
 
-/// Two counters stand before what an `Arc` points to.
-pub(crate) const ARC: usize = 2 * size_of::<usize>();
+/// Two counters stand before what an `Rc` points to.
+pub(crate) const RC: usize = 2 * size_of::<usize>();
 
 impl<const N: usize> From<Vec<u64>> for Recent<N> {
     fn from(hashes: Vec<u64>) -> Self {

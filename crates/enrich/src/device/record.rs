@@ -2,7 +2,7 @@
 //!
 //! Channels stand once in a record and are named by their place from then on; 0 names none.
 use prost::Message;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use super::{
     Device, More, Slow,
@@ -189,11 +189,11 @@ impl Device {
     }
 
     fn of(state: DeviceState, shared: &mut Shared) -> Self {
-        let channels: Vec<Arc<Origin>> =
+        let channels: Vec<Rc<Origin>> =
             state.channels.iter().map(|channel| shared.origin(channel.texts())).collect();
         // A record from before channels were kept names none.
         let mut channel = |place: u32| match channels.get((place as usize).wrapping_sub(1)) {
-            Some(channel) => Arc::clone(channel),
+            Some(channel) => Rc::clone(channel),
             None => shared.origin(OriginTexts::default()),
         };
         let places = state.session_channels.iter().copied().chain(std::iter::repeat(0));
@@ -214,7 +214,7 @@ impl Device {
             install_source: text(&state.install_source, shared),
             defined: Defined(
                 (!state.active.is_empty()).then(|| {
-                    Arc::new(state.active.into_iter().map(|one| defined_days(one, shared)).collect())
+                    Rc::new(state.active.into_iter().map(|one| defined_days(one, shared)).collect())
                 }),
             ),
             contents: state.contents.into(),
@@ -232,7 +232,7 @@ impl Device {
             active,
             sessions,
             first_channel,
-            more: (more != More::default()).then(|| Arc::new(more)),
+            more: (more != More::default()).then(|| Rc::new(more)),
         };
         let playbacks: Vec<Playback> = state.playbacks.into_iter().map(playback).collect();
         let fast = Fast {
@@ -241,9 +241,9 @@ impl Device {
             touch,
             activity: state.last_activity.map(|touch| {
                 let activity_id = shared.text(&touch.activity_id);
-                Arc::new(ActivityTouch { activity_id, time_ms: touch.event_time })
+                Rc::new(ActivityTouch { activity_id, time_ms: touch.event_time })
             }),
-            playbacks: Playbacks((!playbacks.is_empty()).then(|| Arc::new(playbacks))),
+            playbacks: Playbacks((!playbacks.is_empty()).then(|| Rc::new(playbacks))),
             last_event: state.last_event,
         };
         Self { slow, fast }
@@ -252,11 +252,11 @@ impl Device {
 
 /// The channels of a record, each once. There are few: they are compared by their pointers.
 #[derive(Default)]
-struct Channels<'a>(Vec<&'a Arc<Origin>>);
+struct Channels<'a>(Vec<&'a Rc<Origin>>);
 
 impl<'a> Channels<'a> {
-    fn place(&mut self, channel: &'a Arc<Origin>) -> u32 {
-        let place = self.0.iter().position(|known| Arc::ptr_eq(known, channel)).unwrap_or_else(|| {
+    fn place(&mut self, channel: &'a Rc<Origin>) -> u32 {
+        let place = self.0.iter().position(|known| Rc::ptr_eq(known, channel)).unwrap_or_else(|| {
             self.0.push(channel);
             self.0.len() - 1
         });
@@ -264,7 +264,7 @@ impl<'a> Channels<'a> {
     }
 
     fn states(&self) -> Vec<ChannelState> {
-        let state = |channel: &&Arc<Origin>| ChannelState {
+        let state = |channel: &&Rc<Origin>| ChannelState {
             group: channel.group.to_string(),
             source: channel.source.to_string(),
             medium: channel.medium.to_string(),
@@ -282,7 +282,7 @@ impl ChannelState {
     }
 }
 
-fn text(text: &str, shared: &mut Shared) -> Option<Arc<str>> {
+fn text(text: &str, shared: &mut Shared) -> Option<Rc<str>> {
     (!text.is_empty()).then(|| shared.text(text))
 }
 
@@ -375,7 +375,7 @@ mod tests {
         let read = Device::decode(&sample_bytes(), &mut shared).unwrap();
         assert_eq!(read, sample(&mut Shared::default()));
         let again = Device::decode(&sample_bytes(), &mut shared).unwrap();
-        assert!(Arc::ptr_eq(&read.slow.first_channel, &again.slow.first_channel));
+        assert!(Rc::ptr_eq(&read.slow.first_channel, &again.slow.first_channel));
     }
 
     #[test]

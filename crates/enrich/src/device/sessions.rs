@@ -3,9 +3,9 @@
 //! An ID that is not among the last 16 starts a session. An event without ID belongs to the session that began last,
 //! unless its event time lies more than 30 minutes after the latest so far: then it starts one. Midnight ends nothing.
 //! A session keeps the channel it began with.
-use std::sync::Arc;
+use std::rc::Rc;
 
-use super::{recent::ARC, shared::Origin};
+use super::{recent::RC, shared::Origin};
 
 /// Sessions of the client that are remembered: an ID among them starts no session.
 const SESSIONS: usize = 16;
@@ -17,14 +17,14 @@ const SESSION_GAP_MS: i64 = 30 * 60 * 1000;
 pub(crate) struct Session {
     /// Hash of the client's ID, or what the event was called that it was derived from.
     pub(crate) id: u64,
-    pub(crate) channel: Arc<Origin>,
+    pub(crate) channel: Rc<Origin>,
 }
 
 /// The sessions of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sessions {
     /// Those of the client that were new last, oldest first.
-    pub(crate) known: Option<Arc<[Session]>>,
+    pub(crate) known: Option<Rc<[Session]>>,
     /// The one that began last.
     pub(crate) last: Session,
 }
@@ -41,9 +41,9 @@ pub(crate) struct Visit {
 
 impl Sessions {
     /// Those of a device whose first event this is.
-    pub(crate) fn first(visit: Visit, channel: Arc<Origin>) -> Self {
+    pub(crate) fn first(visit: Visit, channel: Rc<Origin>) -> Self {
         let last = Session { id: visit.id.unwrap_or(visit.derived), channel };
-        Self { known: visit.id.map(|_| Arc::from([last.clone()])), last }
+        Self { known: visit.id.map(|_| Rc::from([last.clone()])), last }
     }
 
     /// The session that an event belongs to, and None for the one that it starts.
@@ -56,7 +56,7 @@ impl Sessions {
     }
 
     /// Takes the session that an event starts.
-    pub(crate) fn start(&mut self, visit: Visit, channel: Arc<Origin>) -> &Session {
+    pub(crate) fn start(&mut self, visit: Visit, channel: Rc<Origin>) -> &Session {
         self.last = Session { id: visit.id.unwrap_or(visit.derived), channel };
         if visit.id.is_some() {
             let known = self.known();
@@ -71,7 +71,7 @@ impl Sessions {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.known.as_ref().map_or(0, |known| ARC + size_of_val(&**known))
+        self.known.as_ref().map_or(0, |known| RC + size_of_val(&**known))
     }
 }
 
@@ -89,7 +89,7 @@ mod tests {
         let mut found = Vec::new();
         for (number, &(minutes, id)) in (1000..).zip(events) {
             let visit = Visit { time_ms: minutes * MINUTE, id, derived: number };
-            let channel = Arc::new(Origin { source: number.to_string().into(), ..Origin::default() });
+            let channel = Rc::new(Origin { source: number.to_string().into(), ..Origin::default() });
             let joined = sessions.as_ref().and_then(|sessions| sessions.joined(visit, latest)).cloned();
             let is_start = joined.is_none();
             let session = match (joined, &mut sessions) {

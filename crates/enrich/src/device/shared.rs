@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::{
     hash::{BuildHasher, Hash},
-    sync::Arc,
+    rc::Rc,
 };
 
 /// Where a visit came from: the texts of a channel.
@@ -51,8 +51,8 @@ impl Origin {
 #[derive(Debug)]
 pub struct Shared {
     hasher: RandomState,
-    origins: HashTable<Arc<Origin>>,
-    texts: HashTable<Arc<str>>,
+    origins: HashTable<Rc<Origin>>,
+    texts: HashTable<Rc<str>>,
     swept_at: [usize; 2],
 }
 
@@ -72,42 +72,42 @@ impl Default for Shared {
 
 impl Shared {
     /// The one pointer to an origin of these texts.
-    pub fn origin(&mut self, texts: OriginTexts<'_>) -> Arc<Origin> {
+    pub fn origin(&mut self, texts: OriginTexts<'_>) -> Rc<Origin> {
         let Self { hasher, origins, swept_at, .. } = self;
         let hash = hasher.hash_one(texts);
         if let Some(known) = origins.find(hash, |known| known.texts() == texts) {
-            return Arc::clone(known);
+            return Rc::clone(known);
         }
         if origins.len() >= swept_at[0] {
-            origins.retain(|known| Arc::strong_count(known) > 1);
+            origins.retain(|known| Rc::strong_count(known) > 1);
             swept_at[0] = (origins.len() * 2).max(SWEPT_FROM);
         }
         let OriginTexts { group, source, medium, campaign, rule } = texts;
-        let new = Arc::new(Origin {
+        let new = Rc::new(Origin {
             group: group.into(),
             source: source.into(),
             medium: medium.into(),
             campaign: campaign.into(),
             rule: rule.into(),
         });
-        let new_hash = |known: &Arc<Origin>| hasher.hash_one(known.texts());
-        origins.insert_unique(hash, Arc::clone(&new), new_hash);
+        let new_hash = |known: &Rc<Origin>| hasher.hash_one(known.texts());
+        origins.insert_unique(hash, Rc::clone(&new), new_hash);
         new
     }
 
     /// The one pointer to this text.
-    pub fn text(&mut self, text: &str) -> Arc<str> {
+    pub fn text(&mut self, text: &str) -> Rc<str> {
         let Self { hasher, texts, swept_at, .. } = self;
         let hash = hash_text(hasher, text);
         if let Some(known) = texts.find(hash, |known| **known == *text) {
-            return Arc::clone(known);
+            return Rc::clone(known);
         }
         if texts.len() >= swept_at[1] {
-            texts.retain(|known| Arc::strong_count(known) > 1);
+            texts.retain(|known| Rc::strong_count(known) > 1);
             swept_at[1] = (texts.len() * 2).max(SWEPT_FROM);
         }
-        let new: Arc<str> = text.into();
-        texts.insert_unique(hash, Arc::clone(&new), |known| hash_text(hasher, known));
+        let new: Rc<str> = text.into();
+        texts.insert_unique(hash, Rc::clone(&new), |known| hash_text(hasher, known));
         new
     }
 }
@@ -127,15 +127,15 @@ mod tests {
             OriginTexts { group: "referral", source, ..OriginTexts::default() }
         }
         let kept = shared.origin(texts("a"));
-        assert!(Arc::ptr_eq(&kept, &shared.origin(texts("a"))));
-        assert!(!Arc::ptr_eq(&kept, &shared.origin(texts("b"))));
+        assert!(Rc::ptr_eq(&kept, &shared.origin(texts("a"))));
+        assert!(!Rc::ptr_eq(&kept, &shared.origin(texts("b"))));
         let text = shared.text("huawei");
         for number in 0..3 * SWEPT_FROM {
             shared.origin(texts(&number.to_string()));
             shared.text(&number.to_string());
         }
         assert!(shared.origins.len() <= SWEPT_FROM && shared.texts.len() <= SWEPT_FROM);
-        assert!(Arc::ptr_eq(&kept, &shared.origin(texts("a"))));
-        assert!(Arc::ptr_eq(&text, &shared.text("huawei")));
+        assert!(Rc::ptr_eq(&kept, &shared.origin(texts("a"))));
+        assert!(Rc::ptr_eq(&text, &shared.text("huawei")));
     }
 }

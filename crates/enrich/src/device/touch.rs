@@ -3,7 +3,7 @@
 //! A session's channel is that of its first event: what the event shows; else the last touch, if it was no more than
 //! 30 days before; else where the session runs. Only events that show evidence are touches: a session that inherits
 //! one does not prolong it, and neither the platform's own pages nor the absence of evidence touch anything.
-use std::sync::Arc;
+use std::rc::Rc;
 
 use super::shared::{Origin, OriginTexts, Shared};
 
@@ -19,14 +19,14 @@ pub struct Judgement<'a> {
     /// The same for the first event of a device, where the app store counts as well.
     pub first: Option<&'a Shown>,
     /// The channel without evidence and past: mini program, in-app browser or direct.
-    pub fallback: &'a Arc<Origin>,
+    pub fallback: &'a Rc<Origin>,
 }
 
 /// A channel that an event's own evidence speaks for.
 #[derive(Debug, Clone)]
 pub struct Shown {
     /// The channel.
-    pub origin: Arc<Origin>,
+    pub origin: Rc<Origin>,
     /// Whether later sessions may inherit it; not that of the platform's own pages.
     pub is_touch: bool,
 }
@@ -38,7 +38,7 @@ impl<'a> Judgement<'a> {
     }
 
     /// The channel of an event whose device is unknown.
-    pub fn without_device(&self) -> &'a Arc<Origin> {
+    pub fn without_device(&self) -> &'a Rc<Origin> {
         self.own.map_or(self.fallback, |shown| &shown.origin)
     }
 }
@@ -46,7 +46,7 @@ impl<'a> Judgement<'a> {
 /// Evidence that a device showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Touch {
-    pub(crate) origin: Arc<Origin>,
+    pub(crate) origin: Rc<Origin>,
     /// When it showed it, event time in epoch milliseconds.
     pub(crate) time_ms: i64,
 }
@@ -59,11 +59,11 @@ impl Touch {
             Some(before) if before.time_ms > time_ms => {}
             Some(before) => {
                 before.time_ms = time_ms;
-                if !Arc::ptr_eq(&before.origin, &own.origin) {
-                    before.origin = Arc::clone(&own.origin);
+                if !Rc::ptr_eq(&before.origin, &own.origin) {
+                    before.origin = Rc::clone(&own.origin);
                 }
             }
-            None => *before = Some(Self { origin: Arc::clone(&own.origin), time_ms }),
+            None => *before = Some(Self { origin: Rc::clone(&own.origin), time_ms }),
         }
     }
 }
@@ -75,14 +75,14 @@ pub(crate) fn channel_of_session(
     last_touch: Option<&Touch>,
     time_ms: i64,
     shared: &mut Shared,
-) -> Arc<Origin> {
+) -> Rc<Origin> {
     if let Some(own) = judgement.own(is_new_device) {
-        return Arc::clone(&own.origin);
+        return Rc::clone(&own.origin);
     }
     let lasts = |touch: &&Touch| (0..=TOUCH_LASTS_MS).contains(&time_ms.saturating_sub(touch.time_ms));
     match last_touch.filter(lasts) {
         Some(touch) => shared.origin(OriginTexts { rule: LAST_TOUCH, ..touch.origin.texts() }),
-        None => Arc::clone(judgement.fallback),
+        None => Rc::clone(judgement.fallback),
     }
 }
 
@@ -92,8 +92,8 @@ mod tests {
 
     const DAY: i64 = 86_400_000;
 
-    fn origin(group: &str) -> Arc<Origin> {
-        Arc::new(Origin { group: group.into(), rule: "some-rule".into(), ..Origin::default() })
+    fn origin(group: &str) -> Rc<Origin> {
+        Rc::new(Origin { group: group.into(), rule: "some-rule".into(), ..Origin::default() })
     }
 
     fn shown(group: &str) -> Shown {

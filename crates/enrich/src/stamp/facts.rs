@@ -3,7 +3,7 @@
 use event::{Batch, Field, TextRef};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::{
     channel::{Channel, ChannelRules},
@@ -15,7 +15,7 @@ use crate::{
         shared::{Origin, OriginTexts, Shared},
         touch::{Judgement, Shown},
     },
-    evidence::Evidence,
+    evidence::{Evidence, host, may_show},
     user_agent::UserAgents,
 };
 
@@ -103,21 +103,39 @@ impl Agents {
 #[derive(Debug, Default)]
 pub(crate) struct Judgements {
     own: HashMap<EvidenceKey, [Option<Shown>; 2], RandomState>,
-    fallbacks: HashMap<(TextRef, &'static str), Arc<Origin>, RandomState>,
+    fallbacks: HashMap<(TextRef, &'static str), Rc<Origin>, RandomState>,
 }
 
-/// The texts a channel depends on, as numbers of the batch's texts.
-type EvidenceKey = [TextRef; 7];
+/// What a channel depends on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+struct EvidenceKey {
+    /// As numbers of the batch's texts.
+    texts: [TextRef; 5],
+    /// The page's address, when its parameters may be evidence; most pages differ and show nothing.
+    page: TextRef,
+    /// Hash of the referrer's host: rules do not look further.
+    referrer_host: u64,
+}
 
-const EVIDENCE: [Field; 7] = [
+const EVIDENCE: [Field; 5] = [
     Field::CampaignSource,
     Field::CampaignMedium,
     Field::CampaignName,
     Field::ClickIdType,
     Field::InstallSource,
-    Field::PageReferrer,
-    Field::PageUrl,
 ];
+
+impl EvidenceKey {
+    fn of(batch: &Batch, row: usize) -> Self {
+        let page = text_ref(batch, Field::PageUrl, row);
+        let referrer = batch.text(Field::PageReferrer, row);
+        Self {
+            texts: EVIDENCE.map(|field| text_ref(batch, field, row)),
+            page: if page != 0 && may_show(batch.resolve(page)) { page } else { 0 },
+            referrer_host: if referrer.is_empty() { 0 } else { host(referrer).map_or(0, |host| hash(&host)) },
+        }
+    }
+}
 
 impl Judgements {
     pub(crate) fn of(
@@ -128,11 +146,7 @@ impl Judgements {
         rules: &ChannelRules,
         shared: &mut Shared,
     ) -> Judgement<'_> {
-        // Pages without parameters, which are most, are all the same here.
-        let key = EVIDENCE.map(|field| match text_ref(batch, field, row) {
-            page if field == Field::PageUrl && !batch.resolve(page).contains('?') => 0,
-            text => text,
-        });
+        let key = EvidenceKey::of(batch, row);
         let place = (text_ref(batch, Field::Platform, row), agent.in_app_browser);
         let fallback = self
             .fallbacks
@@ -157,7 +171,7 @@ impl Judgements {
     }
 }
 
-fn share(channel: &Channel<'_>, shared: &mut Shared) -> Arc<Origin> {
+fn share(channel: &Channel<'_>, shared: &mut Shared) -> Rc<Origin> {
     let Channel { group, source, medium, campaign, rule, is_touch: _ } = channel;
     shared.origin(OriginTexts { group, source, medium, campaign, rule })
 }

@@ -8,7 +8,7 @@ use event::{Activity, FieldKind};
 use proptest::prelude::*;
 use std::{
     collections::BTreeMap,
-    sync::{LazyLock, OnceLock},
+    sync::{Arc, LazyLock, OnceLock},
 };
 
 const HOUR: i64 = 3_600_000;

@@ -2,7 +2,7 @@
 use event::{ActivityStatus, BatchBuilder, Field, Kind, TextRef};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use super::{Row, facts::text_ref};
 use crate::{
@@ -159,7 +159,7 @@ impl Writer {
         }
     }
 
-    pub(super) fn channel(&mut self, channel: &Arc<Origin>) {
+    pub(super) fn channel(&mut self, channel: &Rc<Origin>) {
         let texts = self.channel_texts(channel);
         self.out.set_text(Field::ChannelGroup, texts.group);
         self.out.set_text(Field::ChannelSource, texts.source);
@@ -168,9 +168,9 @@ impl Writer {
         self.out.set_text(Field::ChannelRule, texts.rule);
     }
 
-    fn channel_texts(&mut self, channel: &Arc<Origin>) -> ChannelTexts {
+    fn channel_texts(&mut self, channel: &Rc<Origin>) -> ChannelTexts {
         let Self { out, channels, .. } = self;
-        *channels.entry(Arc::as_ptr(channel).addr()).or_insert_with(|| ChannelTexts {
+        *channels.entry(Rc::as_ptr(channel).addr()).or_insert_with(|| ChannelTexts {
             group: out.intern(&channel.group),
             source: out.intern(&channel.source),
             medium: out.intern(&channel.medium),
