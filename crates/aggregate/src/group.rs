@@ -195,3 +195,42 @@ fn hash_of(key: &[TextId]) -> u64 {
 fn cell_hash((group, bucket): (u32, u32)) -> u64 {
     mixed(u64::from(group) << 32 | u64::from(bucket))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::CompiledLane;
+    use crate::cube::{BUILT_IN, CubeLane, Cubes};
+    use jiff::tz::TimeZone;
+
+    #[test]
+    fn repeated_ids_cost_no_memory_and_none_is_lost() {
+        let cubes = Cubes::parse(BUILT_IN).unwrap();
+        let lane = CompiledLane::new(&cubes, CubeLane::Report, 7, TimeZone::UTC);
+        let traffic = lane.cubes.iter().find(|cube| cube.name == "traffic").unwrap();
+        let mut groups = Groups::new(traffic);
+        let cells = [groups.cell_of_first_group(0), groups.cell_of_first_group(3600)];
+        for nth in 0..(10 * COMPACT_FROM as u64) {
+            groups.saw(cells[nth as usize % 2], 0, nth % 1000 + 1);
+        }
+        assert!(groups.seen[0].pairs.capacity() <= 2 * COMPACT_FROM);
+        let (ids, starts) = groups.ids(0);
+        for (cell, odd) in [(0, 1), (1, 0)] {
+            let mut found = ids[starts[cell]..starts[cell + 1]].to_vec();
+            found.sort_unstable();
+            found.dedup();
+            let expected: Vec<u64> = (1..=1000).filter(|id| id % 2 == odd).collect();
+            assert_eq!(found, expected);
+        }
+    }
+
+    impl Groups {
+        fn cell_of_first_group(&mut self, bucket: u32) -> u32 {
+            let mut interner = crate::intern::Interner::default();
+            let key = vec![0; self.width];
+            let mut limit = Limit { max_groups: 9, interner: &mut interner };
+            let (group, _) = self.group(hash_of(&key), &key, &mut limit);
+            self.cell(group, bucket)
+        }
+    }
+}

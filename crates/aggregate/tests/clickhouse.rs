@@ -184,8 +184,6 @@ fn migrate_adds_a_dimension_and_a_measure_to_a_table_with_rows() {
             format!("added column position_ms to table {name}.live_local"),
             format!("added column locale to table {name}.report_local"),
             format!("added column position_ms to table {name}.report_local"),
-            format!("added column users_ids to table {name}.report_local"),
-            format!("added column users to table {name}.report_local"),
             format!("replaced view {name}.traffic"),
         ]
     );

@@ -243,7 +243,8 @@ fn a_record_that_cannot_be_read_halts_its_partition_and_no_other() {
     let reason = process.halted()["1"].to_string();
     assert!(reason.contains("offset 2 cannot be read: not an EventBatch"), "{reason}");
     assert!(reason.contains("set the group's offset to 3"), "{reason}");
-    assert!(process.health.is_ready());
+    // A lane that began later gets ready all the same.
+    eventually(1, || i64::from(process.health.is_ready()));
     process.stop().unwrap();
     // What stands before it is committed, and nothing is read twice.
     let process = pipeline.start();
