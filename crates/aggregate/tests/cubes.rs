@@ -348,9 +348,7 @@ fn upload_counts_steps_and_uploads() {
         &[
             "02 04:00:00 upload_step=failed error_code=E1 events=1 bytes=10 uploads={1}",
             "02 04:00:00 upload_step=transfer events=2 bytes=20 uploads={1}",
-        ]
-        .map(|row| row)
-        .as_slice(),
+        ],
     );
 }
 
