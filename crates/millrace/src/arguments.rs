@@ -3,7 +3,10 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{activity, cat, channel, codes, cubes, docs, fields, metrics, migrate, reconcile, report, simulate, status, topics, trace};
+use crate::command::{
+    activity, cat, channel, codes, cubes, docs, fields, metrics, migrate, reconcile, report, simulate,
+    status, topics, trace,
+};
 
 /// Operates a Millrace pipeline: topics, tables, activities, simulated clients, and a look at what flows.
 #[derive(Debug, Parser)]
@@ -123,7 +126,10 @@ mod tests {
             ("cat clean-events --from -1", false),
             ("cat clean-events --from middle", false),
             ("cat", false),
-            ("channel explain https://www.example.tv/?utm_source=baidu --referrer https://www.zhihu.com/ --json", true),
+            (
+                "channel explain https://www.example.tv/?utm_source=baidu --referrer https://www.zhihu.com/ --json",
+                true,
+            ),
             ("channel explain", false),
             ("channel diff new.toml --since 1d", true),
             ("channel diff new.toml --since yesterday", false),
@@ -137,7 +143,10 @@ mod tests {
             ("cubes check my-cubes.toml", true),
             ("metrics list", true),
             ("metrics show plays", true),
-            ("metrics query plays --by hour,platform --from 7d --to 1d --step day --app web-main --csv", true),
+            (
+                "metrics query plays --by hour,platform --from 7d --to 1d --step day --app web-main --csv",
+                true,
+            ),
             ("metrics query plays --from 2026-03-01 --to 2026-03-07 --at 2026-03-08T00:00:00+08:00", true),
             ("metrics query plays --from yesterday", false),
             ("metrics query plays --step year", false),
