@@ -137,7 +137,7 @@ fn clean(batch: u64) -> Result<Vec<u8>, Box<dyn Error>> {
         let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
         let device = mixed % DEVICES;
         let time_ms = START_MS + number as i64;
-        let is_web = device % 2 == 0;
+        let is_web = device.is_multiple_of(2);
         builder.text(Field::AppId, if is_web { "web-main" } else { "app-main" });
         builder.text(Field::Platform, if is_web { "web" } else { "android" });
         builder.text(Field::EventName, NAMES[(mixed >> 20) as usize % NAMES.len()]);

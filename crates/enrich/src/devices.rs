@@ -552,7 +552,8 @@ mod tests {
             let definitions = Definitions::default();
             let mut changelog: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
             let (mut committed, mut open): (BTreeMap<u64, Device>, BTreeMap<u64, Device>) = Default::default();
-            let (mut written, mut to_write): (Vec<(u64, Event<'_>, bool)>, Vec<(u64, Event<'_>, bool)>) = Default::default();
+            let mut written: Vec<(u64, Event<'_>, bool)> = Vec::new();
+            let mut to_write = Vec::new();
             let mut shared = Shared::default();
             devices.advance(hour * 3_600_000, 10);
             for (at, action) in actions.into_iter().enumerate() {

@@ -101,13 +101,14 @@ impl<'a> Evidence<'a> {
 /// Whether the parameters of an address may be evidence: a quick look before they are read.
 pub(crate) fn may_show(url: &str) -> bool {
     let Some((_, query)) = url.split_once('?') else { return false };
-    // An encoded name may be any name.
-    let is_one = |name: &str| {
-        CAMPAIGN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-            || advertiser_of(name).is_some()
-            || name.bytes().any(|byte| matches!(byte, b'%' | b'+'))
-    };
-    query.split('&').any(|parameter| is_one(parameter.split('=').next().unwrap_or(parameter)))
+    query.as_bytes().split(|&byte| byte == b'&').any(|parameter| {
+        let end = parameter.iter().position(|&byte| byte == b'=').unwrap_or(parameter.len());
+        let name = &parameter[..end];
+        // An encoded name may be any name.
+        name.iter().any(|&byte| matches!(byte, b'%' | b'+'))
+            || CAMPAIGN_PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+            || CLICK_PARAMETERS.iter().any(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()))
+    })
 }
 
 /// The types of click IDs that are known.
@@ -127,9 +128,14 @@ fn advertiser_of(click_id_type: &str) -> Option<&'static str> {
 
 /// The host of an address, lower-case, without port; nothing when there is none.
 pub fn host(url: &str) -> Option<Cow<'_, str>> {
-    let (_, rest) = url.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let host = authority.rsplit('@').next()?.split(':').next()?.trim_end_matches('.');
+    // Byte by byte, because every event with a referrer asks: addresses are cut at ASCII only.
+    let bytes = url.as_bytes();
+    let start = bytes.windows(3).position(|window| window == b"://")? + 3;
+    let rest = &bytes[start..];
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    let authority = url.get(start..start + end)?;
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = host.split_once(':').map_or(host, |(host, _)| host).trim_end_matches('.');
     match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         _ if host.is_empty() => None,
         true => Some(host.to_ascii_lowercase().into()),

@@ -420,12 +420,11 @@ mod tests {
             ("event_number", Value::I64(3)),
             ("last_event", Value::U64(41)),
         ] {
-            let found =
-                path.split('.').fold(Some(Value::Message(state.clone())), |value, name| match value? {
-                    Value::Message(message) => Some(message.get_field_by_name(name)?.into_owned()),
-                    Value::List(list) => list.get(name.parse::<usize>().ok()?).cloned(),
-                    _ => None,
-                });
+            let found = path.split('.').try_fold(Value::Message(state.clone()), |value, name| match value {
+                Value::Message(message) => Some(message.get_field_by_name(name)?.into_owned()),
+                Value::List(list) => list.get(name.parse::<usize>().ok()?).cloned(),
+                _ => None,
+            });
             assert_eq!(found, Some(expected), "{path}");
         }
         assert_eq!(state.unknown_fields().count(), 0);

@@ -103,7 +103,8 @@ impl Agents {
 #[derive(Debug, Default)]
 pub(crate) struct Judgements {
     own: HashMap<EvidenceKey, [Option<Shown>; 2], RandomState>,
-    fallbacks: HashMap<(TextRef, &'static str), Rc<Origin>, RandomState>,
+    /// By platform and in-app browser: a handful, so they are looked through.
+    fallbacks: Vec<((TextRef, &'static str), Rc<Origin>)>,
 }
 
 /// What a channel depends on.
@@ -148,10 +149,13 @@ impl Judgements {
     ) -> Judgement<'_> {
         let key = EvidenceKey::of(batch, row);
         let place = (text_ref(batch, Field::Platform, row), agent.in_app_browser);
-        let fallback = self
-            .fallbacks
-            .entry(place)
-            .or_insert_with(|| share(&rules.fallback(batch.resolve(place.0), place.1), shared));
+        let known = self.fallbacks.iter().position(|(known, _)| *known == place);
+        let known = known.unwrap_or_else(|| {
+            let fallback = rules.fallback(batch.resolve(place.0), place.1);
+            self.fallbacks.push((place, share(&fallback, shared)));
+            self.fallbacks.len() - 1
+        });
+        let fallback = &self.fallbacks[known].1;
         if key == EvidenceKey::default() {
             return Judgement { own: None, first: None, fallback };
         }
