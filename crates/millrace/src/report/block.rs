@@ -163,6 +163,10 @@ fn split(page: &mut Page<'_>, desk: &Desk<'_>, name: &str, by: &[&str]) -> Resul
             .set_categories((page.name.as_str(), first, 0, last, value_column - 1))
             .set_values((page.name.as_str(), first, value_column, last, value_column));
         dressed(&mut chart, &title(metric, definition));
+        // Bars that begin elsewhere lie about their lengths.
+        if rows.iter().all(|row| row.value.is_none_or(|value| value >= 0.0)) {
+            chart.x_axis().set_min(0.0);
+        }
         if metric.unit == Unit::Share {
             chart.x_axis().set_num_format("0%");
         }

@@ -5,6 +5,9 @@ use crate::metrics::Unit;
 
 /// Columns that get a width of their own; charts stand behind them.
 const COLUMNS: u16 = 12;
+/// The last column definitions reach over, and letters that fit into a line of theirs.
+const WORDS_TO: u16 = 7;
+const WORDS_WIDTH: usize = 120;
 const HEADING: Color = Color::RGB(0x1F3864);
 const SHADE: Color = Color::RGB(0xE8EDF5);
 const QUIET: Color = Color::RGB(0x7F7F7F);
@@ -19,6 +22,7 @@ pub(crate) struct Formats {
     pub(crate) text: Format,
     pub(crate) wrapped: Format,
     pub(crate) quiet: Format,
+    note: Format,
     count: Format,
     tenth: Format,
     hundredth: Format,
@@ -56,6 +60,11 @@ impl Default for Formats {
                 .set_align(FormatAlign::VerticalCenter),
             text: Format::new(),
             wrapped: Format::new().set_text_wrap().set_align(FormatAlign::Top),
+            note: Format::new()
+                .set_font_color(QUIET)
+                .set_italic()
+                .set_text_wrap()
+                .set_align(FormatAlign::Top),
             quiet: Format::new().set_font_color(QUIET).set_italic(),
             count: number("#,##0"),
             tenth: number("#,##0.0"),
@@ -129,7 +138,11 @@ impl<'a> Page<'a> {
         self.sheet.write_with_format(self.row, 0, title, &self.formats.section)?;
         self.row += 1;
         if !words.is_empty() {
-            self.sheet.write_with_format(self.row, 0, words, &self.formats.quiet)?;
+            // Across the columns of a table: a long line would widen the printed page.
+            self.sheet.merge_range(self.row, 0, self.row, WORDS_TO, words, &self.formats.note)?;
+            let width: usize = words.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
+            let lines = u16::try_from(width / WORDS_WIDTH + 1).unwrap_or(1);
+            self.sheet.set_row_height(self.row, lines.saturating_mul(15))?;
             self.row += 1;
         }
         Ok(())
@@ -166,17 +179,16 @@ impl<'a> Page<'a> {
         Ok(())
     }
 
-    /// A chart beside the rows from `top` on, below those that are there.
+    /// A chart beside the rows from `top` on.
     pub(crate) fn chart(&mut self, top: u32, column: u16, chart: &Chart) -> Result<(), XlsxError> {
-        let top = top.max(self.charts_end);
         self.sheet.insert_chart(top, column, chart)?;
         self.charts_end = top + CHART_ROWS;
         Ok(())
     }
 
-    /// Leaves room before the next part.
+    /// Leaves room before the next part, which begins below the chart of this one.
     pub(crate) fn gap(&mut self) {
-        self.row += 1;
+        self.row = (self.row + 1).max(self.charts_end);
     }
 
     /// What a sheet needs at its end.
