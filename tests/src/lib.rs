@@ -6,6 +6,7 @@ pub mod cells;
 pub mod chaos;
 pub mod compare;
 mod error;
+pub mod metrics;
 pub mod raw;
 pub mod reference;
 

@@ -3,21 +3,26 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{
-    sync::atomic::AtomicBool,
+    sync::{OnceLock, atomic::AtomicBool},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use devstack::pipeline::Pipeline;
 use simulator::{
-    Config, Simulator, Timing,
+    Config, Simulator, Timing, Truth,
     produce::{self, Target},
 };
 use system_tests::{
     cells,
     compare::{self, Place},
-    now_ms, pipeline_without_topics, raw,
-    reference::{Activity, Reference, Rules, cubes::CUBES},
+    metrics, now_ms, pipeline_without_topics, raw,
+    reference::{
+        Activity, Reference, Rules,
+        cubes::CUBES,
+        day::day_of,
+        metrics::{Question, Step},
+    },
     settle, simulator, stack, start, start_stages, topic, wait_until_ready,
 };
 
@@ -70,56 +75,68 @@ fn send(pipeline: &Pipeline, simulator: &mut Simulator, events: u64) {
     produce::run(simulator, &target, &AtomicBool::new(false), |_| ()).unwrap();
 }
 
+/// What both tests look at: sent once.
+struct Run {
+    pipeline: Pipeline,
+    truth: Truth,
+    reference: Reference,
+}
+
+fn run() -> &'static Run {
+    static RUN: OnceLock<Run> = OnceLock::new();
+    RUN.get_or_init(|| {
+        let mut pipeline = pipeline_without_topics("attribution");
+        pipeline.set("MILLRACE__INGEST__MAX_EVENT_AGE", "60d");
+        pipeline.create().unwrap();
+        let now = now_ms();
+        let config = Config {
+            seed: 51,
+            devices: 4_000,
+            contents: 3_000,
+            concurrent_sessions: 12,
+            late: 0.04,
+            duplicates: 0.03,
+            skewed: 0.05,
+            server: 0.02,
+            max_event_age_ms: 60 * DAY_MS,
+            timing: Timing::Span { start_ms: now - DAYS * DAY_MS, end_ms: now, events: EVENTS },
+            ..Config::default()
+        };
+        let mut simulator = simulator(&pipeline, config);
+        let mut activities: Vec<Activity> = simulator.activities().iter().map(Activity::from).collect();
+        let ruled = by_rule(now);
+        register(&pipeline, &ruled);
+        activities.extend(ruled);
+
+        let mut stages = start_stages(&pipeline);
+        for round in 0..ROUNDS {
+            thread::scope(|scope| {
+                let sender = scope.spawn(|| send(&pipeline, &mut simulator, EVENTS / ROUNDS));
+                thread::sleep(Duration::from_millis(700));
+                disturb(&pipeline, &mut stages, round);
+                sender.join().unwrap();
+            });
+        }
+        let truth = simulator.truth();
+        settle(&pipeline, &truth, stages);
+
+        let apps = simulator::APP_IDS.iter().map(|&app| app.to_owned()).collect();
+        let mut reference = Reference::new(Rules { apps, max_event_age_ms: 60 * DAY_MS }, activities);
+        raw::records(place(&pipeline)).unwrap().iter().for_each(|record| reference.take(record));
+        assert!(reference.events.len() as u64 + reference.rejected.len() as u64 >= EVENTS);
+        Run { pipeline, truth, reference }
+    })
+}
+
+fn place(pipeline: &Pipeline) -> Place<'_> {
+    Place { brokers: stack().brokers(), clickhouse_url: stack().clickhouse_url(), pipeline: pipeline.name() }
+}
+
 #[test]
-fn every_cell_of_every_cube_equals_an_independent_reference() {
-    let started = Instant::now();
-    let mut pipeline = pipeline_without_topics("attribution");
-    pipeline.set("MILLRACE__INGEST__MAX_EVENT_AGE", "60d");
-    pipeline.create().unwrap();
-    let now = now_ms();
-    let config = Config {
-        seed: 51,
-        devices: 4_000,
-        contents: 3_000,
-        concurrent_sessions: 12,
-        late: 0.04,
-        duplicates: 0.03,
-        skewed: 0.05,
-        server: 0.02,
-        max_event_age_ms: 60 * DAY_MS,
-        timing: Timing::Span { start_ms: now - DAYS * DAY_MS, end_ms: now, events: EVENTS },
-        ..Config::default()
-    };
-    let mut simulator = simulator(&pipeline, config);
-    let mut activities: Vec<Activity> = simulator.activities().iter().map(Activity::from).collect();
-    let ruled = by_rule(now);
-    register(&pipeline, &ruled);
-    activities.extend(ruled);
-
-    let mut stages = start_stages(&pipeline);
-    for round in 0..ROUNDS {
-        thread::scope(|scope| {
-            let sender = scope.spawn(|| send(&pipeline, &mut simulator, EVENTS / ROUNDS));
-            thread::sleep(Duration::from_millis(700));
-            disturb(&pipeline, &mut stages, round);
-            sender.join().unwrap();
-        });
-    }
-    let truth = simulator.truth();
-    settle(&pipeline, &truth, stages);
-    let sent = started.elapsed();
-
-    let place = Place {
-        brokers: stack().brokers(),
-        clickhouse_url: stack().clickhouse_url(),
-        pipeline: pipeline.name(),
-    };
-    let apps = simulator::APP_IDS.iter().map(|&app| app.to_owned()).collect();
-    let mut reference = Reference::new(Rules { apps, max_event_age_ms: 60 * DAY_MS }, activities);
-    raw::records(place).unwrap().iter().for_each(|record| reference.take(record));
-    assert!(reference.events.len() as u64 + reference.rejected.len() as u64 >= EVENTS);
-
-    let mut differences = cells::of_people(place, &reference).unwrap();
+fn every_cell_of_every_cube_and_every_active_device_equals_an_independent_reference() {
+    let Run { pipeline, truth, reference } = run();
+    let place = place(pipeline);
+    let mut differences = cells::of_people(place, reference).unwrap();
     let mut compared = 0;
     for cube in CUBES {
         for pane in cube.panes {
@@ -128,14 +145,49 @@ fn every_cell_of_every_cube_equals_an_independent_reference() {
             compared += cells;
         }
     }
-    // What clients were meant to send is known a third time; it knows no activities that work by rules.
-    let mut by_truth = compare::differences(place, &truth).unwrap();
-    by_truth.retain(|difference| !difference.what.starts_with("activity"));
-    println!("{compared} cells compared, sent after {sent:?}, done after {:?}", started.elapsed());
-    assert!(compared > 500_000, "{compared} cells are too few to prove anything");
+    assert!(compared > 1_000_000, "{compared} cells are too few to prove anything");
     assert!(differences.is_empty(), "{}", cells::report(&differences));
+    // What clients were meant to send is known a third time; it knows no activities that work by rules.
+    let mut by_truth = compare::differences(place, truth).unwrap();
+    by_truth.retain(|difference| !difference.what.starts_with("activity"));
     assert_eq!(by_truth, []);
 }
+
+#[test]
+fn every_metric_equals_an_independent_reference() {
+    let Run { pipeline, reference, .. } = run();
+    let now = now_ms();
+    let today = day_of(now);
+    let asked = Question { from: today - DAYS - 1, to: today, now, step: Step::Total };
+    let names = metrics::list(pipeline).unwrap();
+    assert!(names.len() > 90, "{}", names.len());
+    let mut differences = Vec::new();
+    let mut ask = |name, step| {
+        let (found, compared) = metrics::differences(pipeline, name, step, reference, &asked).unwrap();
+        differences.extend(found);
+        assert!(compared > 0, "{name:?} has no value, so nothing was tested");
+    };
+    for name in &names {
+        ask(name, None);
+        if BY_DAY.contains(&name.0.as_str()) {
+            ask(name, Some("day"));
+        }
+    }
+    let first: Vec<String> = differences.iter().take(20).cloned().collect();
+    assert!(differences.is_empty(), "{} values differ, such as\n{}", differences.len(), first.join("\n"));
+}
+
+/// Metrics that are asked day by day, too: sums, ratios and those by another clock.
+const BY_DAY: [&str; 8] = [
+    "new_devices",
+    "retention_day_1",
+    "retention_day_7",
+    "sessions_per_device",
+    "activity_participants",
+    "featured_rate",
+    "vip_open_rate",
+    "experiment_exposures",
+];
 
 /// Ends a stage, cleanly or not, and starts it again.
 fn disturb(pipeline: &Pipeline, stages: &mut [devstack::Process], round: u64) {

@@ -1,5 +1,7 @@
 //! Published videos: their JSON is written once, at the start, because the popular ones are sent again and again.
 
+use crate::clock::Timing;
+use crate::config::Config;
 use crate::dice::Dice;
 use crate::render::text;
 use crate::tables::{CATEGORIES, TAGS};
@@ -13,15 +15,19 @@ pub(crate) struct Video {
     pub(crate) tag: &'static str,
 }
 
-/// All of them for one seed, published before `EPOCH_MS`.
-pub(crate) fn videos(seed: u64, count: u32) -> Vec<Video> {
-    (0..count.max(1)).map(|number| video(seed, number)).collect()
+/// All of them for one seed, published before the end of the span, or before `EPOCH_MS` where there is none.
+pub(crate) fn videos(config: &Config) -> Vec<Video> {
+    let newest_ms = match config.timing {
+        Timing::Now => EPOCH_MS,
+        Timing::Span { end_ms, .. } => end_ms,
+    };
+    (0..config.contents.max(1)).map(|number| video(config.seed, number, newest_ms)).collect()
 }
 
-/// 2026-01-01T00:00:00Z: the newest publication date in the catalogue.
+/// 2026-01-01T00:00:00Z: the newest publication date in the catalogue of live traffic, which must not know the present.
 const EPOCH_MS: i64 = 1_767_225_600_000;
 
-fn video(seed: u64, number: u32) -> Video {
+fn video(seed: u64, number: u32, newest_ms: i64) -> Video {
     let mut dice = Dice::of(seed, VIDEO, number);
     let duration_ms = dice.spread(15_000, 3_600_000) as u32;
     let id = format!("v{:08x}", (dice.bits() as u32) & !0xff | (number & 0xff));
@@ -41,7 +47,7 @@ fn video(seed: u64, number: u32) -> Video {
         text(&mut json, "\",\"", dice.pick(&TAGS));
     }
     text(&mut json, "\"],\"duration_ms\":", &duration_ms.to_string());
-    let published = EPOCH_MS - dice.spread(60_000, 400 * 86_400_000);
+    let published = newest_ms - dice.spread(60_000, 400 * 86_400_000);
     text(&mut json, ",\"published_at\":", &published.to_string());
     Video { json: json.into_boxed_slice(), duration_ms, tag }
 }

@@ -59,7 +59,7 @@ impl Simulator {
             sessions: Vec::with_capacity(sessions as usize),
             world: World {
                 dice: Dice::new(config.seed),
-                videos: videos(config.seed, config.contents),
+                videos: videos(&config),
                 activities: Activities::new(config.activities.clone()),
                 memory: vec![Memory::default(); config.devices.max(1) as usize],
                 lost: 0,

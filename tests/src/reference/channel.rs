@@ -81,13 +81,14 @@ fn installed(event: &Map<String, Value>, first: bool) -> Option<&'static str> {
 fn referrer(event: &Map<String, Value>) -> Option<&'static str> {
     let (_, rest) = text(event, "page", "referrer").split_once("://")?;
     let host = rest.split(['/', '?']).next()?;
-    let is_under = |site: &&str| host == *site || host.ends_with(&format!(".{site}"));
+    let is_one_of =
+        |sites: &[&str]| sites.iter().any(|site| host == *site || host.ends_with(&format!(".{site}")));
     Some(match host {
         host if OWN.contains(&host) => "internal",
-        _ if SEARCH.iter().any(|site| is_under(&site)) => "organic_search",
-        _ if SOCIAL.iter().any(|site| is_under(&site)) => "organic_social",
-        _ if VIDEO.iter().any(|site| is_under(&site)) => "organic_video",
-        _ if ASSISTANTS.iter().any(|site| is_under(&site)) => "ai_assistant",
+        _ if is_one_of(&SEARCH) => "organic_search",
+        _ if is_one_of(&SOCIAL) => "organic_social",
+        _ if is_one_of(&VIDEO) => "organic_video",
+        _ if is_one_of(&ASSISTANTS) => "ai_assistant",
         _ => "referral",
     })
 }

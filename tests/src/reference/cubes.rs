@@ -397,7 +397,7 @@ fn upload(event: &Event) -> Vec<Row> {
 }
 
 fn tags(event: &Event) -> Vec<Row> {
-    let row = |tag: &std::rc::Rc<str>| {
+    let row = |tag: &std::sync::Arc<str>| {
         let mut dimensions = texts(event, &["app_id", "platform", "event_name"]);
         dimensions.insert(1, tag.to_string());
         (dimensions, vec![sum(1), device(event)])
@@ -416,7 +416,7 @@ fn versions(event: &Event) -> Vec<Row> {
 fn experiments(event: &Event) -> Vec<Row> {
     let revenue = if is_order(event) { event.number("revenue_minor") } else { 0 };
     let exposure = event.is_named(&["experiment_exposed"]);
-    let row = |(name, variant): &(std::rc::Rc<str>, std::rc::Rc<str>)| {
+    let row = |(name, variant): &(std::sync::Arc<str>, std::sync::Arc<str>)| {
         let dimensions = vec![
             event.text("app_id").to_owned(),
             name.to_string(),

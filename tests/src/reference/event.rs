@@ -1,19 +1,19 @@
 //! One event with everything a correct pipeline knows of it, by the names of the catalogue.
 
 use std::collections::BTreeSet;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Texts that are there many times are kept once.
 #[derive(Debug, Default)]
-pub(super) struct Texts(BTreeSet<Rc<str>>);
+pub(super) struct Texts(BTreeSet<Arc<str>>);
 
 impl Texts {
-    pub(super) fn keep(&mut self, text: &str) -> Rc<str> {
+    pub(super) fn keep(&mut self, text: &str) -> Arc<str> {
         if let Some(known) = self.0.get(text) {
-            return Rc::clone(known);
+            return Arc::clone(known);
         }
-        let kept: Rc<str> = text.into();
-        self.0.insert(Rc::clone(&kept));
+        let kept: Arc<str> = text.into();
+        self.0.insert(Arc::clone(&kept));
         kept
     }
 }
@@ -31,20 +31,20 @@ pub struct Event {
     /// Epoch ms.
     pub received_at: i64,
     /// Application and `anonymous_id`, if there is one.
-    pub device: Option<Rc<str>>,
+    pub device: Option<Arc<str>>,
     /// Application and account, if there is one.
-    pub user: Option<Rc<str>>,
+    pub user: Option<Arc<str>>,
     /// `content.tags`, as often as they are there.
-    pub tags: Vec<Rc<str>>,
+    pub tags: Vec<Arc<str>>,
     /// Name and variant.
-    pub experiments: Vec<(Rc<str>, Rc<str>)>,
+    pub experiments: Vec<(Arc<str>, Arc<str>)>,
     /// Definitions for which this is the first qualifying event of its day, of its week, of its month.
     pub active_day: Vec<Definition>,
     /// See above.
     pub active_week: Vec<Definition>,
     /// See above.
     pub active_month: Vec<Definition>,
-    pub(super) texts: Vec<(&'static str, Rc<str>)>,
+    pub(super) texts: Vec<(&'static str, Arc<str>)>,
     pub(super) numbers: Vec<(&'static str, i64)>,
 }
 

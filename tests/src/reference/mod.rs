@@ -9,6 +9,7 @@ pub mod cubes;
 pub mod day;
 mod device;
 mod event;
+pub mod metrics;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,0 +1,146 @@
+//! Asks `millrace metrics` for every metric there is and holds each answer against the reference.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use devstack::pipeline::Pipeline;
+use serde_json::Value as Json;
+
+use crate::Error;
+use crate::reference::{
+    Reference, day,
+    metrics::{Answer, Question, Step, Value, answer},
+};
+
+/// Estimates may be off by this share, ratios of two of them by twice as much.
+const SKETCH_ERROR: f64 = 0.03;
+/// What sums of fractions lose.
+const ROUNDING: f64 = 1e-9;
+
+/// Name and definition of a metric.
+pub type Name = (String, String);
+
+/// Every metric that `millrace metrics list` knows, in each of its definitions.
+///
+/// # Errors
+/// The command fails, or says something else.
+pub fn list(pipeline: &Pipeline) -> Result<Vec<Name>, Error> {
+    let said = json(&pipeline.millrace(&["metrics", "list", "--json"])?)?;
+    let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
+    let names = |metric: &Json| {
+        let definitions = metric["definitions"].as_array().cloned().unwrap_or_default();
+        let named: Vec<Name> =
+            definitions.iter().map(|definition| (text(&metric["name"]), text(definition))).collect();
+        named
+    };
+    Ok(said.as_array().into_iter().flatten().flat_map(names).collect())
+}
+
+/// What differs between the answer to one question and the reference, as sentences; with the number of values.
+///
+/// # Errors
+/// The command fails, or says something else.
+pub fn differences(
+    pipeline: &Pipeline,
+    (name, definition): &Name,
+    step: Option<&str>,
+    reference: &Reference,
+    asked: &Question,
+) -> Result<(Vec<String>, usize), Error> {
+    let now = jiff::Timestamp::from_millisecond(asked.now).unwrap_or_default().to_string();
+    let (from, to) = (day::written(asked.from), day::written(asked.to));
+    let mut args = vec!["metrics", "query", name, "--definition", definition, "--json"];
+    args.extend(["--from", &from, "--to", &to, "--at", &now]);
+    args.extend(step.into_iter().flat_map(|step| ["--step", step]));
+    let said = json(&pipeline.millrace(&args)?)?;
+    let step = match said["step"].as_str() {
+        Some("day") => Step::Day,
+        Some("week") => Step::Week,
+        Some("month") => Step::Month,
+        _ => Step::Total,
+    };
+    let what = format!("{name} ({definition}) by {step:?}");
+    let Some(expected) = answer(reference, name, definition, &Question { step, ..*asked }) else {
+        return Ok((vec![format!("{what}: the reference does not know this metric")], 0));
+    };
+    let differ = unequal(&what, &rows(&said), &expected);
+    Ok((differ, expected.rows.len()))
+}
+
+type Rows = BTreeMap<(String, Vec<String>), Value>;
+
+fn unequal(what: &str, found: &Rows, expected: &Answer) -> Vec<String> {
+    let keys: BTreeSet<_> = found.keys().chain(expected.rows.keys()).collect();
+    let differs = |key: &&(String, Vec<String>)| {
+        let [found, expected_value] = [found, &expected.rows].map(|rows| rows.get(*key));
+        !are_near(found, expected_value, expected)
+    };
+    let say = |key: &(String, Vec<String>)| {
+        format!("{what} {key:?}: pipeline {:?}, reference {:?}", found.get(key), expected.rows.get(key))
+    };
+    keys.into_iter().filter(differs).map(say).collect()
+}
+
+fn are_near(found: Option<&Value>, expected: Option<&Value>, answer: &Answer) -> bool {
+    let (Some(found), Some(expected)) = (found, expected) else { return false };
+    let near = |found: f64, expected: f64| {
+        let allowed = if answer.estimate { 2.0 * SKETCH_ERROR } else { ROUNDING };
+        // Shares and their changes: an error of both parts, however small their ratio.
+        let size = if expected.abs() < 1.0 && answer.estimate { 1.0 } else { expected.abs().max(ROUNDING) };
+        (found - expected).abs() <= allowed * size
+    };
+    let values = match (found.value, expected.value) {
+        (Some(found), Some(expected)) => near(found, expected),
+        (found, expected) => found == expected,
+    };
+    let intervals = match (found.interval, expected.interval) {
+        (Some(found), Some(expected)) => near(found.0, expected.0) && near(found.1, expected.1),
+        (found, expected) => found == expected,
+    };
+    values && intervals
+}
+
+fn rows(said: &Json) -> Rows {
+    let dimensions: Vec<&str> =
+        said["by"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+    let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let row = |row: &Json| {
+        let key = dimensions.iter().map(|name| text(&row[*name])).collect();
+        let interval = row["low"].as_f64().zip(row["high"].as_f64());
+        ((text(&row["time"]), key), Value { value: row["value"].as_f64(), interval })
+    };
+    said["rows"].as_array().into_iter().flatten().map(row).collect()
+}
+
+fn json(text: &str) -> Result<Json, Error> {
+    serde_json::from_str(text).map_err(|_| Error::Answer { what: text.to_owned(), wanted: "JSON" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expected(estimate: bool, value: Option<f64>) -> Answer {
+        let value = Value { value, interval: None };
+        Answer { estimate, rows: BTreeMap::from([((String::new(), vec!["CNY".to_owned()]), value)]) }
+    }
+
+    #[test]
+    fn an_answer_differs_by_its_number_its_null_or_its_key() {
+        let said = |rows: Json| serde_json::json!({"by": ["currency"], "rows": rows});
+        let row = |currency: &str, value: Json| serde_json::json!([{"time": "", "currency": currency, "value": value}]);
+        for (rows_said, estimate, value, differ) in [
+            (row("CNY", 7.into()), false, Some(7.0), 0),
+            (row("CNY", 8.into()), false, Some(7.0), 1),
+            (row("CNY", Json::Null), false, Some(7.0), 1),
+            (row("CNY", 0.into()), false, None, 1),
+            (row("CNY", Json::Null), false, None, 0),
+            (row("USD", 7.into()), false, Some(7.0), 2),
+            (row("CNY", 103.into()), true, Some(100.0), 0),
+            (row("CNY", 107.into()), true, Some(100.0), 1),
+            (serde_json::json!([]), false, Some(7.0), 1),
+        ] {
+            let found = rows(&said(rows_said.clone()));
+            assert_eq!(unequal("x", &found, &expected(estimate, value)).len(), differ, "{rows_said}");
+        }
+    }
+}
