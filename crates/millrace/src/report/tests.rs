@@ -17,7 +17,7 @@ fn the_plan_names_what_exists() {
         for dimension in by {
             assert!(known.iter().any(|known| known == dimension), "{name} by {dimension}");
         }
-        assert_eq!(alone && !definition.each.is_empty(), false, "{name} has more than one value");
+        assert!(!alone || definition.each.is_empty(), "{name} has more than one value");
         definition.clone()
     };
     for subject in SUBJECTS {
