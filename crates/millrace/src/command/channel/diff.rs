@@ -103,7 +103,7 @@ impl Diff {
                 Read::End => break,
             }
         }
-        differences.changes.sort_by(|a, b| b.events.cmp(&a.events));
+        differences.changes.sort_by_key(|change| std::cmp::Reverse(change.events));
         output.json(&differences)?;
         let versions = format!("rules {} → {}", old.version(), new.version());
         output.line(differences.in_one_line(&versions))?;

@@ -68,7 +68,6 @@ impl Shown {
             click_id_type: self.click_id_type.as_str().into(),
             install_source: &self.install_source,
             referrer: &self.referrer,
-            ..Evidence::default()
         };
         evidence.read_address(&self.page_url);
         evidence
