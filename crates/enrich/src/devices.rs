@@ -319,6 +319,7 @@ impl Devices {
 
     /// All events of the window have been replayed.
     pub fn replayed(&mut self) {
+        self.shared.restored();
         for (key, recorded) in std::mem::take(&mut self.recorded) {
             let Some(since_ms) = recorded.unwritten_since_ms else { continue };
             if let Some(slot) = self.by_key.get_mut(&key) {
@@ -377,18 +378,18 @@ mod tests {
     use super::*;
     use crate::device::{
         playback::PlaybackEvent,
-        shared::Origin,
+        shared::OriginTexts,
         touch::{Judgement, Shown},
     };
     use proptest::prelude::*;
-    use std::rc::Rc;
 
     const DAY: i64 = 86_400_000;
     const WINDOW: i64 = DAY;
 
     thread_local! {
         static ORIGINS: &'static [Shown] = {
-            let origin = |group: &str| Rc::new(Origin { group: group.into(), ..Origin::default() });
+            let mut shared = Shared::default();
+            let mut origin = |group| shared.origin(OriginTexts { group, ..OriginTexts::default() });
             Vec::from(["direct", "email", "sms"].map(|group| Shown { origin: origin(group), is_touch: true })).leak()
         };
     }

@@ -28,8 +28,9 @@ struct DeviceState {
     last_session: u64,
     #[prost(sint64, tag = "5")]
     latest_event_time: i64,
-    #[prost(message, repeated, tag = "6")]
-    channels: Vec<ChannelState>,
+    /// Each a `ChannelState`, which is not read when its bytes are known.
+    #[prost(bytes = "vec", repeated, tag = "6")]
+    channels: Vec<Vec<u8>>,
     #[prost(uint32, repeated, tag = "7")]
     session_channels: Vec<u32>,
     #[prost(uint32, tag = "8")]
@@ -143,7 +144,7 @@ impl Device {
     /// # Errors
     /// The bytes are no DeviceState.
     pub fn decode(bytes: &[u8], shared: &mut Shared) -> Result<Self, prost::DecodeError> {
-        Ok(Self::of(DeviceState::decode(bytes)?, shared))
+        Self::of(DeviceState::decode(bytes)?, shared)
     }
 
     fn state(&self) -> DeviceState {
@@ -184,13 +185,13 @@ impl Device {
             });
             state.activities = activities.as_slice().to_vec();
         }
-        state.channels = channels.states();
+        state.channels = channels.records();
         state
     }
 
-    fn of(state: DeviceState, shared: &mut Shared) -> Self {
+    fn of(state: DeviceState, shared: &mut Shared) -> Result<Self, prost::DecodeError> {
         let channels: Vec<Rc<Origin>> =
-            state.channels.iter().map(|channel| shared.origin(channel.texts())).collect();
+            state.channels.iter().map(|channel| shared.recorded(channel)).collect::<Result<_, _>>()?;
         // A record from before channels were kept names none.
         let mut channel = |place: u32| match channels.get((place as usize).wrapping_sub(1)) {
             Some(channel) => Rc::clone(channel),
@@ -246,7 +247,7 @@ impl Device {
             playbacks: Playbacks((!playbacks.is_empty()).then(|| Rc::new(playbacks))),
             last_event: state.last_event,
         };
-        Self { slow, fast }
+        Ok(Self { slow, fast })
     }
 }
 
@@ -263,23 +264,26 @@ impl<'a> Channels<'a> {
         place as u32 + 1
     }
 
-    fn states(&self) -> Vec<ChannelState> {
-        let state = |channel: &&Rc<Origin>| ChannelState {
-            group: channel.group.to_string(),
-            source: channel.source.to_string(),
-            medium: channel.medium.to_string(),
-            campaign: channel.campaign.to_string(),
-            rule: channel.rule.to_string(),
-        };
-        self.0.iter().map(state).collect()
+    fn records(&self) -> Vec<Vec<u8>> {
+        self.0.iter().map(|channel| channel.record().to_vec()).collect()
     }
 }
 
-impl ChannelState {
-    fn texts(&self) -> OriginTexts<'_> {
-        let Self { group, source, medium, campaign, rule } = self;
-        OriginTexts { group, source, medium, campaign, rule }
-    }
+/// A channel as it stands in records.
+pub(super) fn encode_channel(texts: OriginTexts<'_>) -> Box<[u8]> {
+    let OriginTexts { group, source, medium, campaign, rule } = texts;
+    let [group, source, medium, campaign, rule] = [group, source, medium, campaign, rule].map(str::to_owned);
+    ChannelState { group, source, medium, campaign, rule }.encode_to_vec().into()
+}
+
+/// Reads a channel of a record.
+pub(super) fn decode_channel<T>(
+    record: &[u8],
+    read: impl FnOnce(OriginTexts<'_>) -> T,
+) -> Result<T, prost::DecodeError> {
+    let ChannelState { group, source, medium, campaign, rule } = ChannelState::decode(record)?;
+    let (group, source, medium, campaign, rule) = (&*group, &*source, &*medium, &*campaign, &*rule);
+    Ok(read(OriginTexts { group, source, medium, campaign, rule }))
 }
 
 fn text(text: &str, shared: &mut Shared) -> Option<Rc<str>> {

@@ -78,6 +78,7 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::shared::{OriginTexts, Shared};
     use proptest::prelude::*;
 
     const MINUTE: i64 = 60_000;
@@ -89,7 +90,8 @@ mod tests {
         let mut found = Vec::new();
         for (number, &(minutes, id)) in (1000..).zip(events) {
             let visit = Visit { time_ms: minutes * MINUTE, id, derived: number };
-            let channel = Rc::new(Origin { source: number.to_string().into(), ..Origin::default() });
+            let channel = Shared::default()
+                .origin(OriginTexts { source: &number.to_string(), ..OriginTexts::default() });
             let joined = sessions.as_ref().and_then(|sessions| sessions.joined(visit, latest)).cloned();
             let is_start = joined.is_none();
             let session = match (joined, &mut sessions) {

@@ -3,11 +3,13 @@
 //! Equal values of one [`Shared`] are one pointer, so that devices stay small and are compared without reading texts.
 //! What no device knows any more is dropped when the number has doubled.
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
 use std::{
     hash::{BuildHasher, Hash},
     rc::Rc,
 };
+
+use super::record::{decode_channel, encode_channel};
 
 /// Where a visit came from: the texts of a channel.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -22,6 +24,8 @@ pub struct Origin {
     pub campaign: Box<str>,
     /// The rule that decided, or `last_touch` where the device's past did.
     pub rule: Box<str>,
+    /// All of it as it stands in records.
+    record: Box<[u8]>,
 }
 
 /// The same, not yet shared.
@@ -42,8 +46,13 @@ pub struct OriginTexts<'a> {
 impl Origin {
     /// Its texts.
     pub fn texts(&self) -> OriginTexts<'_> {
-        let Self { group, source, medium, campaign, rule } = self;
+        let Self { group, source, medium, campaign, rule, record: _ } = self;
         OriginTexts { group, source, medium, campaign, rule }
+    }
+
+    /// As it stands in records.
+    pub(crate) fn record(&self) -> &[u8] {
+        &self.record
     }
 }
 
@@ -53,6 +62,8 @@ pub struct Shared {
     hasher: RandomState,
     origins: HashTable<Rc<Origin>>,
     texts: HashTable<Rc<str>>,
+    /// During a restore: origins by how they stand in records, so that few of them are read.
+    recorded: HashMap<Box<[u8]>, Rc<Origin>, RandomState>,
     swept_at: [usize; 2],
 }
 
@@ -65,6 +76,7 @@ impl Default for Shared {
             hasher: RandomState::default(),
             origins: HashTable::new(),
             texts: HashTable::new(),
+            recorded: HashMap::default(),
             swept_at: [SWEPT_FROM; 2],
         }
     }
@@ -89,10 +101,26 @@ impl Shared {
             medium: medium.into(),
             campaign: campaign.into(),
             rule: rule.into(),
+            record: encode_channel(texts),
         });
         let new_hash = |known: &Rc<Origin>| hasher.hash_one(known.texts());
         origins.insert_unique(hash, Rc::clone(&new), new_hash);
         new
+    }
+
+    /// The one pointer to an origin, by how it stands in a record.
+    pub(crate) fn recorded(&mut self, record: &[u8]) -> Result<Rc<Origin>, prost::DecodeError> {
+        if let Some(known) = self.recorded.get(record) {
+            return Ok(Rc::clone(known));
+        }
+        let origin = decode_channel(record, |texts| self.origin(texts))?;
+        self.recorded.insert(record.into(), Rc::clone(&origin));
+        Ok(origin)
+    }
+
+    /// No more records follow.
+    pub(crate) fn restored(&mut self) {
+        self.recorded = HashMap::default();
     }
 
     /// The one pointer to this text.

@@ -93,7 +93,7 @@ mod tests {
     const DAY: i64 = 86_400_000;
 
     fn origin(group: &str) -> Rc<Origin> {
-        Rc::new(Origin { group: group.into(), rule: "some-rule".into(), ..Origin::default() })
+        Shared::default().origin(OriginTexts { group, rule: "some-rule", ..OriginTexts::default() })
     }
 
     fn shown(group: &str) -> Shown {
