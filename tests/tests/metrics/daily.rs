@@ -1,8 +1,11 @@
 //! What a person counts on the day.
 
+/// Dimensions, and the value or NULL.
+pub(super) type Rows = &'static [(&'static str, Option<f64>)];
+
 /// Questions about the day, and every row of their answers. Nobody bought from `recorder_vip` after a visit, and
 /// nobody visited it at all: that is NULL, where a visit without an order is 0.
-pub(super) const DAILY: &[(&str, &[(&str, Option<f64>)])] = &[
+pub(super) const DAILY: &[(&str, Rows)] = &[
     ("new_devices", &[("", Some(13.0))]),
     ("new_devices --by channel_group", &[("direct", Some(12.0)), ("paid_search", Some(1.0))]),
     (
