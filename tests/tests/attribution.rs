@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use devstack::pipeline::Pipeline;
+use devstack::pipeline::{Pipeline, STAGES};
 use simulator::{
     Config, Simulator, Timing, Truth,
     produce::{self, Target},
@@ -29,7 +29,6 @@ use system_tests::{
 const DAY_MS: i64 = 86_400_000;
 const DAYS: i64 = 45;
 const EVENTS: u64 = 300_000;
-const ROUNDS: u64 = 6;
 
 /// Activities that find their events by rules; two want the same ones.
 fn by_rule(now_ms: i64) -> Vec<Activity> {
@@ -109,11 +108,11 @@ fn run() -> &'static Run {
         activities.extend(ruled);
 
         let mut stages = start_stages(&pipeline);
-        for round in 0..ROUNDS {
+        for ended in ENDED {
             thread::scope(|scope| {
-                let sender = scope.spawn(|| send(&pipeline, &mut simulator, EVENTS / ROUNDS));
+                let sender = scope.spawn(|| send(&pipeline, &mut simulator, EVENTS / ENDED.len() as u64));
                 thread::sleep(Duration::from_millis(700));
-                disturb(&pipeline, &mut stages, round);
+                disturb(&pipeline, &mut stages, ended);
                 sender.join().unwrap();
             });
         }
@@ -189,17 +188,17 @@ const BY_DAY: [&str; 8] = [
     "experiment_exposures",
 ];
 
-/// Ends a stage, cleanly or not, and starts it again.
-fn disturb(pipeline: &Pipeline, stages: &mut [devstack::Process], round: u64) {
-    let names = ["ingest", "enrich", "aggregate"];
-    // Enrich has the most to lose.
-    let stage = [1, 1, 2, 0, 1, 2][round as usize % 6];
-    if round % 2 == 0 {
+/// Which stage is ended in each round, and whether by kill -9. Enrich has the most to lose.
+const ENDED: [(usize, bool); 6] = [(1, true), (1, false), (2, true), (0, true), (1, true), (2, false)];
+
+/// Ends a stage and starts it again.
+fn disturb(pipeline: &Pipeline, stages: &mut [devstack::Process], (stage, killed): (usize, bool)) {
+    if killed {
         stages[stage].kill().unwrap();
     } else {
         let status = stages[stage].terminate(Duration::from_secs(60)).unwrap();
-        assert!(status.success(), "{} ended with {status}", names[stage]);
+        assert!(status.success(), "{} ended with {status}", STAGES[stage]);
     }
-    stages[stage] = start(pipeline, names[stage], "0");
+    stages[stage] = start(pipeline, STAGES[stage], "0");
     wait_until_ready(&mut stages[stage]);
 }

@@ -5,7 +5,12 @@
 use std::{thread, time::Duration};
 
 use devstack::{Process, Totals, pipeline::Pipeline, query};
-use enrich::device;
+use enrich::device::{
+    self, Device, Surroundings,
+    active::Definitions,
+    shared::{OriginTexts, Shared},
+    touch::Judgement,
+};
 use rdkafka::{
     ClientConfig,
     producer::{BaseProducer, BaseRecord, Producer},
@@ -171,10 +176,8 @@ fn a_restore_waits_for_what_its_earlier_owner_is_about_to_commit() {
             .unwrap();
         earlier_owner.init_transactions(PATIENCE).unwrap();
         earlier_owner.begin_transaction().unwrap();
-        let event =
-            device::Event { day: 20_000, time_ms: 1_728_000_000_000, session: Some(7), own_session: 7 };
         let mut state = Vec::new();
-        device::Device::new(&event).0.encode(&mut state);
+        some_device().encode(&mut state);
         let topic = topic(pipeline, "enrich-state");
         let record = BaseRecord::to(&topic).partition(2).key(&[7_u8; 8]).payload(&state);
         earlier_owner.send(record).map_err(|(error, _)| error).unwrap();
@@ -193,6 +196,17 @@ fn a_restore_waits_for_what_its_earlier_owner_is_about_to_commit() {
         enrich.terminate(PATIENCE).unwrap();
         knows_the_device
     });
+}
+
+/// A device with one event.
+fn some_device() -> Device {
+    let mut shared = Shared::default();
+    let texts = OriginTexts { group: "direct", ..OriginTexts::default() };
+    let fallback = &shared.origin(texts);
+    let judgement = Judgement { own: None, first: None, fallback };
+    let event = device::Event::at(20_000, 1_728_000_000_000, judgement);
+    let definitions = &Definitions::default();
+    Device::new(&event, &mut Surroundings { definitions, window_ms: 3_600_000, shared: &mut shared }).0
 }
 
 #[test]

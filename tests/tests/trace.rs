@@ -41,7 +41,7 @@ fn the_lane_events_holds_every_event_once_although_aggregate_is_killed_again_and
         *aggregate = start(&pipeline, "aggregate", "0");
         wait_until_ready(aggregate);
     }
-    let counts = simulator.truth().counts.clone();
+    let counts = simulator.truth().counts;
     wait_for_events(stack().clickhouse_url(), pipeline.name(), counts.sent, |_| ())
         .unwrap_or_else(|error| panic!("{error}"));
     let view = format!("{}.events", pipeline.name());
