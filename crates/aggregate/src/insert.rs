@@ -3,16 +3,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use clickhouse::native::DataTypeNode;
-use clickhouse::native::builder::{BlockBuilder, ColumnBuilder};
-use clickhouse::native::encode::{Encode, ValueWriter};
 use clickhouse::{Client, Row};
 use runtime::config::Settings;
 use serde::Deserialize;
 
 use crate::Error;
-use crate::block::{Block, Column, ColumnKind, Cutter, Layout, Mark, Marker};
+use crate::block::{Block, ColumnKind, Cutter, Layout, Mark, Marker};
 use crate::ddl::{TableSpec, quoted};
+use crate::native::Pieces;
 use crate::protocol::Landed;
 use crate::server::{self, Verdict};
 use crate::time::now_ms;
@@ -245,19 +243,17 @@ impl Writer {
     }
 
     async fn attempt(&self, block: &Block, token: &str) -> Result<(), Verdict> {
-        let native = native(block).map_err(|problem| {
-            let table = &self.table.name;
-            Verdict::Stop(format!("block {token} for table {table} cannot be built: {problem}"))
-        })?;
         let names: Vec<String> = block.columns().map(|(name, _)| quoted(name)).collect();
-        let target = format!("{} ({})", self.target(), names.join(", "));
+        let statement = format!("INSERT INTO {} ({}) FORMAT Native", self.target(), names.join(", "));
         let mut insert = self
             .client
-            .insert_native_unescaped(&target)
+            .insert_formatted_with(statement)
             .with_timeouts(Some(SEND_TIMEOUT), Some(ANSWER_TIMEOUT))
             .with_setting("insert_deduplication_token", token)
             .with_setting("log_comment", token);
-        insert.write(&native).await.map_err(|answer| self.judge(&answer))?;
+        for piece in Pieces::of(block) {
+            insert.send(piece.into()).await.map_err(|answer| self.judge(&answer))?;
+        }
         insert.end().await.map_err(|answer| self.judge(&answer))
     }
 
@@ -278,79 +274,4 @@ impl Writer {
     fn target(&self) -> String {
         format!("{}.{}", quoted(&self.settings.clickhouse.database), quoted(&self.table.name))
     }
-}
-
-/// Milliseconds since 1970. As a plain `Int64` the server would take them for seconds.
-struct Millis(i64);
-
-impl Encode for Millis {
-    fn produces() -> DataTypeNode {
-        DataTypeNode::new("DateTime64(3, 'UTC')").unwrap_or(DataTypeNode::Int64)
-    }
-
-    fn encode(&self, writer: &mut ValueWriter<'_>) -> Result<(), Problem> {
-        Ok(writer.write_fixed(&self.0.to_le_bytes())?)
-    }
-}
-
-/// A UUID as the server keeps it: two 64-bit halves, the high one first.
-struct Uuid(u128);
-
-impl Encode for Uuid {
-    fn produces() -> DataTypeNode {
-        DataTypeNode::UUID
-    }
-
-    fn encode(&self, writer: &mut ValueWriter<'_>) -> Result<(), Problem> {
-        Ok(writer.write_fixed(&self.0.rotate_left(64).to_le_bytes())?)
-    }
-}
-
-type Problem = Box<dyn std::error::Error + Send + Sync>;
-
-fn native(block: &Block) -> Result<clickhouse::native::Block, Problem> {
-    let mut builder = BlockBuilder::new();
-    for (name, column) in block.columns() {
-        match column {
-            Column::Text { text, ends } => {
-                let texts = spans(ends).map(|(start, end)| text.get(start..end).unwrap_or(""));
-                add(builder.upsert_column::<&str>(name)?, texts)?;
-            }
-            Column::Ids { ids, ends } => {
-                let mut lists: ColumnBuilder<'_, &[u64]> = builder.upsert_column(name)?;
-                for (start, end) in spans(ends) {
-                    lists.add(ids.get(start..end).unwrap_or(&[]))?;
-                }
-            }
-            Column::Texts { text, ends, lists: list_ends } => {
-                let texts: Vec<&str> =
-                    spans(ends).map(|(start, end)| text.get(start..end).unwrap_or("")).collect();
-                let mut lists: ColumnBuilder<'_, &[&str]> = builder.upsert_column(name)?;
-                for (start, end) in spans(list_ends) {
-                    lists.add(texts.get(start..end).unwrap_or(&[]))?;
-                }
-            }
-            Column::Uuid(values) => {
-                add(builder.upsert_column::<Uuid>(name)?, values.iter().map(|&value| Uuid(value)))?;
-            }
-            Column::Small(values) => add(builder.upsert_column::<u16>(name)?, values.iter().copied())?,
-            Column::Seconds(values) => add(builder.upsert_column::<u32>(name)?, values.iter().copied())?,
-            Column::Offset(values) => add(builder.upsert_column::<u64>(name)?, values.iter().copied())?,
-            Column::Number(values) => add(builder.upsert_column::<i64>(name)?, values.iter().copied())?,
-            Column::Millis(values) => {
-                add(builder.upsert_column::<Millis>(name)?, values.iter().map(|&value| Millis(value)))?;
-            }
-        }
-    }
-    Ok(builder.build()?)
-}
-
-fn add<T: Encode>(mut column: ColumnBuilder<'_, T>, values: impl Iterator<Item = T>) -> Result<(), Problem> {
-    column.add_all(values)?;
-    Ok(())
-}
-
-fn spans(ends: &[usize]) -> impl Iterator<Item = (usize, usize)> {
-    let starts = std::iter::once(0).chain(ends.iter().copied());
-    starts.zip(ends.iter().copied())
 }

@@ -21,6 +21,7 @@ pub mod lane;
 mod metric;
 pub mod metric_definitions;
 mod migrate;
+mod native;
 mod partition;
 mod process;
 pub mod protocol;
