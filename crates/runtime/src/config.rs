@@ -420,7 +420,8 @@ mod tests {
         let path = dir.path().join("millrace.toml");
         std::fs::write(&path, "[enrich.active]\nviewer = [{ event_name = \"content_view\" }]\n").unwrap();
         let active = load_from(Some(&path), []).unwrap().enrich.active;
-        let steps: Vec<(&str, usize)> = active.iter().map(|(name, steps)| (name.as_str(), steps.len())).collect();
+        let steps: Vec<(&str, usize)> =
+            active.iter().map(|(name, steps)| (name.as_str(), steps.len())).collect();
         assert_eq!(steps, [("any", 0), ("core_flow", 3), ("login", 1), ("viewer", 1)]);
     }
 
