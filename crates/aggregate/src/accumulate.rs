@@ -23,8 +23,6 @@ use crate::rows;
 pub const OTHER: &str = "__other__";
 /// The interner is emptied between flushes when it has grown beyond this many bytes of text.
 const INTERNER_BYTES: usize = 16 * 1024 * 1024;
-/// Groups of one partition with more room than this are not used again.
-const SPARE_BYTES: usize = 32 * 1024 * 1024;
 
 /// What was folded into one flush.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +45,6 @@ pub struct Accumulator {
     interner: Interner,
     days: Days,
     partitions: BTreeMap<i32, Counted>,
-    /// Empty groups of all cubes, for partitions that have none.
-    spare: Vec<Vec<Groups>>,
     facts: Facts,
     selection: Selection,
 }
@@ -67,7 +63,6 @@ impl Accumulator {
             interner: Interner::default(),
             days: Days::new(lane.zone.clone()),
             partitions: BTreeMap::new(),
-            spare: Vec::new(),
             facts: Facts::new(&lane),
             selection: Selection::default(),
             lane,
@@ -76,9 +71,9 @@ impl Accumulator {
 
     /// Folds a batch of this partition.
     pub fn add(&mut self, partition: i32, batch: &Batch) {
-        let Self { lane, max_groups, interner, days, partitions, spare, facts, selection } = self;
+        let Self { lane, max_groups, interner, days, partitions, facts, selection } = self;
         let counted = partitions.entry(partition).or_insert_with(|| Counted {
-            cubes: spare.pop().unwrap_or_else(|| lane.cubes.iter().map(Groups::new).collect()),
+            cubes: lane.cubes.iter().map(Groups::new).collect(),
             tally: Tally::default(),
         });
         facts.look_at(lane, batch, days, interner);
@@ -118,7 +113,6 @@ impl Accumulator {
         for (cube, groups) in self.lane.cubes.iter().zip(&mut counted.cubes) {
             rows::write(cube, groups, &self.interner, &mut self.days, &mut cutter);
         }
-        self.keep_room(counted.cubes);
         self.forget_texts();
         if counted.tally.events > 0 {
             cutter.keep_ledger(u32::try_from(counted.tally.received_max / 1000).unwrap_or(0));
@@ -130,15 +124,6 @@ impl Accumulator {
     pub fn discard(&mut self, partition: i32) {
         self.partitions.remove(&partition);
         self.forget_texts();
-    }
-
-    /// What a flush has emptied is used again, unless a backlog has made it large.
-    fn keep_room(&mut self, mut cubes: Vec<Groups>) {
-        let bytes: usize = cubes.iter().map(Groups::capacity_bytes).sum();
-        if !cubes.is_empty() && bytes <= SPARE_BYTES {
-            cubes.iter_mut().for_each(Groups::clear);
-            self.spare.push(cubes);
-        }
     }
 
     fn forget_texts(&mut self) {

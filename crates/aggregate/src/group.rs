@@ -55,30 +55,6 @@ impl Groups {
         }
     }
 
-    /// Forgets everything but the room it took: the next flush needs about as much, and memory that is given back to
-    /// the system and taken again costs more than counting.
-    pub(crate) fn clear(&mut self) {
-        self.keys.clear();
-        self.by_key.clear();
-        self.latest.clear();
-        self.other = NO_GROUP;
-        self.cells.clear();
-        self.by_cell.clear();
-        self.sums.clear();
-        self.received_max.clear();
-        for seen in &mut self.seen {
-            seen.pairs.clear();
-            seen.compact_at = COMPACT_FROM;
-        }
-    }
-
-    /// Bytes of room it has for cells and IDs.
-    pub(crate) fn capacity_bytes(&self) -> usize {
-        let cells = self.cells.capacity() * size_of::<(u32, u32)>() + self.sums.capacity() * size_of::<i64>();
-        let seen: usize = self.seen.iter().map(|seen| seen.pairs.capacity()).sum();
-        cells + seen * size_of::<(u32, u64)>()
-    }
-
     /// Adds the next text of a key to the hash of those before.
     #[inline]
     pub(crate) fn hashed(before: u64, text: TextId) -> u64 {
