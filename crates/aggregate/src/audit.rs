@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::ddl::{ColumnSpec, ViewSpec, quoted};
-use crate::server;
+use crate::{migrate, server};
 
 /// The view that people read.
 pub const VIEW: &str = "activity_history";
@@ -98,10 +98,8 @@ pub(crate) fn view(database: &str) -> ViewSpec {
 /// Makes what is missing and adds a line for each thing done. The columns of a table that is there are left alone.
 pub(crate) async fn bring(client: &Client, settings: &Settings, done: &mut Vec<String>) -> Result<(), Error> {
     let database = &settings.clickhouse.database;
-    if server::table(client, settings, TABLE).await?.is_none() {
-        let create = create(database, &settings.clickhouse.engine);
-        let made = client.query_raw(&create).execute().await;
-        made.map_err(|answer| server::stop(settings, TABLE, &answer))?;
+    let create = create(database, &settings.clickhouse.engine);
+    if migrate::create_missing(client, settings, TABLE, &create).await? {
         done.push(format!("created table {database}.{TABLE} with {} columns", COLUMNS.len()));
     }
     Ok(())

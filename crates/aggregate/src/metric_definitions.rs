@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::ddl::quoted;
-use crate::server;
+use crate::{migrate, server};
 
 /// The table.
 pub const TABLE: &str = "metric_definitions";
@@ -70,10 +70,8 @@ COMMENT 'What each metric means. FINAL WHERE current shows those in use.'",
 /// Makes the table when it is missing and says so.
 pub(crate) async fn bring(client: &Client, settings: &Settings, done: &mut Vec<String>) -> Result<(), Error> {
     let database = &settings.clickhouse.database;
-    if server::table(client, settings, TABLE).await?.is_none() {
-        let create = create(database, &settings.clickhouse.engine);
-        let made = client.query_raw(&create).execute().await;
-        made.map_err(|answer| server::stop(settings, TABLE, &answer))?;
+    let create = create(database, &settings.clickhouse.engine);
+    if migrate::create_missing(client, settings, TABLE, &create).await? {
         done.push(format!("created table {database}.{TABLE}"));
     }
     Ok(())

@@ -46,6 +46,20 @@ pub async fn migrate(client: &Client, settings: &Settings, cubes: &Cubes) -> Res
     Ok(done)
 }
 
+/// Makes a table whose columns never change, when it is missing, and says whether it did.
+pub(crate) async fn create_missing(
+    client: &Client,
+    settings: &Settings,
+    table: &str,
+    create: &str,
+) -> Result<bool, Error> {
+    let is_missing = server::table(client, settings, table).await?.is_none();
+    if is_missing {
+        execute(client, settings, table, create).await?;
+    }
+    Ok(is_missing)
+}
+
 async fn bring_table(
     client: &Client,
     settings: &Settings,

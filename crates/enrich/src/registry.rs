@@ -100,6 +100,10 @@ impl Follower {
     fn run(self, consumer: &Reader) {
         let mut activities = Activities::default();
         let read = self.read_to_the_end(consumer, &mut activities);
+        if self.shutdown.requested() {
+            // It may have been cut short: no event is judged by a part of it.
+            return;
+        }
         let failed = read.is_err();
         let told = read.map_err(|error| format!("reading {} failed: {error}", self.topic));
         // Nobody else sets it.

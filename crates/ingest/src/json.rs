@@ -166,9 +166,7 @@ impl<'a> Cursor<'a> {
         self.at = end + 1;
         Some(Text { sent: self.text.get(start..end).unwrap_or(""), escaped: false })
     }
-}
 
-impl<'a> Cursor<'a> {
     /// Goes on behind the whole number without sign that stands here, if it ends with its member.
     #[inline(always)]
     pub(crate) fn plain_number(&mut self) -> Option<&'a str> {
