@@ -106,25 +106,23 @@ impl Batch {
         let message = wire::decode(payload)?;
         let damaged = |what: String| BatchError::Damaged(what);
         let text = str::from_utf8(message.text).map_err(|_| damaged("text is not UTF-8".into()))?.to_owned();
-        let mut start = 0;
-        for &end in &message.text_ends {
-            if end < start || !text.is_char_boundary(end as usize) {
-                return Err(damaged(format!("text_ends {end} is no end of a text")));
-            }
-            start = end;
+        let mut texts = Texts { text, ends: Vec::new() };
+        message.text_lengths.ends(&mut texts.ends)?;
+        if let Some(end) = texts.ends.iter().find(|&&end| !texts.text.is_char_boundary(end as usize)) {
+            return Err(damaged(format!("{end} is not where a text ends")));
         }
         let rows = match usize::try_from(message.rows) {
             Ok(rows) if rows <= MAX_ROWS => rows,
             _ => return Err(damaged(format!("{} rows are more than {MAX_ROWS}", message.rows))),
         };
-        let texts = Texts { text, ends: message.text_ends };
         let mut columns = vec![Column::default(); FIELDS.len()];
         let mut unknown = Vec::new();
-        for ((name, column), raw) in message.columns.into_iter().zip(message.raw_columns) {
-            let Some(field) = str::from_utf8(name).ok().and_then(Field::parse) else {
-                unknown.push(raw.to_vec());
+        for raw in message.columns {
+            let Some(field) = str::from_utf8(raw.field).ok().and_then(Field::parse) else {
+                unknown.push(raw.bytes.to_vec());
                 continue;
             };
+            let column = raw.column(field.kind())?;
             check(field, &column, rows, texts.count()).map_err(damaged)?;
             columns[field.index()] = column;
         }
@@ -194,7 +192,7 @@ impl Batch {
 
 fn check(field: Field, column: &Column, rows: usize, texts: usize) -> Result<(), String> {
     let name = field.name();
-    if column.texts.iter().any(|&text| text as usize >= texts) {
+    if column.texts.iter().max().is_some_and(|&text| text as usize >= texts) {
         return Err(format!("column {name} names a text that is not there"));
     }
     let fits = match field.kind() {
@@ -203,14 +201,8 @@ fn check(field: Field, column: &Column, rows: usize, texts: usize) -> Result<(),
         FieldKind::Key => column.keys.len() <= rows,
         FieldKind::Uuid => column.keys.len() <= 2 * rows,
         FieldKind::List | FieldKind::Map => {
-            let mut start = 0;
-            let ordered = column.list_ends.iter().all(|&end| {
-                start <= end && {
-                    start = end;
-                    true
-                }
-            });
-            ordered && column.list_ends.len() <= rows && start as usize <= column.texts.len()
+            let last = column.list_ends.last().copied().unwrap_or(0);
+            column.list_ends.len() <= rows && last as usize <= column.texts.len()
         }
     };
     if fits { Ok(()) } else { Err(format!("column {name} has more values than the batch has rows")) }
@@ -363,7 +355,7 @@ impl BatchBuilder {
     pub fn finish(&mut self) -> Vec<u8> {
         let Batch { texts, columns, unknown, .. } = &mut self.batch;
         let filled = FIELDS.iter().zip(&*columns).filter(|(_, column)| !column.is_empty());
-        let named = filled.map(|(field, column)| (field.name(), column));
+        let named = filled.map(|(&field, column)| (field, column));
         let message = wire::encode(self.row, texts, named, unknown, &mut self.scratch);
         // What was allocated is kept for the next batch.
         self.row = 0;
@@ -474,10 +466,16 @@ mod tests {
         let message = by_schema(&two_events());
         let field =
             |message: &DynamicMessage, name: &str| message.get_field_by_name(name).unwrap().into_owned();
-        assert_eq!(field(&message, "format"), Value::U32(1));
+        let integers = |message: &DynamicMessage, name: &str| {
+            let list = field(message, name);
+            let list = list.as_message().unwrap();
+            let bytes = field(list, "bytes").as_bytes().unwrap().to_vec();
+            (field(list, "width").as_u32().unwrap(), field(list, "base").as_i64().unwrap(), bytes)
+        };
+        assert_eq!(field(&message, "format"), Value::U32(2));
         assert_eq!(field(&message, "rows"), Value::U32(2));
         assert_eq!(field(&message, "text"), Value::Bytes(b"loginmusiclive".as_slice().to_vec().into()));
-        assert_eq!(field(&message, "text_ends"), Value::List([5, 10, 14].map(Value::U32).to_vec()));
+        assert_eq!(integers(&message, "text_lengths"), (1, 0, vec![5, 5, 4]));
         let columns = field(&message, "columns");
         let columns: Vec<&DynamicMessage> =
             columns.as_list().unwrap().iter().map(|c| c.as_message().unwrap()).collect();
@@ -486,11 +484,12 @@ mod tests {
             names,
             ["event_name", "event_id", "tags", "played_ms"].map(|name| Value::String(name.into()))
         );
-        assert_eq!(field(columns[0], "texts"), Value::List([1, 1].map(Value::U32).to_vec()));
-        assert_eq!(field(columns[1], "keys"), Value::List([7, 9].map(Value::U64).to_vec()));
-        assert_eq!(field(columns[2], "texts"), Value::List([2, 3].map(Value::U32).to_vec()));
-        assert_eq!(field(columns[2], "list_ends"), Value::List([2].map(Value::U32).to_vec()));
-        assert_eq!(field(columns[3], "numbers"), Value::List([0, -5].map(Value::I64).to_vec()));
+        assert_eq!(integers(columns[0], "values"), (1, 0, vec![1, 1]));
+        let halves = [7u64.to_le_bytes(), 9u64.to_le_bytes()].concat();
+        assert_eq!(integers(columns[1], "values"), (8, 0, halves));
+        assert_eq!(integers(columns[2], "values"), (1, 0, vec![2, 3]));
+        assert_eq!(integers(columns[2], "list_lengths"), (1, 0, vec![2]));
+        assert_eq!(integers(columns[3], "values"), (1, -5, vec![5, 0]));
     }
 
     #[test]
@@ -531,6 +530,34 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn numbers_of_any_width_are_read_back(
+            least in any::<i64>(),
+            distances in prop::collection::vec(0u32..64, 0..9),
+        ) {
+            let value = |&distance: &u32| least.wrapping_add_unsigned(1 << distance);
+            let numbers: Vec<i64> = distances.iter().map(value).collect();
+            let mut builder = BatchBuilder::default();
+            for &number in &numbers {
+                builder.number(Field::PlayedMs, number);
+                builder.end_row();
+            }
+            let batch = Batch::decode(&builder.finish()).unwrap();
+            let read: Vec<i64> = (0..batch.rows()).map(|row| batch.number(Field::PlayedMs, row)).collect();
+            prop_assert_eq!(read, numbers);
+        }
+
+        #[test]
+        fn any_number_of_texts_is_read_back(count in prop::sample::select(vec![1usize, 254, 255, 256, 65_535, 65_536])) {
+            let mut builder = BatchBuilder::default();
+            (0..count).for_each(|nth| builder.push_list(Field::Tags, &nth.to_string()));
+            builder.end_row();
+            let batch = Batch::decode(&builder.finish()).unwrap();
+            let tags = batch.list(Field::Tags, 0);
+            prop_assert_eq!(tags.len(), count);
+            prop_assert_eq!(batch.resolve(tags[count - 1]), (count - 1).to_string());
+        }
+
         #[test]
         fn texts_are_the_same_when_their_bytes_are(
             a in prop::collection::vec(0u8..3, 0..80),
