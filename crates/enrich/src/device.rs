@@ -33,6 +33,8 @@ use self::{
     touch::{Judgement, channel_of_session},
 };
 
+pub use self::record::Malformed;
+
 /// Contents of which it is remembered that the device has started them.
 type Contents = Recent<64>;
 

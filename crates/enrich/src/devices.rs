@@ -9,7 +9,9 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
 };
 
-use crate::device::{Device, Event, Stamps, Surroundings, active::Definitions, fast::Fast, shared::Shared};
+use crate::device::{
+    Device, Event, Malformed, Stamps, Surroundings, active::Definitions, fast::Fast, shared::Shared,
+};
 
 /// Devices of today and yesterday are never forgotten for lack of room.
 const ALWAYS_KEPT_DAYS: i32 = 2;
@@ -289,7 +291,7 @@ impl Devices {
     ///
     /// # Errors
     /// The value is no DeviceState.
-    pub fn restore(&mut self, key: u64, value: Option<&[u8]>) -> Result<(), prost::DecodeError> {
+    pub fn restore(&mut self, key: u64, value: Option<&[u8]>) -> Result<(), Malformed> {
         match value {
             Some(value) => {
                 let device = Device::decode(value, &mut self.shared)?;

@@ -5,7 +5,7 @@ use crate::{
     business_day::BusinessDays,
     channel::ChannelRules,
     dedupe::{Window, WindowLimits},
-    device::Event,
+    device::{Event, Malformed},
     devices::{DeviceLimits, Devices},
     stamp::facts::{self, Agent, Judgements},
 };
@@ -37,7 +37,7 @@ pub enum StateError {
     Key(usize),
     /// The value is no DeviceState.
     #[error("not a DeviceState: {0}")]
-    Value(#[from] prost::DecodeError),
+    Value(#[from] Malformed),
 }
 
 impl Partition {

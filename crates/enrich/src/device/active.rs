@@ -181,7 +181,7 @@ impl ActiveDays {
 
 /// What a device has done for the definitions beside `any`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Defined(pub(crate) Option<Rc<Vec<DefinedDays>>>);
+pub(crate) struct Defined(pub(crate) Option<Rc<[DefinedDays]>>);
 
 /// What it has done for one of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -240,7 +240,7 @@ impl Defined {
         if steps == 0 {
             return None;
         }
-        let known = self.0.as_deref().and_then(|all| all.iter().find(|one| *one.name == *definition.name));
+        let known = self.known().iter().find(|one| *one.name == *definition.name);
         let steps_done = match known {
             Some(known) if known.active.is_some_and(|active| active.contains(day)) => return None,
             Some(known) => known.unfinished.iter().find(|progress| progress.day == day),
@@ -252,20 +252,23 @@ impl Defined {
     }
 
     fn of(&mut self, name: &str, shared: &mut Shared) -> &mut DefinedDays {
-        let all = Rc::make_mut(self.0.get_or_insert_default());
-        let place = all.iter().position(|one| *one.name == *name).unwrap_or_else(|| {
-            all.push(DefinedDays { name: shared.text(name), active: None, unfinished: Vec::new() });
-            all.len() - 1
-        });
-        &mut all[place]
+        let known = self.known();
+        let place = known.iter().position(|one| *one.name == *name).unwrap_or(known.len());
+        if place == known.len() {
+            let new = DefinedDays { name: shared.text(name), active: None, unfinished: Vec::new() };
+            self.0 = Some(known.iter().cloned().chain([new]).collect());
+        }
+        &mut Rc::make_mut(self.0.get_or_insert_default())[place]
+    }
+
+    pub(crate) fn known(&self) -> &[DefinedDays] {
+        self.0.as_deref().unwrap_or_default()
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        let Some(all) = &self.0 else { return 0 };
         let unfinished = |one: &DefinedDays| one.unfinished.capacity() * size_of::<Progress>();
-        RC + size_of::<Vec<DefinedDays>>()
-            + all.capacity() * size_of::<DefinedDays>()
-            + all.iter().map(unfinished).sum::<usize>()
+        let beside: usize = self.known().iter().map(unfinished).sum();
+        self.0.as_ref().map_or(0, |all| RC + size_of_val(&**all)) + beside
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) struct Playback {
 
 /// The open playbacks of a device, the one with the latest event last.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Playbacks(pub(crate) Option<Rc<Vec<Playback>>>);
+pub(crate) struct Playbacks(pub(crate) Option<Rc<[Playback]>>);
 
 impl Playbacks {
     /// Takes an event that the broker received at `received_ms`; all stamps but the replay.
@@ -61,10 +61,10 @@ impl Playbacks {
         received_ms: i64,
         silence_ms: i64,
     ) -> PlaybackStamps {
-        let open = Rc::make_mut(self.0.get_or_insert_default());
+        let open = self.open();
         let place = open.iter().position(|playback| playback.id == event.id);
         let known = place
-            .map(|place| open.remove(place))
+            .and_then(|place| open.get(place).copied())
             .filter(|known| received_ms.saturating_sub(known.received_ms) <= silence_ms);
         let before = known.unwrap_or(Playback { id: event.id, played_ms: 0, received_ms, completed: false });
         let mut now = before;
@@ -73,10 +73,7 @@ impl Playbacks {
         // Both are Int64 of the contract's size; ten times that needs more.
         let nine_tenths = i128::from(now.played_ms) * 10 >= i128::from(event.duration_ms) * 9;
         now.completed |= event.duration_ms > 0 && nine_tenths;
-        if open.len() == OPEN {
-            open.remove(0);
-        }
-        open.push(now);
+        self.put(place, now);
         PlaybackStamps {
             start: known.is_none(),
             effective: before.played_ms < EFFECTIVE_MS && now.played_ms >= EFFECTIVE_MS,
@@ -86,15 +83,25 @@ impl Playbacks {
         }
     }
 
+    /// Puts a playback last, which stood at `place` or is new.
+    fn put(&mut self, place: Option<usize>, now: Playback) {
+        if let (Some(place), Some(open)) = (place, &mut self.0) {
+            let later = &mut Rc::make_mut(open)[place..];
+            later[0] = now;
+            later.rotate_left(1);
+        } else {
+            let open = self.open();
+            let over = (open.len() + 1).saturating_sub(OPEN);
+            self.0 = Some(open.iter().skip(over).copied().chain([now]).collect());
+        }
+    }
+
     pub(crate) fn open(&self) -> &[Playback] {
-        self.0.as_ref().map_or(&[], |open| open.as_slice())
+        self.0.as_deref().unwrap_or_default()
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        let bytes = |open: &Rc<Vec<Playback>>| {
-            RC + size_of::<Vec<Playback>>() + open.capacity() * size_of::<Playback>()
-        };
-        self.0.as_ref().map_or(0, bytes)
+        self.0.as_ref().map_or(0, |open| RC + size_of_val(&**open))
     }
 }
 

@@ -23,6 +23,12 @@ impl<const N: usize> Recent<N> {
         self.0 = Some(others.skip(forgotten).chain([hash]).collect());
     }
 
+    /// Takes over the next ones of a record, as they stand there.
+    pub(crate) fn append(&mut self, hashes: impl Iterator<Item = u64>) {
+        let all: Rc<[u64]> = self.as_slice().iter().copied().chain(hashes).collect();
+        self.0 = (!all.is_empty()).then_some(all);
+    }
+
     pub(crate) fn as_slice(&self) -> &[u64] {
         self.0.as_deref().unwrap_or_default()
     }
@@ -34,12 +40,6 @@ impl<const N: usize> Recent<N> {
 
 /// Two counters stand before what an `Rc` points to.
 pub(crate) const RC: usize = 2 * size_of::<usize>();
-
-impl<const N: usize> From<Vec<u64>> for Recent<N> {
-    fn from(hashes: Vec<u64>) -> Self {
-        Self((!hashes.is_empty()).then(|| hashes.into()))
-    }
-}
 
 #[cfg(test)]
 mod tests {

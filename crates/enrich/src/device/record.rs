@@ -1,329 +1,47 @@
 //! A device as a record of `enrich-state`: the Protobuf message `DeviceState` of `schemas/device_state.proto`.
 //!
-//! Channels stand once in a record and are named by their place from then on; 0 names none.
-use prost::Message;
-use std::rc::Rc;
+//! Channels stand once in a record and are named by their place from then on; 0 names none. Millions of records are
+//! read after a restart, so this is written out by hand: generated code makes a message of its own out of each part. A
+//! test holds it against the published schema.
+mod protobuf;
+mod read;
+mod write;
+
+pub use protobuf::Malformed;
+pub(super) use read::Lists;
 
 use super::{
-    Device, More, Slow,
-    active::{ActiveDays, Defined, DefinedDays, Progress},
-    activities::ActivityTouch,
-    commerce::{Commerce, VipPage},
-    fast::Fast,
-    playback::{Playback, Playbacks},
-    sessions::{Session, Sessions},
-    shared::{Origin, OriginTexts, Shared},
-    touch::Touch,
+    Device,
+    shared::{OriginTexts, Shared},
 };
-
-#[derive(Clone, PartialEq, Message)]
-struct DeviceState {
-    #[prost(sint32, tag = "1")]
-    first_seen_day: i32,
-    #[prost(message, optional, tag = "2")]
-    active_any: Option<ActiveDaysState>,
-    #[prost(fixed64, repeated, tag = "3")]
-    sessions: Vec<u64>,
-    #[prost(fixed64, tag = "4")]
-    last_session: u64,
-    #[prost(sint64, tag = "5")]
-    latest_event_time: i64,
-    /// Each a `ChannelState`, which is not read when its bytes are known.
-    #[prost(bytes = "vec", repeated, tag = "6")]
-    channels: Vec<Vec<u8>>,
-    #[prost(uint32, repeated, tag = "7")]
-    session_channels: Vec<u32>,
-    #[prost(uint32, tag = "8")]
-    last_session_channel: u32,
-    #[prost(uint32, tag = "9")]
-    first_channel: u32,
-    #[prost(message, optional, tag = "10")]
-    touch: Option<TouchState>,
-    #[prost(string, tag = "11")]
-    install_source: String,
-    #[prost(message, repeated, tag = "12")]
-    active: Vec<DefinitionState>,
-    #[prost(fixed64, repeated, tag = "13")]
-    contents: Vec<u64>,
-    #[prost(message, repeated, tag = "14")]
-    playbacks: Vec<PlaybackState>,
-    #[prost(fixed64, repeated, tag = "15")]
-    orders: Vec<u64>,
-    #[prost(message, optional, tag = "16")]
-    vip_page: Option<VipPageState>,
-    #[prost(fixed64, repeated, tag = "17")]
-    activities: Vec<u64>,
-    #[prost(message, optional, tag = "18")]
-    last_activity: Option<ActivityState>,
-    #[prost(int64, tag = "19")]
-    event_number: i64,
-    #[prost(fixed64, tag = "20")]
-    last_event: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-struct ActiveDaysState {
-    #[prost(sint32, tag = "1")]
-    newest_day: i32,
-    #[prost(fixed64, tag = "2")]
-    days: u64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ChannelState {
-    #[prost(string, tag = "1")]
-    group: String,
-    #[prost(string, tag = "2")]
-    source: String,
-    #[prost(string, tag = "3")]
-    medium: String,
-    #[prost(string, tag = "4")]
-    campaign: String,
-    #[prost(string, tag = "5")]
-    rule: String,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-struct TouchState {
-    #[prost(uint32, tag = "1")]
-    channel: u32,
-    #[prost(sint64, tag = "2")]
-    event_time: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct DefinitionState {
-    #[prost(string, tag = "1")]
-    definition: String,
-    #[prost(message, optional, tag = "2")]
-    active: Option<ActiveDaysState>,
-    #[prost(sint32, repeated, tag = "3")]
-    unfinished_days: Vec<i32>,
-    #[prost(uint32, repeated, tag = "4")]
-    steps_done: Vec<u32>,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-struct PlaybackState {
-    #[prost(fixed64, tag = "1")]
-    id: u64,
-    #[prost(int64, tag = "2")]
-    played_ms: i64,
-    #[prost(int64, tag = "3")]
-    received_at: i64,
-    #[prost(bool, tag = "4")]
-    completed: bool,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct VipPageState {
-    #[prost(string, tag = "1")]
-    entry_point: String,
-    #[prost(sint64, tag = "2")]
-    event_time: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ActivityState {
-    #[prost(string, tag = "1")]
-    activity_id: String,
-    #[prost(sint64, tag = "2")]
-    event_time: i64,
-}
 
 impl Device {
     /// As a record of `enrich-state`.
     pub fn encode(&self, into: &mut Vec<u8>) {
         into.clear();
-        // Writing to a Vec cannot run out of room.
-        let _ = self.state().encode(into);
+        write::device(self, into);
     }
 
     /// From a record of `enrich-state`.
     ///
     /// # Errors
     /// The bytes are no DeviceState.
-    pub fn decode(bytes: &[u8], shared: &mut Shared) -> Result<Self, prost::DecodeError> {
-        Self::of(DeviceState::decode(bytes)?, shared)
-    }
-
-    fn state(&self) -> DeviceState {
-        let Self { slow, fast } = self;
-        let mut channels = Channels::default();
-        let sessions = slow.sessions.known();
-        let mut state = DeviceState {
-            first_seen_day: slow.first_seen_day,
-            active_any: Some(days_state(slow.active)),
-            sessions: sessions.iter().map(|session| session.id).collect(),
-            session_channels: sessions.iter().map(|session| channels.place(&session.channel)).collect(),
-            last_session: slow.sessions.last.id,
-            last_session_channel: channels.place(&slow.sessions.last.channel),
-            first_channel: channels.place(&slow.first_channel),
-            latest_event_time: fast.latest_event_ms,
-            touch: fast.touch.as_ref().map(|touch| TouchState {
-                channel: channels.place(&touch.origin),
-                event_time: touch.time_ms,
-            }),
-            playbacks: fast.playbacks.open().iter().map(playback_state).collect(),
-            last_activity: fast.activity.as_ref().map(|touch| ActivityState {
-                activity_id: touch.activity_id.to_string(),
-                event_time: touch.time_ms,
-            }),
-            event_number: fast.event_number,
-            last_event: fast.last_event,
-            ..DeviceState::default()
-        };
-        if let Some(more) = slow.known() {
-            let More { install_source, defined, contents, commerce, activities } = more;
-            state.install_source = install_source.as_deref().unwrap_or_default().to_owned();
-            state.active = defined.0.iter().flat_map(|all| all.iter()).map(definition_state).collect();
-            state.contents = contents.as_slice().to_vec();
-            state.orders = commerce.orders.as_slice().to_vec();
-            state.vip_page = commerce.page.as_ref().map(|page| VipPageState {
-                entry_point: page.entry_point.to_string(),
-                event_time: page.time_ms,
-            });
-            state.activities = activities.as_slice().to_vec();
-        }
-        state.channels = channels.records();
-        state
-    }
-
-    fn of(state: DeviceState, shared: &mut Shared) -> Result<Self, prost::DecodeError> {
-        let channels: Vec<Rc<Origin>> =
-            state.channels.iter().map(|channel| shared.recorded(channel)).collect::<Result<_, _>>()?;
-        // A record from before channels were kept names none.
-        let mut channel = |place: u32| match channels.get((place as usize).wrapping_sub(1)) {
-            Some(channel) => Rc::clone(channel),
-            None => shared.origin(OriginTexts::default()),
-        };
-        let places = state.session_channels.iter().copied().chain(std::iter::repeat(0));
-        let known: Vec<Session> = state
-            .sessions
-            .iter()
-            .zip(places)
-            .map(|(&id, place)| Session { id, channel: channel(place) })
-            .collect();
-        let sessions = Sessions {
-            known: (!known.is_empty()).then(|| known.into()),
-            last: Session { id: state.last_session, channel: channel(state.last_session_channel) },
-        };
-        let first_channel = channel(state.first_channel);
-        let touch =
-            state.touch.map(|touch| Touch { origin: channel(touch.channel), time_ms: touch.event_time });
-        let more = More {
-            install_source: text(&state.install_source, shared),
-            defined: Defined(
-                (!state.active.is_empty()).then(|| {
-                    Rc::new(state.active.into_iter().map(|one| defined_days(one, shared)).collect())
-                }),
-            ),
-            contents: state.contents.into(),
-            commerce: Commerce {
-                orders: state.orders.into(),
-                page: state
-                    .vip_page
-                    .map(|page| VipPage { entry_point: page.entry_point.into(), time_ms: page.event_time }),
-            },
-            activities: state.activities.into(),
-        };
-        let active = active_days(state.active_any.unwrap_or_default());
-        let slow = Slow {
-            first_seen_day: state.first_seen_day,
-            active,
-            sessions,
-            first_channel,
-            more: (more != More::default()).then(|| Rc::new(more)),
-        };
-        let playbacks: Vec<Playback> = state.playbacks.into_iter().map(playback).collect();
-        let fast = Fast {
-            latest_event_ms: state.latest_event_time,
-            event_number: state.event_number,
-            touch,
-            activity: state.last_activity.map(|touch| {
-                let activity_id = shared.text(&touch.activity_id);
-                Rc::new(ActivityTouch { activity_id, time_ms: touch.event_time })
-            }),
-            playbacks: Playbacks((!playbacks.is_empty()).then(|| Rc::new(playbacks))),
-            last_event: state.last_event,
-        };
-        Ok(Self { slow, fast })
-    }
-}
-
-/// The channels of a record, each once. There are few: they are compared by their pointers.
-#[derive(Default)]
-struct Channels<'a>(Vec<&'a Rc<Origin>>);
-
-impl<'a> Channels<'a> {
-    fn place(&mut self, channel: &'a Rc<Origin>) -> u32 {
-        let place = self.0.iter().position(|known| Rc::ptr_eq(known, channel)).unwrap_or_else(|| {
-            self.0.push(channel);
-            self.0.len() - 1
-        });
-        place as u32 + 1
-    }
-
-    fn records(&self) -> Vec<Vec<u8>> {
-        self.0.iter().map(|channel| channel.record().to_vec()).collect()
+    pub fn decode(record: &[u8], shared: &mut Shared) -> Result<Self, Malformed> {
+        let mut lists = shared.take_lists();
+        let device = lists.device(record, shared);
+        shared.keep_lists(lists);
+        device
     }
 }
 
 /// A channel as it stands in records.
 pub(super) fn encode_channel(texts: OriginTexts<'_>) -> Box<[u8]> {
-    let OriginTexts { group, source, medium, campaign, rule } = texts;
-    let [group, source, medium, campaign, rule] = [group, source, medium, campaign, rule].map(str::to_owned);
-    ChannelState { group, source, medium, campaign, rule }.encode_to_vec().into()
+    write::channel(texts).into()
 }
 
-/// Reads a channel of a record.
-pub(super) fn decode_channel<T>(
-    record: &[u8],
-    read: impl FnOnce(OriginTexts<'_>) -> T,
-) -> Result<T, prost::DecodeError> {
-    let ChannelState { group, source, medium, campaign, rule } = ChannelState::decode(record)?;
-    let (group, source, medium, campaign, rule) = (&*group, &*source, &*medium, &*campaign, &*rule);
-    Ok(read(OriginTexts { group, source, medium, campaign, rule }))
-}
-
-fn text(text: &str, shared: &mut Shared) -> Option<Rc<str>> {
-    (!text.is_empty()).then(|| shared.text(text))
-}
-
-fn days_state(days: ActiveDays) -> ActiveDaysState {
-    ActiveDaysState { newest_day: days.newest, days: days.days }
-}
-
-fn active_days(state: ActiveDaysState) -> ActiveDays {
-    ActiveDays { newest: state.newest_day, days: state.days }
-}
-
-fn definition_state(one: &DefinedDays) -> DefinitionState {
-    DefinitionState {
-        definition: one.name.to_string(),
-        active: one.active.map(days_state),
-        unfinished_days: one.unfinished.iter().map(|progress| progress.day).collect(),
-        steps_done: one.unfinished.iter().map(|progress| progress.steps_done).collect(),
-    }
-}
-
-fn defined_days(state: DefinitionState, shared: &mut Shared) -> DefinedDays {
-    let progress = |(&day, &steps_done)| Progress { day, steps_done };
-    DefinedDays {
-        name: shared.text(&state.definition),
-        active: state.active.map(active_days),
-        unfinished: state.unfinished_days.iter().zip(&state.steps_done).map(progress).collect(),
-    }
-}
-
-fn playback_state(playback: &Playback) -> PlaybackState {
-    let Playback { id, played_ms, received_ms, completed } = *playback;
-    PlaybackState { id, played_ms, received_at: received_ms, completed }
-}
-
-fn playback(state: PlaybackState) -> Playback {
-    let PlaybackState { id, played_ms, received_at, completed } = state;
-    Playback { id, played_ms, received_ms: received_at, completed }
+/// The channel of a record.
+pub(super) fn decode_channel(record: &[u8]) -> Result<OriginTexts<'_>, Malformed> {
+    read::channel(record)
 }
 
 #[cfg(test)]
@@ -334,9 +52,12 @@ mod tests {
         active::Definitions,
         commerce::CommerceEvent,
         playback::PlaybackEvent,
+        shared::Origin,
         touch::{Judgement, Shown},
     };
-    use prost_reflect::{DescriptorPool, DynamicMessage, Value};
+    use proptest::prelude::*;
+    use prost_reflect::{DescriptorPool, DynamicMessage, Value, prost::Message};
+    use std::rc::Rc;
 
     const DAY: i64 = 86_400_000;
 
@@ -432,23 +153,82 @@ mod tests {
             assert_eq!(found, Some(expected), "{path}");
         }
         assert_eq!(state.unknown_fields().count(), 0);
+        assert_eq!(state.encode_to_vec(), sample_bytes());
     }
 
     #[test]
     fn bytes_that_are_no_device_are_an_error_and_fields_of_a_newer_program_are_none() {
         let shared = &mut Shared::default();
-        assert!(Device::decode(&[0x0a, 0xff], shared).is_err());
-        let mut bytes = sample_bytes();
-        bytes.extend([0xf8, 0x01, 0x01]); // field 31, a number
+        for (what, bytes) in [
+            ("cut", &[0x12, 0xff, 0x01][..]),
+            ("a length of 64 bits", &[0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]),
+            ("a longer number", &[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]),
+            ("another type", &[0x0a, 0x00]),
+            ("no type", &[0x0f]),
+            ("half a list", &[0x1a, 0x04, 1, 2, 3, 4]),
+            ("no text", &[0x5a, 0x01, 0xff]),
+        ] {
+            assert!(Device::decode(bytes, shared).is_err(), "{what}");
+        }
+        let newer: [&[u8]; 4] = [
+            &[0xf8, 0x01, 0x01],                   // field 31: a number
+            &[0xfa, 0x01, 0x02, 0xff, 0xff],       // bytes
+            &[0xf9, 0x01, 1, 2, 3, 4, 5, 6, 7, 8], // a fixed64
+            &[0xfd, 0x01, 1, 2, 3, 4],             // a fixed32
+        ];
+        let bytes = [newer.concat(), sample_bytes(), newer.concat()].concat();
         assert_eq!(Device::decode(&bytes, shared).unwrap(), sample(&mut Shared::default()));
     }
 
     #[test]
+    fn fields_come_in_any_order_and_lists_in_pieces() {
+        let bytes = sample_bytes();
+        let (mut rest, mut fields) = (protobuf::Fields(&bytes), Vec::new());
+        while !rest.0.is_empty() {
+            let before = rest.0;
+            let (number, _) = rest.next().unwrap().unwrap();
+            fields.push((number, &before[..before.len() - rest.0.len()]));
+        }
+        // Elements of a list keep theirs.
+        fields.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
+        let mut bytes: Vec<u8> = fields.iter().flat_map(|(_, field)| field.iter().copied()).collect();
+        let shared = &mut Shared::default();
+        assert_eq!(Device::decode(&bytes, shared).unwrap(), sample(&mut Shared::default()));
+        bytes.extend([0x1a, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0x6a, 8, 23, 0, 0, 0, 0, 0, 0, 0]);
+        let device = Device::decode(&bytes, shared).unwrap();
+        assert_eq!(
+            device.slow.sessions.known().iter().map(|session| session.id).collect::<Vec<_>>(),
+            [11, 12]
+        );
+        assert_eq!(device.slow.known().unwrap().contents.as_slice(), [22, 23]);
+    }
+
+    #[test]
     fn a_record_from_before_channels_were_kept_is_a_device_without_any() {
+        // The session 11 and the last session.
         let old =
-            DeviceState { first_seen_day: 5, sessions: vec![11], last_session: 11, ..DeviceState::default() };
-        let device = Device::decode(&old.encode_to_vec(), &mut Shared::default()).unwrap();
+            [&[0x08, 0x0a, 0x1a, 0x08][..], &11_u64.to_le_bytes(), &[0x21], &11_u64.to_le_bytes()].concat();
+        let device = Device::decode(&old, &mut Shared::default()).unwrap();
         assert_eq!(*device.slow.first_channel, Origin::default());
-        assert_eq!(device.slow.sessions.known()[0].id, 11);
+        assert_eq!((device.slow.first_seen_day, device.slow.sessions.known()[0].id), (5, 11));
+    }
+
+    proptest! {
+        /// What is read of changed bytes, if anything, can be written and read once more.
+        #[test]
+        fn no_bytes_make_it_stop(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4), length in any::<prop::sample::Index>()) {
+            let mut bytes = sample_bytes();
+            for (place, byte) in changes {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            bytes.truncate(length.index(bytes.len() + 1));
+            let shared = &mut Shared::default();
+            if let Ok(device) = Device::decode(&bytes, shared) {
+                let mut again = Vec::new();
+                device.encode(&mut again);
+                prop_assert_eq!(Device::decode(&again, shared).unwrap(), device);
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::{
     rc::Rc,
 };
 
-use super::record::{decode_channel, encode_channel};
+use super::record::{Lists, Malformed, decode_channel, encode_channel};
 
 /// Where a visit came from: the texts of a channel.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -64,6 +64,8 @@ pub struct Shared {
     texts: HashTable<Rc<str>>,
     /// During a restore: origins by how they stand in records, so that few of them are read.
     recorded: HashMap<Box<[u8]>, Rc<Origin>, RandomState>,
+    /// The same for the lists of records.
+    lists: Lists,
     swept_at: [usize; 2],
 }
 
@@ -77,6 +79,7 @@ impl Default for Shared {
             origins: HashTable::new(),
             texts: HashTable::new(),
             recorded: HashMap::default(),
+            lists: Lists::default(),
             swept_at: [SWEPT_FROM; 2],
         }
     }
@@ -109,18 +112,28 @@ impl Shared {
     }
 
     /// The one pointer to an origin, by how it stands in a record.
-    pub(crate) fn recorded(&mut self, record: &[u8]) -> Result<Rc<Origin>, prost::DecodeError> {
+    pub(crate) fn recorded(&mut self, record: &[u8]) -> Result<Rc<Origin>, Malformed> {
         if let Some(known) = self.recorded.get(record) {
             return Ok(Rc::clone(known));
         }
-        let origin = decode_channel(record, |texts| self.origin(texts))?;
+        let origin = self.origin(decode_channel(record)?);
         self.recorded.insert(record.into(), Rc::clone(&origin));
         Ok(origin)
+    }
+
+    /// Room to read a record in; to be given back.
+    pub(super) fn take_lists(&mut self) -> Lists {
+        std::mem::take(&mut self.lists)
+    }
+
+    pub(super) fn keep_lists(&mut self, lists: Lists) {
+        self.lists = lists;
     }
 
     /// No more records follow.
     pub(crate) fn restored(&mut self) {
         self.recorded = HashMap::default();
+        self.lists = Lists::default();
     }
 
     /// The one pointer to this text.
