@@ -120,12 +120,17 @@ impl Devices {
         &mut self.shared
     }
 
-    /// Has the processor fetch the places of these devices, all at once: one after the other, while each event is looked
-    /// at, they would be waited for.
+    /// Has the processor fetch what is known of these devices, all at once: one after the other, while each event is
+    /// looked at, it would be waited for.
     pub(crate) fn fetch(&self, keys: impl Iterator<Item = u64>) {
-        let known = keys.filter(|key| self.by_key.contains_key(key)).count();
-        // Nobody wants to know the number, and so it would not be counted.
-        std::hint::black_box(known);
+        let of_key = |key| {
+            let open = self.by_key.get(&key).map_or(&[][..], |slot| slot.device.fast().playbacks.open());
+            (self.recorded.contains_key(&key), open.last().map_or(0, |playback| playback.id))
+        };
+        for key in keys {
+            // Nobody wants to know it, and so it would not be looked up.
+            std::hint::black_box(of_key(key));
+        }
     }
 
     /// Takes an accepted event of a device.

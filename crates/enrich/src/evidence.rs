@@ -100,13 +100,17 @@ impl<'a> Evidence<'a> {
 
 /// Whether the parameters of an address may be evidence: a quick look before they are read.
 pub(crate) fn may_show(url: &str) -> bool {
-    let Some((_, query)) = url.split_once('?') else { return false };
-    query.as_bytes().split(|&byte| byte == b'&').any(|parameter| {
+    // Byte by byte, because every page asks: most parameters are short and none of these.
+    let Some(start) = url.bytes().position(|byte| byte == b'?') else { return false };
+    url.as_bytes()[start + 1..].split(|&byte| byte == b'&').any(|parameter| {
         let end = parameter.iter().position(|&byte| byte == b'=').unwrap_or(parameter.len());
         let name = &parameter[..end];
         // An encoded name may be any name.
         name.iter().any(|&byte| matches!(byte, b'%' | b'+'))
-            || CAMPAIGN_PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+            || CAMPAIGN_PREFIXES
+                .iter()
+                .map(|prefix| prefix.as_bytes())
+                .any(|prefix| name.first() == prefix.first() && name.starts_with(prefix))
             || CLICK_PARAMETERS.iter().any(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()))
     })
 }
@@ -134,8 +138,10 @@ pub fn host(url: &str) -> Option<Cow<'_, str>> {
     let rest = &bytes[start..];
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
     let authority = url.get(start..start + end)?;
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let host = host.split_once(':').map_or(host, |(host, _)| host).trim_end_matches('.');
+    let start = authority.bytes().rposition(|byte| byte == b'@').map_or(0, |at| at + 1);
+    let host = &authority[start..];
+    let end = host.bytes().position(|byte| byte == b':').unwrap_or(host.len());
+    let host = host[..end].trim_end_matches('.');
     match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         _ if host.is_empty() => None,
         true => Some(host.to_ascii_lowercase().into()),

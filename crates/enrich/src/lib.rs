@@ -37,7 +37,7 @@ use crate::{
     device::active::Definitions,
     registry::Registry,
     stage::{EnrichStage, Shared},
-    user_agent::{Parser, UserAgents},
+    user_agent::UserAgents,
 };
 
 /// What the stage reads and writes; events keep their partition number through the first three.
@@ -49,11 +49,11 @@ const TOPICS: &[Topic] = &[Topic::CleanEvents, Topic::EnrichedEvents, Topic::Enr
 /// The process cannot go on; the error says why and what to do.
 pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(), Error> {
     metric::describe();
+    let agents = UserAgents::compiling();
     let days = business_days(&settings)?;
     let rules = Arc::new(channel_rules(&settings)?);
     let definitions = Definitions::parse(&settings.enrich.active);
     let definitions = definitions.map_err(|e| ConfigError::Unreadable(e.to_string()))?;
-    let parser = Parser::new().map_err(|e| Error::Stage(e.to_string()))?;
     tracing::info!(version = rules.version(), rules = rules.len(), "channel rules loaded");
     topic::check_at_start(&settings, TOPICS, &shutdown)?;
     let registry = Registry::follow(&settings, &shutdown, &health)?;
@@ -64,7 +64,7 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
         registry,
         definitions: Arc::new(definitions),
         days,
-        agents: UserAgents::new(Arc::new(parser)),
+        agents,
         health: health.clone(),
     };
     let options = StageOptions { name: "enrich", input: Topic::CleanEvents };

@@ -92,15 +92,17 @@ impl Partition {
         rules: &ChannelRules,
     ) -> Result<usize, BatchError> {
         let batch = Batch::decode(payload)?;
+        let event_keys: Vec<u128> = (0..batch.rows()).map(|row| event_key(identity, &batch, row)).collect();
+        self.window.fetch(&event_keys);
+        self.devices.fetch(batch.key_column(Field::DeviceKey).iter().copied());
         let mut judgements = Judgements::default();
-        for row in 0..batch.rows() {
+        for (row, event_key) in event_keys.into_iter().enumerate() {
             let kind = batch.text(Field::Kind, row);
             let received_ms = batch.number(Field::ReceivedAt, row);
             self.newest_received_ms = self.newest_received_ms.max(received_ms);
             if kind == Kind::Duplicate.as_str() {
                 continue;
             }
-            let event_key = event_key(identity, &batch, row);
             self.window.accept(event_key, received_ms);
             let device_key = batch.key(Field::DeviceKey, row);
             if device_key == 0 || kind != Kind::Event.as_str() {

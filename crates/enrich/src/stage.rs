@@ -180,6 +180,7 @@ impl Stage for EnrichStage {
         if !self.shared.registry.is_read()? {
             return Ok(false);
         }
+        self.shared.agents.parser().map_err(|e| Error::Stage(e.to_string()))?;
         let restore = match &mut self.restore {
             Some(restore) => restore,
             none => none.insert(Restore::begin(self.restore_options.clone(), self.to_restore.clone())?),

@@ -3,7 +3,11 @@
 //! The rules of uap-core (`user_agent/regexes.yaml`) know the world's browsers and devices; our own lists, which are
 //! asked first, know the apps, browsers and crawlers of China's web. Reading costs 10 to 20 µs, so each text is read
 //! once and remembered.
-use std::{mem, sync::Arc};
+use std::{
+    mem,
+    sync::{Arc, OnceLock},
+    thread,
+};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -37,10 +41,13 @@ pub struct UserAgent {
     pub is_bot: bool,
 }
 
+/// Compiled by whoever asks first; the others wait.
+type Rules = Arc<OnceLock<Result<Arc<Parser>, UserAgentError>>>;
+
 /// Reads user agents and remembers the last ones. Each worker has its own; the parser is shared.
 #[derive(Debug, Clone)]
 pub struct UserAgents {
-    parser: Arc<Parser>,
+    rules: Rules,
     recent: HashMap<Box<str>, UserAgent, RandomState>,
     /// Those that were recent before; one that is asked for again becomes recent again.
     older: HashMap<Box<str>, UserAgent, RandomState>,
@@ -50,13 +57,40 @@ pub struct UserAgents {
 impl UserAgents {
     /// With an empty memory.
     pub fn new(parser: Arc<Parser>) -> Self {
-        Self { parser, recent: HashMap::default(), older: HashMap::default(), generation: GENERATION }
+        Self::with(Arc::new(OnceLock::from(Ok(parser))))
+    }
+
+    /// The same, and the rules are compiled on a thread of their own: a process that starts has other things to do.
+    pub fn compiling() -> Self {
+        let agents = Self::with(Rules::default());
+        let rules = Arc::clone(&agents.rules);
+        let compile = move || {
+            compiled(&rules);
+        };
+        if let Err(error) = thread::Builder::new().name("user-agents".into()).spawn(compile) {
+            tracing::warn!(%error, "user agent rules are compiled when the first worker needs them");
+        }
+        agents
+    }
+
+    fn with(rules: Rules) -> Self {
+        Self { rules, recent: HashMap::default(), older: HashMap::default(), generation: GENERATION }
+    }
+
+    /// The rules, after a wait while they are being compiled. To be asked before anything is read.
+    ///
+    /// # Errors
+    /// The rules in the program are broken; nothing is read from any text then.
+    pub fn parser(&self) -> Result<&Parser, &UserAgentError> {
+        compiled(&self.rules).as_deref()
     }
 
     /// What `text` says; nothing of an empty one.
     pub fn read(&mut self, text: &str) -> &UserAgent {
         if !self.recent.contains_key(text) {
-            let agent = self.older.remove(text).unwrap_or_else(|| self.parser.read(text));
+            let read = |parser: &Parser| parser.read(text);
+            let known = self.older.remove(text);
+            let agent = known.unwrap_or_else(|| self.parser().map(read).unwrap_or_default());
             if self.recent.len() >= self.generation {
                 self.older = mem::take(&mut self.recent);
             }
@@ -76,9 +110,24 @@ impl UserAgents {
     }
 }
 
+fn compiled(rules: &OnceLock<Result<Arc<Parser>, UserAgentError>>) -> &Result<Arc<Parser>, UserAgentError> {
+    rules.get_or_init(|| Parser::new().map(Arc::new))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_asked_while_the_rules_are_compiled_waits_for_them() {
+        let agents = UserAgents::compiling();
+        let read = |mut agents: UserAgents| agents.read("curl/8 (Windows NT 10.0)").os_name.clone();
+        thread::scope(|scope| {
+            let workers = [0, 1].map(|_| scope.spawn(|| read(agents.clone())));
+            assert_eq!(workers.map(|worker| worker.join().unwrap()), ["Windows"; 2]);
+        });
+        assert!(agents.parser().is_ok());
+    }
 
     #[test]
     fn memory_is_bounded_and_what_is_asked_for_again_stays() {
