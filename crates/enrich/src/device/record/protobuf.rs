@@ -72,6 +72,15 @@ impl<'a> Fields<'a> {
 
 #[inline]
 fn take_varint(bytes: &mut &[u8]) -> Result<u64, Malformed> {
+    // Most tags, and most lengths and numbers.
+    if let [byte @ 0..0x80, rest @ ..] = *bytes {
+        *bytes = rest;
+        return Ok(u64::from(*byte));
+    }
+    take_long_varint(bytes)
+}
+
+fn take_long_varint(bytes: &mut &[u8]) -> Result<u64, Malformed> {
     let mut value = 0;
     for (index, &byte) in bytes.iter().take(10).enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * index);
