@@ -72,8 +72,8 @@ impl Window {
     }
 
     /// Has the processor fetch the places of these events, all at once: one after the other they would be waited for.
-    pub(crate) fn fetch(&self, keys: &[u128]) {
-        let known = keys.iter().filter(|key| self.current.contains(*key) | self.previous.contains(*key));
+    pub(crate) fn fetch(&self, keys: impl Iterator<Item = u128>) {
+        let known = keys.filter(|key| self.current.contains(key) | self.previous.contains(key));
         // Nobody wants to know the number, and so it would not be counted.
         std::hint::black_box(known.count());
     }

@@ -93,7 +93,7 @@ impl Partition {
     ) -> Result<usize, BatchError> {
         let batch = Batch::decode(payload)?;
         let event_keys: Vec<u128> = (0..batch.rows()).map(|row| event_key(identity, &batch, row)).collect();
-        self.window.fetch(&event_keys);
+        self.window.fetch(event_keys.iter().copied());
         self.devices.fetch(batch.key_column(Field::DeviceKey).iter().copied());
         let mut judgements = Judgements::default();
         for (row, event_key) in event_keys.into_iter().enumerate() {

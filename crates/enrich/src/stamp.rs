@@ -99,6 +99,7 @@ impl<'a> Stamper<'a> {
     /// Stamps every event of `batch`: one event out for each event in, in the same order.
     pub fn stamp(&mut self, batch: Batch, partition: &mut Partition) -> (Vec<u8>, Counts) {
         let mut rows = self.identify(&batch);
+        partition.window.fetch(rows.iter().map(|event| event.event_key));
         let mut agents = Agents::default();
         let mut counts = Counts::default();
         for (row, event) in rows.iter_mut().enumerate() {

@@ -105,7 +105,9 @@ impl Batch {
     pub fn decode(payload: &[u8]) -> Result<Self, BatchError> {
         let message = wire::decode(payload)?;
         let damaged = |what: String| BatchError::Damaged(what);
-        let text = str::from_utf8(message.text).map_err(|_| damaged("text is not UTF-8".into()))?.to_owned();
+        let text = simdutf8::basic::from_utf8(message.text)
+            .map_err(|_| damaged("text is not UTF-8".into()))?
+            .to_owned();
         let mut texts = Texts { text, ends: Vec::new() };
         message.text_lengths.ends(&mut texts.ends)?;
         if let Some(end) = texts.ends.iter().find(|&&end| !texts.text.is_char_boundary(end as usize)) {
@@ -216,7 +218,7 @@ pub struct BatchBuilder {
     /// Texts that may occur again, found by content.
     known: HashTable<TextRef>,
     /// The text that was last set in each of its slots: most texts are found here, without a hash of all their bytes.
-    recent: Vec<TextRef>,
+    recent: Vec<Recent>,
     scratch: Vec<u8>,
 }
 
@@ -262,16 +264,17 @@ impl BatchBuilder {
             return 0;
         }
         if self.recent.is_empty() {
-            self.recent.resize(RECENT_SLOTS, 0);
+            self.recent.resize(RECENT_SLOTS, Recent::default());
         }
-        let slot = recent_slot(field, value.as_bytes());
-        let recent = self.recent.get(slot).copied().unwrap_or(0);
-        if self.batch.texts.is(recent, value) {
-            return recent;
+        let seen = Recent::of(value.as_bytes());
+        let slot = seen.slot(field);
+        let recent = self.recent.get(slot).copied().unwrap_or_default();
+        if recent.ends == seen.ends && (seen.is_whole() || self.batch.texts.is(recent.text, value)) {
+            return recent.text;
         }
         let text = self.intern(value);
         if let Some(recent) = self.recent.get_mut(slot) {
-            *recent = text;
+            *recent = Recent { text, ..seen };
         }
         text
     }
@@ -295,19 +298,19 @@ impl BatchBuilder {
 
     /// Sets a text by a number of this batch, as [`intern`](Self::intern) gives them.
     pub fn set_text(&mut self, field: Field, text: TextRef) {
-        set(&mut self.batch.columns[field.index()].texts, self.row, text, text == 0);
+        set(&mut self.batch.columns[field.index()].texts, self.row, self.batch.rows, text);
     }
 
     /// Sets a number.
     pub fn number(&mut self, field: Field, value: i64) {
         debug_assert_eq!(field.kind(), FieldKind::Number);
-        set(&mut self.batch.columns[field.index()].numbers, self.row, value, value == 0);
+        set(&mut self.batch.columns[field.index()].numbers, self.row, self.batch.rows, value);
     }
 
     /// Sets a key.
     pub fn key(&mut self, field: Field, value: u64) {
         debug_assert_eq!(field.kind(), FieldKind::Key);
-        set(&mut self.batch.columns[field.index()].keys, self.row, value, value == 0);
+        set(&mut self.batch.columns[field.index()].keys, self.row, self.batch.rows, value);
     }
 
     /// Sets an identifier.
@@ -360,7 +363,7 @@ impl BatchBuilder {
         // What was allocated is kept for the next batch.
         self.row = 0;
         self.known.clear();
-        self.recent.fill(0);
+        self.recent.fill(Recent::default());
         texts.text.clear();
         texts.ends.clear();
         unknown.clear();
@@ -371,16 +374,37 @@ impl BatchBuilder {
 
 const RECENT_SLOTS: usize = 1024;
 
-/// Where a text of a field is remembered: by its length, its first and its last bytes. Texts that share a slot cost each
-/// other a look into the table of all texts, no more.
-#[inline]
-fn recent_slot(field: Field, text: &[u8]) -> usize {
-    let ends = match (text.first_chunk::<8>(), text.last_chunk::<8>()) {
-        (Some(&first), Some(&last)) => u64::from_le_bytes(first) ^ u64::from_le_bytes(last).rotate_left(29),
-        _ => text.iter().fold(0, |ends, &byte| ends << 8 | u64::from(byte)),
-    };
-    let sum = ends ^ (text.len() as u64) << 56 ^ (field.index() as u64) << 48;
-    (sum.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as usize
+/// What is remembered of a text: enough to know a short one again without looking at its bytes in the batch.
+#[derive(Debug, Clone, Copy, Default)]
+struct Recent {
+    text: TextRef,
+    /// First and last eight bytes, which overlap in a text of fewer than 16, and its length.
+    ends: (u64, u64, u32),
+}
+
+impl Recent {
+    #[inline]
+    fn of(text: &[u8]) -> Self {
+        let (first, last) = match (text.first_chunk(), text.last_chunk()) {
+            (Some(&first), Some(&last)) => (u64::from_le_bytes(first), u64::from_le_bytes(last)),
+            _ => (text.iter().fold(0, |all, &byte| all << 8 | u64::from(byte)), 0),
+        };
+        Self { text: 0, ends: (first, last, text.len() as u32) }
+    }
+
+    /// Whether its ends are all of it.
+    fn is_whole(&self) -> bool {
+        self.ends.2 <= 16
+    }
+
+    /// Where a text of a field is remembered. Texts that share a slot cost each other a look into the table of all
+    /// texts, no more.
+    #[inline]
+    fn slot(&self, field: Field) -> usize {
+        let (first, last, length) = self.ends;
+        let sum = first ^ last.rotate_left(29) ^ u64::from(length) << 56 ^ (field.index() as u64) << 48;
+        (sum.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as usize
+    }
 }
 
 /// Whether two texts are equal. Nearly all that are compared here are shorter than 64 bytes, for which the call into
@@ -408,11 +432,16 @@ fn hash(text: &str) -> u64 {
     FixedState::with_seed(0x6d69_6c6c).hash_one(text)
 }
 
-/// Writes one row's value. Rows nobody wrote hold the default; a default at the end needs no place at all.
-fn set<T: Copy + Default>(column: &mut Vec<T>, row: usize, value: T, is_default: bool) {
+/// Writes one row's value. Rows nobody wrote hold the default; a default at the end needs no place at all. `rows` is
+/// how many there will be, as far as that is known.
+#[inline]
+fn set<T: Copy + Default + PartialEq>(column: &mut Vec<T>, row: usize, rows: usize, value: T) {
     if let Some(place) = column.get_mut(row) {
         *place = value;
-    } else if !is_default {
+    } else if value != T::default() {
+        if column.capacity() == 0 {
+            column.reserve(rows);
+        }
         column.resize(row, T::default());
         column.push(value);
     }

@@ -78,7 +78,7 @@ fn check_size(bytes: &[u8]) -> Result<(), Rejection> {
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str, Rejection> {
-    std::str::from_utf8(bytes).map_err(|error| {
+    simdutf8::compat::from_utf8(bytes).map_err(|error| {
         let message = format!("no UTF-8 at byte {}: send JSON in UTF-8, uncompressed", error.valid_up_to());
         Rejection::new(RejectCode::NotUtf8, "", message)
     })
