@@ -187,7 +187,9 @@ impl Stage for EnrichStage {
         };
         let done = restore.step(&mut self.partitions)?;
         if done {
-            self.restore = None;
+            let restored = self.restore.take();
+            // Closing its clients takes a tenth of a second each, and events wait.
+            std::thread::spawn(move || drop(restored));
             self.to_restore.clear();
             self.report();
         }
