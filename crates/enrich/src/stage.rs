@@ -188,8 +188,9 @@ impl Stage for EnrichStage {
         let done = restore.step(&mut self.partitions)?;
         if done {
             let restored = self.restore.take();
-            // Closing its clients takes a tenth of a second each, and events wait.
-            std::thread::spawn(move || drop(restored));
+            // Closing its clients takes a tenth of a second each, and events wait. Where no thread is to be had, they
+            // are closed here.
+            let _ = std::thread::Builder::new().name("restored".into()).spawn(move || drop(restored));
             self.to_restore.clear();
             self.report();
         }
