@@ -17,7 +17,7 @@ use crate::server::Verdict;
 use crate::time::now_ms;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Between two looks at markers that should be there.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often a task that only waits looks whether it is still wanted.

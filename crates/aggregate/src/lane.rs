@@ -30,7 +30,7 @@ use self::commit::Commit;
 use crate::Error;
 use crate::accumulate::Tally;
 use crate::block::{Block, Mark};
-use crate::delivery::{Answer, Delivery, Work};
+use crate::delivery::{Answer, Delivery, LONGEST_PAUSE, Work};
 use crate::insert::Writer;
 use crate::partition::{Halted, Partition};
 use crate::protocol::{self, Action, Begin, Flush, Found, Intent, Rules};
@@ -43,6 +43,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(12);
 /// How long a stop waits for a server that does not answer. Nothing is lost or doubled by giving up: what was not
 /// announced is not inserted, what was announced is recovered.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(3);
+/// A stop gives up on a server only after this: by then each insert that waits for its next attempt has made it.
+const ONE_MORE_ATTEMPT: Duration = LONGEST_PAUSE.saturating_add(Duration::from_secs(1));
 const IDLE_POLL: Duration = Duration::from_millis(100);
 /// While answers are awaited, so that they are seen soon.
 const BUSY_POLL: Duration = Duration::from_millis(10);

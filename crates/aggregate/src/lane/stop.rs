@@ -13,7 +13,10 @@ impl Lane<'_> {
             self.collect_answers()?;
             self.flush(Partition::is_ready);
             self.commit(true)?;
-            if started.elapsed() >= STOP_WITHIN || self.is_without_answers(GIVE_UP_AFTER) {
+            let elapsed = started.elapsed();
+            // A server that was away may be back, and only the next attempt tells.
+            let is_hopeless = elapsed >= ONE_MORE_ATTEMPT && self.is_without_answers(GIVE_UP_AFTER);
+            if elapsed >= STOP_WITHIN || is_hopeless {
                 break;
             }
             match self.source.poll(BUSY_POLL)? {
