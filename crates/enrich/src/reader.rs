@@ -1,7 +1,7 @@
 //! Consumers that read whole partitions to their end, outside any group.
 use rdkafka::{
     ClientContext, Offset,
-    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    consumer::{BaseConsumer, ConsumerContext},
     error::{KafkaError, RDKafkaErrorCode},
 };
 use runtime::{config::Settings, kafka};
@@ -40,12 +40,13 @@ pub(crate) fn reader(settings: &Settings, name: &str, isolation: &str) -> Result
         .create_with_context(EndIsNoError)
 }
 
-/// Where a partition begins, as a number: `Offset::Beginning` costs half a second, because librdkafka looks it up before
-/// it knows the leader and waits that long until it tries again.
-pub(crate) fn first_offset(consumer: &Reader, topic: &str, partition: i32) -> Offset {
+/// Where each partition of a topic begins, as numbers: `Offset::Beginning` costs half a second, because librdkafka looks it
+/// up before it knows the leader and waits that long until it tries again.
+pub(crate) fn first_offsets(consumer: &Reader, topic: &str, partitions: &[i32]) -> Vec<(i32, Offset)> {
     const ASK_TIMEOUT: Duration = Duration::from_secs(2);
-    match consumer.fetch_watermarks(topic, partition, ASK_TIMEOUT) {
-        Ok((first, _)) => Offset::Offset(first),
-        Err(_) => Offset::Beginning,
+    let asked: Vec<(&str, i32)> = partitions.iter().map(|&partition| (topic, partition)).collect();
+    match kafka::ends(consumer, &asked, Offset::Beginning, ASK_TIMEOUT) {
+        Ok(first) => partitions.iter().copied().zip(first.into_iter().map(Offset::Offset)).collect(),
+        Err(_) => partitions.iter().map(|&partition| (partition, Offset::Beginning)).collect(),
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     activity::Activities,
-    reader::{Reader, first_offset, reader},
+    reader::{Reader, first_offsets, reader},
 };
 
 /// The registry as it stands, shared by all workers of the process.
@@ -117,12 +117,12 @@ impl Follower {
     fn read_to_the_end(&self, consumer: &Reader, activities: &mut Activities) -> Result<(), KafkaError> {
         let Self { topic, registry, health, .. } = self;
         let mut assignment = TopicPartitionList::new();
-        for partition in 0..self.partitions {
-            let first = first_offset(consumer, topic, partition);
+        let partitions: Vec<i32> = (0..self.partitions).collect();
+        for (partition, first) in first_offsets(consumer, topic, &partitions) {
             assignment.add_partition_offset(topic, partition, first)?;
         }
         consumer.assign(&assignment)?;
-        let mut waiting: Vec<i32> = (0..self.partitions).collect();
+        let mut waiting = partitions;
         while !waiting.is_empty() && !self.shutdown.requested() {
             match consumer.poll(POLL) {
                 Some(Ok(message)) => apply(activities, message.key(), message.payload()),
@@ -181,8 +181,8 @@ impl Follower {
 /// Whether everything in the topic has been read.
 fn is_complete(consumer: &Reader, topic: &str, partitions: i32) -> Result<bool, KafkaError> {
     let positions = consumer.position()?;
-    for partition in 0..partitions {
-        let (first, end) = consumer.fetch_watermarks(topic, partition, CHECK_TIMEOUT)?;
+    let asked: Vec<(&str, i32)> = (0..partitions).map(|partition| (topic, partition)).collect();
+    for (&(_, partition), (first, end)) in asked.iter().zip(kafka::bounds(consumer, &asked, CHECK_TIMEOUT)?) {
         let next = positions.find_partition(topic, partition).map(|element| element.offset());
         // A partition of which nothing has been read yet has no position.
         let read_up_to = match next {

@@ -16,6 +16,7 @@ use runtime::{
     config::Settings,
     drill::{self, Safeguard},
     health::Health,
+    kafka,
     topic::Topic,
 };
 use serde_json::json;
@@ -28,7 +29,7 @@ use std::{
 use crate::{
     channel::ChannelRules,
     partition::Partition,
-    reader::{Reader, first_offset, reader},
+    reader::{Reader, first_offsets, reader},
 };
 
 /// One step takes no longer than this, so that the group hears from us and a stop is seen.
@@ -114,12 +115,9 @@ impl Restore {
             events: 0,
             options,
         };
-        let mut open = BTreeMap::new();
-        for &partition in &restore.partitions {
-            for topic in [STATE, EVENTS] {
-                open.insert((topic, partition), restore.bounds(&restore.uncommitted, topic, partition)?.1);
-            }
-        }
+        let all = restore.partitions.iter().flat_map(|&partition| [(STATE, partition), (EVENTS, partition)]);
+        let all: Vec<_> = all.collect();
+        let open = all.iter().copied().zip(restore.ends(&restore.uncommitted, &all)?).collect();
         restore.phase = Phase::Deciding(open);
         tracing::info!(worker = restore.options.worker, partitions = ?restore.partitions, "restoring state");
         Ok(restore)
@@ -140,20 +138,21 @@ impl Restore {
 
     fn decide(&mut self) -> Result<bool, Error> {
         let Phase::Deciding(open) = &self.phase else { return Ok(false) };
-        let mut left = BTreeMap::new();
-        for (&(topic, partition), &high) in open {
-            let stable = self.bounds(&self.committed, topic, partition)?.1;
-            if stable < high && !drill::is_off(Safeguard::StableOffset) {
-                left.insert((topic, partition), high);
-            }
+        let asked: Vec<_> = open.keys().copied().collect();
+        let stable = self.ends(&self.committed, &asked)?;
+        let decided = open.iter().zip(stable);
+        let left = decided.filter(|((_, high), stable)| stable < *high).map(|((&key, &high), _)| (key, high));
+        let mut left: BTreeMap<_, _> = left.collect();
+        if drill::is_off(Safeguard::StableOffset) {
+            left.clear();
         }
         if !left.is_empty() {
             self.phase = Phase::Deciding(left);
             std::thread::sleep(STEP / 4);
             return Ok(false);
         }
-        let first = |&partition| (partition, first_offset(&self.committed, &self.state_topic, partition));
-        let from = self.partitions.iter().map(first).collect();
+        let partitions: Vec<i32> = self.partitions.iter().copied().collect();
+        let from = first_offsets(&self.committed, &self.state_topic, &partitions);
         self.phase = Phase::State(self.read(STATE, from)?);
         Ok(false)
     }
@@ -182,8 +181,8 @@ impl Restore {
             };
             // Or each question would wait behind a fetch that waits for what never comes.
             self.committed.unassign().map_err(|e| failed("reading state back", &e))?;
-            for &partition in &self.partitions {
-                let (low, high) = self.bounds(&self.committed, EVENTS, partition)?;
+            let asked: Vec<_> = self.partitions.iter().map(|&partition| (EVENTS, partition)).collect();
+            for (&(_, partition), (low, high)) in asked.iter().zip(self.bounds(&self.committed, &asked)?) {
                 if low < high {
                     tail.low.insert(partition, low);
                     tail.from.insert(partition, (high - TAIL).max(low));
@@ -281,10 +280,22 @@ impl Restore {
         if topic == STATE { &self.state_topic } else { &self.events_topic }
     }
 
-    /// First offset and the one behind the last, as this consumer sees them.
-    fn bounds(&self, consumer: &Reader, topic: &str, partition: i32) -> Result<(i64, i64), Error> {
-        let action = "reading the bounds of a partition to restore";
-        patiently(action, || consumer.fetch_watermarks(self.topic(topic), partition, ASK_TIMEOUT))
+    /// First offset and the one behind the last of each of these partitions, as this consumer sees them.
+    fn bounds(&self, consumer: &Reader, of: &[(&str, i32)]) -> Result<Vec<(i64, i64)>, Error> {
+        let asked = self.named(of);
+        let ask = || kafka::bounds(consumer, &asked, ASK_TIMEOUT);
+        patiently("reading the bounds of partitions to restore", ask)
+    }
+
+    /// The offset behind the last of each of these partitions, as this consumer sees it.
+    fn ends(&self, consumer: &Reader, of: &[(&str, i32)]) -> Result<Vec<i64>, Error> {
+        let asked = self.named(of);
+        let ask = || kafka::ends(consumer, &asked, Offset::End, ASK_TIMEOUT);
+        patiently("reading the ends of partitions to restore", ask)
+    }
+
+    fn named(&self, of: &[(&str, i32)]) -> Vec<(&str, i32)> {
+        of.iter().map(|&(topic, partition)| (self.topic(topic), partition)).collect()
     }
 
     fn read(&self, topic: &str, from: Vec<(i32, Offset)>) -> Result<Reading, Error> {

@@ -1,10 +1,10 @@
 //! Kafka clients as every part of Millrace makes them, and the questions asked before the first record flows.
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, ResourceSpecifier},
     client::DefaultClientContext,
     config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, Consumer},
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::{KafkaError, RDKafkaErrorCode},
 };
 use std::time::{Duration, Instant};
@@ -114,6 +114,54 @@ pub(crate) fn wait_for_topic(
         }
         std::thread::sleep(Duration::from_millis(500));
     }
+}
+
+/// First offset and the one behind the last of each of these partitions, in the order asked, as this consumer's isolation
+/// level sees them.
+///
+/// All are asked about at once: `fetch_watermarks` takes them one after the other, and a restart would wait for each.
+///
+/// # Errors
+/// A broker did not answer within `timeout`, or a partition does not exist or has no leader.
+pub fn bounds<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    partitions: &[(&str, i32)],
+    timeout: Duration,
+) -> Result<Vec<(i64, i64)>, KafkaError> {
+    let first = ends(consumer, partitions, Offset::Beginning, timeout)?;
+    let next = ends(consumer, partitions, Offset::End, timeout)?;
+    Ok(first.into_iter().zip(next).collect())
+}
+
+/// One end of each of these partitions, in the order asked: `Beginning` or `End`.
+///
+/// # Errors
+/// As [`bounds`].
+pub fn ends<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    partitions: &[(&str, i32)],
+    end: Offset,
+    timeout: Duration,
+) -> Result<Vec<i64>, KafkaError> {
+    if partitions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut asked = TopicPartitionList::new();
+    for &(topic, partition) in partitions {
+        // Kafka's special times for both ends have the numbers of librdkafka's special offsets.
+        asked.add_partition_offset(topic, partition, end)?;
+    }
+    let answer = consumer.offsets_for_times(asked, timeout)?;
+    let found = partitions.iter().map(|&(topic, partition)| {
+        let found = answer.find_partition(topic, partition);
+        let found = found.ok_or(KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownPartition))?;
+        found.error()?;
+        match found.offset() {
+            Offset::Offset(offset) => Ok(offset),
+            _ => Err(KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset)),
+        }
+    });
+    found.collect()
 }
 
 fn explain(error: &KafkaError) -> String {

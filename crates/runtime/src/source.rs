@@ -258,9 +258,9 @@ impl Source {
     /// The broker did not answer, or the committed records are gone.
     pub fn positions(&self, committed: &[Committed]) -> Result<Vec<(i32, NextOffset)>, Error> {
         let mut positions = Vec::new();
-        for committed in committed {
+        let partitions: Vec<i32> = committed.iter().map(|committed| committed.partition).collect();
+        for (committed, (low, high)) in committed.iter().zip(self.bounds(&partitions)?) {
             let partition = committed.partition;
-            let (low, high) = self.bounds(partition)?;
             let next = match (committed.next, self.start) {
                 (Some(next), _) if next.0 < low => {
                     return Err(Error::RecordsGone {
@@ -280,14 +280,14 @@ impl Source {
         Ok(positions)
     }
 
-    /// Offset of the first record of a partition, and the one after its last.
+    /// Offset of the first record of each of these partitions, and the one after its last, in the order asked.
     ///
     /// # Errors
     /// The broker did not answer.
-    pub fn bounds(&self, partition: i32) -> Result<(i64, i64), Error> {
-        self.retrying("reading the bounds of a partition", || {
-            self.consumer.fetch_watermarks(&self.topic, partition, ASK_TIMEOUT)
-        })
+    pub fn bounds(&self, partitions: &[i32]) -> Result<Vec<(i64, i64)>, Error> {
+        let asked: Vec<(&str, i32)> = partitions.iter().map(|&partition| (&*self.topic, partition)).collect();
+        let ask = || kafka::bounds(&self.consumer, &asked, ASK_TIMEOUT);
+        self.retrying("reading the bounds of partitions", ask)
     }
 
     /// Answers [`Polled::Assigned`], or moves an assignment: read on at these offsets.

@@ -9,9 +9,10 @@ impl Lane<'_> {
         let mut positions = Vec::new();
         let mut sources = BTreeSet::new();
         let mut halted = Vec::new();
-        for committed in self.source.committed(partitions)? {
+        let found = self.source.committed(partitions)?;
+        let asked: Vec<i32> = found.iter().map(|committed| committed.partition).collect();
+        for (committed, (low, high)) in found.iter().zip(self.source.bounds(&asked)?) {
             let partition = committed.partition;
-            let (low, high) = self.source.bounds(partition)?;
             let found = Found { committed: committed.next, metadata: &committed.metadata, low, high };
             let begin = match protocol::begin(found, self.options.start) {
                 Ok(begin) => begin,
