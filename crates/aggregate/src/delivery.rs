@@ -77,7 +77,11 @@ impl Delivery {
         let mut pauses = Pauses::new(self, Some(work.partition), work.assignment);
         while self.is_current(work.assignment) {
             match work.flush.next(now_ms(), &self.rules) {
-                Action::Announce | Action::Done | Action::Halt(_) => {
+                action @ (Action::Announce | Action::Done | Action::Halt(_)) => {
+                    if matches!(action, Action::Done) {
+                        // Also when only the markers told so: its insert was executed and the answer lost.
+                        self.writer.report_success();
+                    }
                     pauses.end();
                     return self.tell(Answer::Back(work));
                 }
