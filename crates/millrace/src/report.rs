@@ -40,7 +40,7 @@ pub(crate) fn write(desk: &Desk<'_>, file: &Path) -> Result<Vec<String>, Error> 
     let mut names = Vec::new();
     for subject in plan::SUBJECTS {
         let mut page = Page::new(workbook.add_worksheet(), &formats, subject.name())?;
-        page.heading(&format!("{} · {}", subject.zh, subject.en), &title)?;
+        page.heading(&format!("{} · {}", subject.zh, subject.en), &title, &desk.warning())?;
         for part in subject.parts {
             block::write(&mut page, desk, part)?;
         }

@@ -3,7 +3,7 @@ use calamine::{Data, DataType, Range, Reader, Xlsx, open_workbook};
 use devstack::pipeline::Pipeline;
 use serde_json::Value;
 
-use super::{as_of, ask, day, monday};
+use super::{DAY, as_of, ask, day, monday};
 
 /// The row of a sheet that begins so, as text cells and numbers.
 fn row<'a>(sheet: &'a Range<Data>, begins: &str) -> &'a [Data] {
@@ -99,6 +99,17 @@ pub(super) fn the_report_equals_the_queries(pipeline: &Pipeline) {
     let mut book: Xlsx<_> = open_workbook(&empty).unwrap();
     let overview = book.worksheet_range("概览 Overview").unwrap();
     row(&overview, &format!("{nothing} 没有数据 · no data in this period"));
+
+    let overview = book.worksheet_range("概览 Overview").unwrap();
+    assert!(!overview.rows().any(|row| row[0].to_string().contains("not over")));
+
+    // A day that is not over says so too.
+    let unfinished = directory.path().join("unfinished.xlsx");
+    let (path, today) = (unfinished.to_str().unwrap(), day(-DAY).to_string());
+    pipeline.millrace(&["report", "daily", "--date", &today, "--out", path]).unwrap();
+    let mut book: Xlsx<_> = open_workbook(&unfinished).unwrap();
+    let overview = book.worksheet_range("概览 Overview").unwrap();
+    assert!(overview.rows().any(|row| row[0].to_string().contains("the period is not over")));
 
     let weekly = directory.path().join("week.xlsx");
     pipeline.millrace(&["report", "weekly", "--date", &day_text, "--out", weekly.to_str().unwrap()]).unwrap();

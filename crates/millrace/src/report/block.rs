@@ -257,7 +257,7 @@ fn words(definition: &Definition) -> String {
 
 /// Every definition there is, in words.
 pub(crate) fn definitions(page: &mut Page<'_>, catalogue: &Catalogue) -> Result<(), Error> {
-    page.heading("指标定义 · Definitions of metrics", "每个数字的含义 · What each number means")?;
+    page.heading("指标定义 · Definitions of metrics", "每个数字的含义 · What each number means", "")?;
     for (column, width) in (0..).zip([26.0, 28.0, 20.0, 20.0, 12.0, 60.0, 60.0]) {
         page.sheet.set_column_width(column, width)?;
     }

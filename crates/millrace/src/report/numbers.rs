@@ -83,6 +83,18 @@ impl<'a> Desk<'a> {
         }
     }
 
+    /// What a reader must know of a period that lasts: events arrive between one question and the next.
+    pub(crate) fn warning(&self) -> String {
+        if self.calendar.today() > self.day {
+            return String::new();
+        }
+        let now = self.calendar.now.strftime("%Y-%m-%d %H:%M");
+        format!(
+            "截至 {now}，时段未结束；各数字先后查询，未必完全一致。 As of {now}, the period is not over; its numbers are \
+             asked one after the other and need not agree."
+        )
+    }
+
     /// A metric and a definition by the name the plan uses.
     pub(crate) fn look_up(&self, name: &str) -> Result<(&'a Metric, &'a Definition), Error> {
         let (metric, definition) = match name.split_once(':') {

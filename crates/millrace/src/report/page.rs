@@ -125,10 +125,12 @@ impl<'a> Page<'a> {
         Ok(Self { sheet, formats, name, row: 0, charts_end: 0 })
     }
 
-    /// What the sheet is about, and when.
-    pub(crate) fn heading(&mut self, title: &str, period: &str) -> Result<(), XlsxError> {
+    /// What the sheet is about, when, and what to mind (or nothing).
+    pub(crate) fn heading(&mut self, title: &str, period: &str, warning: &str) -> Result<(), XlsxError> {
         self.sheet.write_with_format(0, 0, title, &self.formats.title)?;
         self.sheet.write_with_format(1, 0, period, &self.formats.quiet)?;
+        self.row = 2;
+        self.note(warning)?;
         self.row = 3;
         Ok(())
     }
@@ -137,14 +139,19 @@ impl<'a> Page<'a> {
     pub(crate) fn section(&mut self, title: &str, words: &str) -> Result<(), XlsxError> {
         self.sheet.write_with_format(self.row, 0, title, &self.formats.section)?;
         self.row += 1;
-        if !words.is_empty() {
-            // Across the columns of a table: a long line would widen the printed page.
-            self.sheet.merge_range(self.row, 0, self.row, WORDS_TO, words, &self.formats.note)?;
-            let width: usize = words.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
-            let lines = u16::try_from(width / WORDS_WIDTH + 1).unwrap_or(1);
-            self.sheet.set_row_height(self.row, lines.saturating_mul(15))?;
-            self.row += 1;
+        self.note(words)
+    }
+
+    /// Words in small across the columns of a table: a long line would widen the printed page.
+    fn note(&mut self, words: &str) -> Result<(), XlsxError> {
+        if words.is_empty() {
+            return Ok(());
         }
+        self.sheet.merge_range(self.row, 0, self.row, WORDS_TO, words, &self.formats.note)?;
+        let width: usize = words.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
+        let lines = u16::try_from(width / WORDS_WIDTH + 1).unwrap_or(1);
+        self.sheet.set_row_height(self.row, lines.saturating_mul(15))?;
+        self.row += 1;
         Ok(())
     }
 
