@@ -109,7 +109,10 @@ impl Plan for ClickHousePlan {
     }
 
     fn telling_line(output: &str) -> Option<&str> {
-        output.lines().rev().find(|line| line.contains("Exception: ") || line.starts_with("error: "))
+        let tells = |line: &&str| {
+            line.contains("Exception: ") || line.contains("Received signal") || line.starts_with("error: ")
+        };
+        output.lines().rev().find(tells)
     }
 }
 

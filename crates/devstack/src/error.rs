@@ -78,8 +78,8 @@ pub enum Error {
         /// Digest of what came, or `missing`.
         found: String,
     },
-    /// A server ended before it answered.
-    #[error("{server} stopped while starting ({status}): {detail}")]
+    /// A server ended, and nobody had killed it.
+    #[error("{server} ended by itself ({status}): {detail}")]
     ServerStopped {
         /// `kafka` or `clickhouse`.
         server: &'static str,

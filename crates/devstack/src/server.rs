@@ -38,6 +38,17 @@ impl<P: Plan> Server<P> {
         Ok(Self { plan, process, cpu_seconds_of_earlier_lives: 0.0 })
     }
 
+    /// # Errors
+    /// [`Error::ServerStopped`] when it has ended and nobody killed it.
+    pub(crate) fn check(&mut self) -> Result<(), Error> {
+        match self.process.exit_status()? {
+            Some(status) => {
+                Err(Error::ServerStopped { server: P::NAME, status, detail: why::<P>(&self.process) })
+            }
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn kill(&mut self) -> Result<(), Error> {
         self.process.kill().map(|_| ())
     }

@@ -159,6 +159,15 @@ impl Stack {
         &self.clickhouse_url
     }
 
+    /// Asks whether the servers we started still run, between [`kill_kafka`](Self::kill_kafka) and the like.
+    ///
+    /// # Errors
+    /// [`Error::ServerStopped`] names the one that ended by itself, and its last words.
+    pub fn check_servers(&mut self) -> Result<(), Error> {
+        self.kafka.as_mut().map_or(Ok(()), Server::check)?;
+        self.clickhouse.as_mut().map_or(Ok(()), Server::check)
+    }
+
     /// Kills Kafka (SIGKILL); its port stays closed until [`Stack::restart_kafka`].
     pub fn kill_kafka(&mut self) -> Result<(), Error> {
         self.own_kafka()?.kill()

@@ -96,6 +96,8 @@ impl<'scope> Servers<'scope> {
 }
 
 fn carry_out(order: Order, stack: &mut Stack, database: &str, done: &Sender<Done>) -> Result<(), Error> {
+    // A server that ends by itself is no fault of ours, and no proof of anything.
+    stack.check_servers()?;
     let killed = Instant::now();
     // Nobody listens any more only at the end.
     let tell = |what| {
