@@ -370,9 +370,17 @@ fn of_previous(group: &Group<'_>) -> Value {
     ratio(uploads(group.own), before.unwrap_or(0.0))
 }
 
-/// Devices of a variant, and those of them that did it.
-fn converts(events: &[&Event], name: &str) -> (f64, f64) {
-    (devices(events), devices(&only(events, |event| event.is_named(&[name]))))
+/// Devices of a variant, or those of them that were exposed to it, and how many of these did it.
+fn converts(events: &[&Event], definition: &str) -> (f64, f64) {
+    let of = |name: &str| -> BTreeSet<&str> {
+        let named = events.iter().filter(|event| name.is_empty() || event.is_named(&[name]));
+        named.filter_map(|event| event.device.as_deref()).collect()
+    };
+    let (asked, did) = match definition.strip_prefix("exposed_") {
+        Some(goal) => (of("experiment_exposed"), of(goal)),
+        None => (of(""), of(definition)),
+    };
+    (asked.len() as f64, asked.intersection(&did).count() as f64)
 }
 
 fn lift(group: &Group<'_>, name: &str) -> Value {
@@ -424,7 +432,7 @@ fn metric(name: &str, definition: &str) -> Option<Metric> {
         .or_else(|| of_playbacks(name))
         .or_else(|| of_orders(name, definition))
         .or_else(|| of_uploads_and_tags(name, definition))
-        .or_else(|| of_versions(name))
+        .or_else(|| of_versions(name, definition))
         .or_else(|| of_experiments(name, definition))
         .or_else(|| of_quality(name, definition))
 }
@@ -559,14 +567,20 @@ fn of_uploads_and_tags(name: &str, definition: &str) -> Option<Metric> {
     })
 }
 
-fn of_versions(name: &str) -> Option<Metric> {
-    Some(match name {
-        "version_devices" => number(versioned, devices).estimated(),
-        "version_adoption" => grouped(versioned, |group| ratio(devices(group.own), devices(group.all)))
+fn of_versions(name: &str, definition: &str) -> Option<Metric> {
+    Some(match (name, definition) {
+        ("version_devices", _) => number(versioned, devices).estimated(),
+        ("version_adoption", _) => grouped(versioned, |group| ratio(devices(group.own), devices(group.all)))
             .by(&["app_version"])
             .estimated(),
-        "updates" => number(real, count_of("app_updated")),
-        "update_rate" => share(versioned, count_of("app_updated"), devices).estimated(),
+        ("updates", _) => number(real, count_of("app_updated")),
+        ("update_rate", "of_devices") => share(
+            |event| real(event) && ["ios", "android", "pc"].contains(&event.text("platform")),
+            |own| devices(&only(own, |event| event.is_named(&["app_updated"]))),
+            devices,
+        )
+        .estimated(),
+        ("update_rate", "per_device") => share(versioned, count_of("app_updated"), devices).estimated(),
         _ => return None,
     })
 }

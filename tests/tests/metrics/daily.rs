@@ -130,6 +130,7 @@ pub(super) const DAILY: &[(&str, Rows)] = &[
         &[("", Some(0.0)), ("1.0", Some(0.0)), ("2.0", Some(1.0)), ("3.0", Some(0.0))],
     ),
     ("update_rate", &[("", Some(1.0 / 13.0))]),
+    ("update_rate --definition per_device", &[("", Some(1.0 / 13.0))]),
     ("experiment_exposures", &[("home|B", Some(5.0)), ("home|control", Some(5.0))]),
     ("experiment_devices", &[("home|B", Some(5.0)), ("home|control", Some(5.0))]),
     (
@@ -145,6 +146,26 @@ pub(super) const DAILY: &[(&str, Rows)] = &[
         "experiment_conversion_rate --definition content_published",
         &[("home|B", Some(0.0)), ("home|control", Some(0.0))],
     ),
+    (
+        "experiment_conversion_rate --definition exposed_register",
+        &[("home|B", Some(0.4)), ("home|control", Some(0.2))],
+    ),
+    (
+        "experiment_conversion_rate --definition exposed_vip_opened",
+        &[("home|B", Some(0.0)), ("home|control", Some(0.0))],
+    ),
+    (
+        "experiment_conversion_rate --definition exposed_gift_sent",
+        &[("home|B", Some(0.0)), ("home|control", Some(0.0))],
+    ),
+    (
+        "experiment_conversion_rate --definition exposed_content_published",
+        &[("home|B", Some(0.0)), ("home|control", Some(0.0))],
+    ),
+    ("experiment_lift --definition exposed_register", &[("home|B", Some(1.0))]),
+    ("experiment_lift --definition exposed_vip_opened", &[("home|B", None)]),
+    ("experiment_lift --definition exposed_gift_sent", &[("home|B", None)]),
+    ("experiment_lift --definition exposed_content_published", &[("home|B", None)]),
     ("experiment_lift --definition register", &[("home|B", Some(1.0))]),
     // Nobody of the control opened VIP: there is nothing to divide by.
     ("experiment_lift", &[("home|B", None)]),

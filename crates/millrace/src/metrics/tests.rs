@@ -34,6 +34,7 @@ const KEYWORDS: &[&str] = &[
     "FOLLOWING",
     "CURRENT",
     "ROW",
+    "NOT",
     "NULL",
     "WINDOW",
 ];

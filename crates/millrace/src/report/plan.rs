@@ -223,6 +223,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
             Split("experiment_exposures", &[]),
             Split("experiment_conversion_rate:vip_opened", &[]),
             Split("experiment_lift:vip_opened", &[]),
+            Split("experiment_lift:exposed_vip_opened", &[]),
             Split("creators", &[]),
             Numbers(&["creator_promotions", "creator_level_changes"]),
         ],
