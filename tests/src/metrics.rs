@@ -82,7 +82,10 @@ fn unequal(what: &str, found: &Rows, expected: &Answer) -> Vec<String> {
 
 fn are_near(found: Option<&Value>, expected: Option<&Value>, answer: &Answer) -> bool {
     let (Some(found), Some(expected)) = (found, expected) else { return false };
+    // A change is a ratio less one, and the ratio is what the sketches estimate.
+    let shift = if expected.interval.is_some() { 1.0 } else { 0.0 };
     let near = |found: f64, expected: f64| {
+        let (found, expected) = (found + shift, expected + shift);
         let allowed = if answer.estimate { 2.0 * SKETCH_ERROR } else { ROUNDING };
         // Shares and their changes: an error of both parts, however small their ratio.
         let size = if expected.abs() < 1.0 && answer.estimate { 1.0 } else { expected.abs().max(ROUNDING) };

@@ -251,7 +251,9 @@ impl Device {
                         if in_app { "Mobile/15E148 " } else { "Version/17.4 Mobile/15E148 Safari/604.1" };
                     text(out, safari, if in_app { browser } else { "" });
                 } else {
-                    let brand = dice.weighted(&ANDROID_BRANDS);
+                    // A maker's browser runs on its own phones.
+                    let any = dice.weighted(&ANDROID_BRANDS);
+                    let brand = if browser.starts_with("HuaweiBrowser/") { &HUAWEI } else { any };
                     text(
                         out,
                         ",\"user_agent\":\"Mozilla/5.0 (Linux; Android ",

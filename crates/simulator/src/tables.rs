@@ -157,7 +157,7 @@ pub(crate) const WEB_AGENTS: [((&str, &str, &str), u32); 5] = [
 ];
 
 /// What browsers on phones say of themselves behind the usual words, and whether they belong to another app.
-pub(crate) const MOBILE_BROWSERS: [((&str, bool), u32); 8] = [
+pub(crate) const MOBILE_BROWSERS: [((&str, bool), u32); 11] = [
     (("", false), 46),
     (
         (
@@ -171,7 +171,10 @@ pub(crate) const MOBILE_BROWSERS: [((&str, bool), u32); 8] = [
     (("aweme_280100 JsSdk/1.0 NetType/WIFI Channel/douyin ByteLocale/zh-CN", true), 6),
     (("BiliApp/7580300 mobi_app/android", true), 4),
     (("UCBS/3.22.2.65 NebulaSDK/1.8.100112 AlipayClient/10.5.66.8000 Language/zh-Hans", true), 3),
+    (("T7/13.35 SP-engine/2.72.0 baiduboxapp/13.35.0.11 (Baidu; P1 13)", true), 4),
     (("XiaoMi/MiuiBrowser/17.8.230", false), 3),
+    (("HuaweiBrowser/15.0.4.312", false), 4),
+    (("Quark/6.5.5.351", false), 3),
 ];
 
 /// Crawlers, and browsers without a head.

@@ -14,7 +14,8 @@ const BRANDS: [(&str, &str); 4] =
     [("Redmi", "Xiaomi"), ("Xiaomi", "Xiaomi"), ("iQOO", "vivo"), ("SM-", "samsung")];
 
 /// Words of the apps that show pages in a browser of their own.
-const APPS: [&str; 6] = ["MicroMessenger/", "QQ/", "Weibo", "aweme_", "BiliApp/", "AlipayClient/"];
+const APPS: [&str; 7] =
+    ["MicroMessenger/", "QQ/", "Weibo", "aweme_", "BiliApp/", "AlipayClient/", "baiduboxapp/"];
 
 pub(super) fn is_bot(agent: &str) -> bool {
     let agent = agent.to_lowercase();
@@ -35,7 +36,10 @@ pub(super) fn read(agent: &str) -> Agent {
         .and_then(|rest| rest.split_once(')'))
         .and_then(|(device, _)| device.split_once("; "))
     {
-        let brand = BRANDS.iter().find(|(start, _)| model.starts_with(start)).map_or("", |(_, brand)| brand);
+        // Only Huawei's phones bring this browser, and few of their models say whose they are.
+        let is_huawei = agent.contains("HuaweiBrowser/").then_some("HUAWEI");
+        let brand = BRANDS.iter().find(|(start, _)| model.starts_with(start)).map(|(_, brand)| *brand);
+        let brand = is_huawei.or(brand).unwrap_or_default();
         return Agent { brand, model: model.into(), os_name: "Android", os_version: os_version.into() };
     }
     if let Some((version, _)) = behind("Intel Mac OS X ").and_then(|rest| rest.split_once(')')) {
