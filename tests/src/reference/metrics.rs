@@ -574,13 +574,13 @@ fn of_versions(name: &str, definition: &str) -> Option<Metric> {
             .by(&["app_version"])
             .estimated(),
         ("updates", _) => number(real, count_of("app_updated")),
-        ("update_rate", "of_devices") => share(
+        ("update_rate", _) => share(
             |event| real(event) && ["ios", "android", "pc"].contains(&event.text("platform")),
             |own| devices(&only(own, |event| event.is_named(&["app_updated"]))),
             devices,
         )
         .estimated(),
-        ("update_rate", "per_device") => share(versioned, count_of("app_updated"), devices).estimated(),
+        ("updates_per_device", _) => share(versioned, count_of("app_updated"), devices).estimated(),
         _ => return None,
     })
 }

@@ -134,6 +134,7 @@ pub(super) fn clients() -> Clients {
         .event("ios-1", at(0, 5), "playback_ping", play("p3", &ugc, 11_000))
         .event("ios-1", at(0, 6), "vip_page_viewed", json!({"commerce": {"entry_point": "mobile"}}))
         .event("ios-1", at(0, 7), "app_updated", json!({}))
+        .event("ios-1", at(0, 7), "app_updated", json!({}))
         // Two events before this one never arrive.
         .event(
             "ios-1",
@@ -142,6 +143,11 @@ pub(super) fn clients() -> Clients {
             json!({"event_index": 4, "activity_event_id": "draw-1_visit"}),
         );
 
+    // Two buyers carry a variant of an experiment that neither was exposed to.
+    let carrying = |mut event: Value, variant: &str| {
+        event["experiments"] = json!({"home": variant});
+        event
+    };
     // A recorder that uploads, publishes twice and buys VIP where nobody saw a page.
     let upload = |id: &str, step: &str| json!({"content": {"id": id, "source": "pc_recorder"}, "upload": {"id": id, "step": step}});
     for (minute, step) in (1..).zip(["select", "edit", "encode", "transfer", "submit", "done"]) {
@@ -165,7 +171,13 @@ pub(super) fn clients() -> Clients {
             "pc-1",
             at(0, 14),
             "vip_opened",
-            order("o2", json!({"product_type": "vip", "revenue_minor": 1_000, "entry_point": "recorder_vip"})),
+            carrying(
+                order(
+                    "o2",
+                    json!({"product_type": "vip", "revenue_minor": 1_000, "entry_point": "recorder_vip"}),
+                ),
+                "unseen",
+            ),
         );
 
     // A browser from an advertisement: an upload that fails, an order in another currency, an unknown activity.
@@ -177,7 +189,10 @@ pub(super) fn clients() -> Clients {
             "web-1",
             at(0, 4),
             "vip_opened",
-            order("o3", json!({"product_type": "vip", "revenue_minor": 900, "currency": "USD"})),
+            carrying(
+                order("o3", json!({"product_type": "vip", "revenue_minor": 900, "currency": "USD"})),
+                "control",
+            ),
         )
         .event("web-1", at(0, 5), "page_view", json!({"activity_event_id": "nobody-knows_visit"}));
 

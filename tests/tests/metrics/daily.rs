@@ -3,6 +3,10 @@
 /// Dimensions, and the value or NULL.
 pub(super) type Rows = &'static [(&'static str, Option<f64>)];
 
+const EXPOSED_BUT_IDLE: Rows = &[("home|B", Some(0.0)), ("home|control", Some(0.0)), ("home|unseen", None)];
+const SEEN_BUT_IDLE: Rows = &[("home|B", Some(0.0)), ("home|control", Some(0.0)), ("home|unseen", Some(0.0))];
+const UNKNOWN: Rows = &[("home|B", None), ("home|unseen", None)];
+
 /// Questions about the day, and every row of their answers. Nobody bought from `recorder_vip` after a visit, and
 /// nobody visited it at all: that is NULL, where a visit without an order is 0.
 pub(super) const DAILY: &[(&str, Rows)] = &[
@@ -125,52 +129,46 @@ pub(super) const DAILY: &[(&str, Rows)] = &[
     ("tag_devices", &[("", Some(1.0))]),
     ("version_devices", &[("", Some(13.0))]),
     ("version_adoption", &[("1.0", Some(11.0 / 13.0)), ("2.0", Some(1.0 / 13.0)), ("3.0", Some(1.0 / 13.0))]),
+    // One device updates twice.
     (
         "updates --by app_version",
-        &[("", Some(0.0)), ("1.0", Some(0.0)), ("2.0", Some(1.0)), ("3.0", Some(0.0))],
+        &[("", Some(0.0)), ("1.0", Some(0.0)), ("2.0", Some(2.0)), ("3.0", Some(0.0))],
     ),
     ("update_rate", &[("", Some(1.0 / 13.0))]),
-    ("update_rate --definition per_device", &[("", Some(1.0 / 13.0))]),
-    ("experiment_exposures", &[("home|B", Some(5.0)), ("home|control", Some(5.0))]),
-    ("experiment_devices", &[("home|B", Some(5.0)), ("home|control", Some(5.0))]),
+    ("update_rate --by platform", &[("android", Some(0.0)), ("ios", Some(1.0)), ("pc", Some(0.0))]),
+    ("updates_per_device", &[("", Some(2.0 / 13.0))]),
     (
-        "experiment_conversion_rate --definition register",
-        &[("home|B", Some(0.4)), ("home|control", Some(0.2))],
+        "experiment_exposures",
+        &[("home|B", Some(5.0)), ("home|control", Some(5.0)), ("home|unseen", Some(0.0))],
     ),
-    ("experiment_conversion_rate", &[("home|B", Some(0.0)), ("home|control", Some(0.0))]),
-    (
-        "experiment_conversion_rate --definition gift_sent",
-        &[("home|B", Some(0.0)), ("home|control", Some(0.0))],
-    ),
-    (
-        "experiment_conversion_rate --definition content_published",
-        &[("home|B", Some(0.0)), ("home|control", Some(0.0))],
-    ),
+    ("experiment_devices", &[("home|B", Some(5.0)), ("home|control", Some(6.0)), ("home|unseen", Some(1.0))]),
+    // Who was not exposed counts among those seen only; where nobody was exposed there is nothing to divide by.
+    ("experiment_conversion_rate", EXPOSED_BUT_IDLE),
+    ("experiment_conversion_rate --definition exposed_gift_sent", EXPOSED_BUT_IDLE),
+    ("experiment_conversion_rate --definition exposed_content_published", EXPOSED_BUT_IDLE),
     (
         "experiment_conversion_rate --definition exposed_register",
-        &[("home|B", Some(0.4)), ("home|control", Some(0.2))],
+        &[("home|B", Some(0.4)), ("home|control", Some(0.2)), ("home|unseen", None)],
     ),
     (
-        "experiment_conversion_rate --definition exposed_vip_opened",
-        &[("home|B", Some(0.0)), ("home|control", Some(0.0))],
+        "experiment_conversion_rate --definition vip_opened",
+        &[("home|B", Some(0.0)), ("home|control", Some(1.0 / 6.0)), ("home|unseen", Some(1.0))],
     ),
+    ("experiment_conversion_rate --definition gift_sent", SEEN_BUT_IDLE),
+    ("experiment_conversion_rate --definition content_published", SEEN_BUT_IDLE),
     (
-        "experiment_conversion_rate --definition exposed_gift_sent",
-        &[("home|B", Some(0.0)), ("home|control", Some(0.0))],
+        "experiment_conversion_rate --definition register",
+        &[("home|B", Some(0.4)), ("home|control", Some(1.0 / 6.0)), ("home|unseen", Some(0.0))],
     ),
-    (
-        "experiment_conversion_rate --definition exposed_content_published",
-        &[("home|B", Some(0.0)), ("home|control", Some(0.0))],
-    ),
-    ("experiment_lift --definition exposed_register", &[("home|B", Some(1.0))]),
-    ("experiment_lift --definition exposed_vip_opened", &[("home|B", None)]),
-    ("experiment_lift --definition exposed_gift_sent", &[("home|B", None)]),
-    ("experiment_lift --definition exposed_content_published", &[("home|B", None)]),
-    ("experiment_lift --definition register", &[("home|B", Some(1.0))]),
-    // Nobody of the control opened VIP: there is nothing to divide by.
-    ("experiment_lift", &[("home|B", None)]),
-    ("experiment_lift --definition gift_sent", &[("home|B", None)]),
-    ("experiment_lift --definition content_published", &[("home|B", None)]),
+    // Where nobody of the control did it, there is nothing to divide by either.
+    ("experiment_lift", UNKNOWN),
+    ("experiment_lift --definition exposed_gift_sent", UNKNOWN),
+    ("experiment_lift --definition exposed_content_published", UNKNOWN),
+    ("experiment_lift --definition exposed_register", &[("home|B", Some(1.0)), ("home|unseen", None)]),
+    ("experiment_lift --definition vip_opened", &[("home|B", Some(-1.0)), ("home|unseen", Some(5.0))]),
+    ("experiment_lift --definition gift_sent", UNKNOWN),
+    ("experiment_lift --definition content_published", UNKNOWN),
+    ("experiment_lift --definition register", &[("home|B", Some(1.4)), ("home|unseen", Some(-1.0))]),
     ("creators", &[("lv2", Some(1.0))]),
     ("creator_promotions", &[("", Some(1.0))]),
     (

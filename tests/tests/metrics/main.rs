@@ -362,7 +362,7 @@ fn every_definition_was_asked(pipeline: &Pipeline, asked: &BTreeSet<String>) {
 }
 
 fn the_interval_of_a_lift_is_that_of_two_proportions(pipeline: &Pipeline) {
-    let question = ["metrics", "query", "experiment_lift", "--definition", "register", "--json"];
+    let question = ["metrics", "query", "experiment_lift", "--definition", "exposed_register", "--json"];
     let day = day(0).to_string();
     let said = pipeline.millrace(&[&question[..], &["--from", &day, "--to", &day]].concat()).unwrap();
     let answer: Value = serde_json::from_str(&said).unwrap();

@@ -210,7 +210,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         zh: "版本",
         en: "Versions",
         parts: &[
-            Numbers(&["version_devices", "updates", "update_rate"]),
+            Numbers(&["version_devices", "updates", "update_rate", "updates_per_device"]),
             Split("version_adoption", &["platform"]),
             Split("version_devices", &["install_source"]),
         ],
@@ -221,9 +221,10 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         parts: &[
             Split("experiment_devices", &[]),
             Split("experiment_exposures", &[]),
+            Split("experiment_conversion_rate:exposed_vip_opened", &[]),
+            Split("experiment_lift:exposed_vip_opened", &[]),
             Split("experiment_conversion_rate:vip_opened", &[]),
             Split("experiment_lift:vip_opened", &[]),
-            Split("experiment_lift:exposed_vip_opened", &[]),
             Split("creators", &[]),
             Numbers(&["creator_promotions", "creator_level_changes"]),
         ],
