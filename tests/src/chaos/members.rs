@@ -39,7 +39,7 @@ pub struct Seen {
     pub zombies_ended: u64,
     /// Processes that joined a stage for a while.
     pub joins: u64,
-    /// Processes that ended by themselves, by stage and last words.
+    /// Processes that ended by themselves, by stage (or server) and last words.
     pub exits: BTreeMap<(&'static str, String), u64>,
     /// Starts of all kinds after the first.
     pub restarts: u64,

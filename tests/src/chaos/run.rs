@@ -318,6 +318,10 @@ impl Conductor<'_> {
                     self.struck(Kind::ClickHouse, &[AGGREGATE], at);
                     self.tell("clickhouse kill -9");
                 }
+                Done::ClickHouseCrashed(words) => {
+                    self.tell(&words);
+                    *self.members.seen.exits.entry(("clickhouse", words)).or_default() += 1;
+                }
                 Done::Restarted(server, after) => {
                     self.tell(&format!("{server} answers again after {}", seconds(after)));
                 }

@@ -2,7 +2,7 @@
 //! seconds, and the rest of the world must not wait for it.
 
 use std::{
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread::{self, Scope, ScopedJoinHandle},
     time::{Duration, Instant},
 };
@@ -13,6 +13,8 @@ use crate::Error;
 
 /// What the tables remember when nothing is wrong with them.
 const USUAL_WINDOW: u64 = 100_000;
+/// How often the servers are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// An outage that is longer may take events over the 40 s after which they mean something else.
 const LONGEST_OUTAGE: Duration = Duration::from_secs(35);
 
@@ -30,12 +32,14 @@ pub(super) enum Order {
 }
 
 /// What was done.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum Done {
     /// Kafka is gone, since then.
     KafkaKilled(Instant),
     /// ClickHouse is gone, since then.
     ClickHouseKilled(Instant),
+    /// ClickHouse has ended by itself, with these words, and was started again.
+    ClickHouseCrashed(String),
     /// A server answers again after so long.
     Restarted(&'static str, Duration),
     /// The tables forget.
@@ -62,10 +66,15 @@ impl<'scope> Servers<'scope> {
         let (orders, received) = channel();
         let (sender, done) = channel();
         let thread = scope.spawn(move || {
-            for order in received {
-                carry_out(order, stack, &database, &sender)?;
+            loop {
+                let order = received.recv_timeout(LOOK_EVERY);
+                revive(stack, &sender)?;
+                match order {
+                    Ok(order) => carry_out(order, stack, &database, &sender)?,
+                    Err(RecvTimeoutError::Timeout) => (),
+                    Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                }
             }
-            Ok(())
         });
         Self { orders: Some(orders), done, thread }
     }
@@ -95,9 +104,19 @@ impl<'scope> Servers<'scope> {
     }
 }
 
+/// A ClickHouse that crashes is one more fault: the embedded one aborts now and then when connections break.
+fn revive(stack: &mut Stack, done: &Sender<Done>) -> Result<(), Error> {
+    match stack.check_servers() {
+        Err(crash @ devstack::Error::ServerStopped { server: "clickhouse", .. }) => {
+            stack.restart_clickhouse()?;
+            let _ = done.send(Done::ClickHouseCrashed(crash.to_string()));
+            Ok(())
+        }
+        checked => Ok(checked?),
+    }
+}
+
 fn carry_out(order: Order, stack: &mut Stack, database: &str, done: &Sender<Done>) -> Result<(), Error> {
-    // A server that ends by itself is no fault of ours, and no proof of anything.
-    stack.check_servers()?;
     let killed = Instant::now();
     // Nobody listens any more only at the end.
     let tell = |what| {
@@ -123,25 +142,32 @@ fn carry_out(order: Order, stack: &mut Stack, database: &str, done: &Sender<Done
             tell(Done::Restarted("clickhouse", killed.elapsed()));
         }
         Order::ShrinkWindow => {
-            set_window(stack, database, 3)?;
+            set_window(stack, database, 3, done)?;
             tell(Done::WindowShrunk);
         }
         Order::RestoreWindow => {
-            set_window(stack, database, USUAL_WINDOW)?;
+            set_window(stack, database, USUAL_WINDOW, done)?;
             tell(Done::WindowRestored);
         }
     }
     Ok(())
 }
 
-fn set_window(stack: &Stack, database: &str, inserts: u64) -> Result<(), Error> {
-    let url = stack.clickhouse_url();
-    let tables = format!(
-        "SELECT name FROM system.tables WHERE database = '{database}' AND engine LIKE '%MergeTree' FORMAT TSVRaw"
-    );
-    for table in query(url, &tables)?.lines() {
-        let setting = format!("non_replicated_deduplication_window = {inserts}");
-        query(url, &format!("ALTER TABLE `{database}`.`{table}` MODIFY SETTING {setting}"))?;
+fn set_window(stack: &mut Stack, database: &str, inserts: u64, done: &Sender<Done>) -> Result<(), Error> {
+    let set = |stack: &Stack| {
+        let url = stack.clickhouse_url();
+        let tables = format!(
+            "SELECT name FROM system.tables WHERE database = '{database}' AND engine LIKE '%MergeTree' FORMAT TSVRaw"
+        );
+        for table in query(url, &tables)?.lines() {
+            let setting = format!("non_replicated_deduplication_window = {inserts}");
+            query(url, &format!("ALTER TABLE `{database}`.`{table}` MODIFY SETTING {setting}"))?;
+        }
+        Ok(())
+    };
+    if set(stack).is_ok() {
+        return Ok(());
     }
-    Ok(())
+    revive(stack, done)?;
+    set(stack)
 }
