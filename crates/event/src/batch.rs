@@ -6,7 +6,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
 
-use crate::{FIELDS, Field, FieldKind, wire};
+use crate::{FIELDS, Field, FieldKind, protobuf::Malformed, wire};
 
 /// Most events in one batch.
 pub const MAX_ROWS: usize = 500;
@@ -21,7 +21,7 @@ pub type TextRef = u32;
 pub enum BatchError {
     /// The bytes are not the Protobuf message.
     #[error("not an EventBatch: {0}")]
-    Protobuf(&'static str),
+    Protobuf(#[from] Malformed),
     /// Written by a newer program, or no batch at all.
     #[error("batch format {0} is not known, this program reads format {known}: upgrade it first", known = wire::FORMAT)]
     Format(u64),
@@ -41,7 +41,12 @@ pub(crate) struct Column {
 
 impl Column {
     fn is_empty(&self) -> bool {
-        self.texts.is_empty() && self.numbers.is_empty() && self.keys.is_empty() && self.list_ends.is_empty()
+        self.len() == 0
+    }
+
+    /// How many numbers it has in all its lists.
+    pub(crate) fn len(&self) -> usize {
+        self.texts.len() + self.numbers.len() + self.keys.len() + self.list_ends.len()
     }
 
     fn clear(&mut self) {
@@ -219,7 +224,6 @@ pub struct BatchBuilder {
     known: HashTable<TextRef>,
     /// The text that was last set in each of its slots: most texts are found here, without a hash of all their bytes.
     recent: Vec<Recent>,
-    scratch: Vec<u8>,
 }
 
 impl Default for BatchBuilder {
@@ -233,7 +237,7 @@ impl BatchBuilder {
     /// Continues a decoded batch: its columns stay, and stamps are set row by row from the first event on.
     /// Setting a field that the batch already has values for replaces them, row by row.
     pub fn stamping(batch: Batch) -> Self {
-        Self { row: 0, batch, known: HashTable::new(), recent: Vec::new(), scratch: Vec::new() }
+        Self { row: 0, batch, known: HashTable::new(), recent: Vec::new() }
     }
 
     /// The batch as it stands, to read what is stamped.
@@ -359,7 +363,7 @@ impl BatchBuilder {
         let Batch { texts, columns, unknown, .. } = &mut self.batch;
         let filled = FIELDS.iter().zip(&*columns).filter(|(_, column)| !column.is_empty());
         let named = filled.map(|(&field, column)| (field, column));
-        let message = wire::encode(self.row, texts, named, unknown, &mut self.scratch);
+        let message = wire::encode(self.row, texts, named, unknown);
         // What was allocated is kept for the next batch.
         self.row = 0;
         self.known.clear();

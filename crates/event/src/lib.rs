@@ -10,6 +10,7 @@ mod identity;
 mod kind;
 mod limit;
 pub mod predicate;
+pub mod protobuf;
 mod verdict;
 mod wire;
 

@@ -5,6 +5,11 @@
 //! numbers of a column have one width, so that the compiler turns reading and writing them into vector instructions. A
 //! test holds what is written here against the published schema.
 use crate::batch::{BatchError, Column, Texts};
+use crate::protobuf::{
+    Fields, Malformed,
+    Value::{Bytes, Varint},
+    Writer, fixed, signed,
+};
 use crate::{Field, FieldKind};
 
 /// Layout version written and read by this crate.
@@ -37,46 +42,39 @@ pub(crate) struct Integers<'a> {
     bytes: &'a [u8],
 }
 
-const VARINT: u64 = 0;
-const FIXED64: u64 = 1;
-const LENGTH_DELIMITED: u64 = 2;
-const FIXED32: u64 = 5;
-
 /// Takes a message apart.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Message<'_>, BatchError> {
-    let mut reader = Reader { bytes };
     let mut message = Message::default();
     let mut format = 0;
-    while !reader.bytes.is_empty() {
-        match reader.tag()? {
-            (1, VARINT) => format = reader.varint()?,
-            (2, VARINT) => message.rows = reader.varint()?,
-            (3, LENGTH_DELIMITED) => message.text = reader.delimited()?,
-            (4, LENGTH_DELIMITED) => message.text_lengths = Integers::decode(reader.delimited()?)?,
-            (5, LENGTH_DELIMITED) => message.columns.push(RawColumn::decode(reader.delimited()?)?),
-            (_, wire_type) => reader.skip(wire_type)?,
+    for field in Fields(bytes) {
+        match field? {
+            (1, Varint(version)) => format = version,
+            (2, Varint(rows)) => message.rows = rows,
+            (3, Bytes(text)) => message.text = text,
+            (4, Bytes(lengths)) => message.text_lengths = Integers::decode(lengths)?,
+            (5, Bytes(column)) => message.columns.push(RawColumn::decode(column)?),
+            _ => {}
         }
     }
     if format == FORMAT { Ok(message) } else { Err(BatchError::Format(format)) }
 }
 
 impl<'a> RawColumn<'a> {
-    fn decode(bytes: &'a [u8]) -> Result<Self, BatchError> {
-        let mut reader = Reader { bytes };
+    fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut column = Self { bytes, ..Self::default() };
-        while !reader.bytes.is_empty() {
-            match reader.tag()? {
-                (1, LENGTH_DELIMITED) => column.field = reader.delimited()?,
-                (2, LENGTH_DELIMITED) => column.values = Integers::decode(reader.delimited()?)?,
-                (3, LENGTH_DELIMITED) => column.list_lengths = Integers::decode(reader.delimited()?)?,
-                (_, wire_type) => reader.skip(wire_type)?,
+        for field in Fields(bytes) {
+            match field? {
+                (1, Bytes(name)) => column.field = name,
+                (2, Bytes(values)) => column.values = Integers::decode(values)?,
+                (3, Bytes(lengths)) => column.list_lengths = Integers::decode(lengths)?,
+                _ => {}
             }
         }
         Ok(column)
     }
 
     /// The values in the list that the field's kind asks for.
-    pub(crate) fn column(&self, kind: FieldKind) -> Result<Column, BatchError> {
+    pub(crate) fn column(&self, kind: FieldKind) -> Result<Column, Malformed> {
         let mut column = Column::default();
         match kind {
             FieldKind::Text => self.values.counts(&mut column.texts)?,
@@ -92,151 +90,83 @@ impl<'a> RawColumn<'a> {
 }
 
 impl<'a> Integers<'a> {
-    fn decode(bytes: &'a [u8]) -> Result<Self, BatchError> {
-        let mut reader = Reader { bytes };
+    fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut integers = Self::default();
-        while !reader.bytes.is_empty() {
-            match reader.tag()? {
-                (1, VARINT) => integers.width = reader.varint()?,
-                (2, VARINT) => {
-                    let value = reader.varint()?;
-                    integers.base = (value >> 1) as i64 ^ -((value & 1) as i64);
-                }
-                (3, LENGTH_DELIMITED) => integers.bytes = reader.delimited()?,
-                (_, wire_type) => reader.skip(wire_type)?,
+        for field in Fields(bytes) {
+            match field? {
+                (1, Varint(width)) => integers.width = width,
+                (2, Varint(base)) => integers.base = signed(base),
+                (3, Bytes(numbers)) => integers.bytes = numbers,
+                _ => {}
             }
         }
         Ok(integers)
     }
 
-    fn each<T>(&self, into: &mut Vec<T>, value: impl Fn(u64) -> T) -> Result<(), BatchError> {
+    fn each<T>(&self, into: &mut Vec<T>, value: impl Fn(u64) -> T) -> Result<(), Malformed> {
         let base = self.base as u64;
         let bytes = self.bytes;
         let value = |stored: u64| value(base.wrapping_add(stored));
         match self.width {
             _ if bytes.is_empty() => (),
             1 => into.extend(bytes.iter().map(|&byte| value(byte.into()))),
-            2 => into.extend(whole(bytes)?.iter().map(|&chunk| value(u16::from_le_bytes(chunk).into()))),
-            4 => into.extend(whole(bytes)?.iter().map(|&chunk| value(u32::from_le_bytes(chunk).into()))),
-            8 => into.extend(whole(bytes)?.iter().map(|&chunk| value(u64::from_le_bytes(chunk)))),
-            _ => return Err(BatchError::Protobuf("its numbers have a width other than 1, 2, 4 or 8 bytes")),
+            2 => into.extend(fixed(bytes)?.iter().map(|&chunk| value(u16::from_le_bytes(chunk).into()))),
+            4 => into.extend(fixed(bytes)?.iter().map(|&chunk| value(u32::from_le_bytes(chunk).into()))),
+            8 => into.extend(fixed(bytes)?.iter().map(|&chunk| value(u64::from_le_bytes(chunk)))),
+            _ => return Err(Malformed("its numbers have a width other than 1, 2, 4 or 8 bytes")),
         }
         Ok(())
     }
 
     /// Numbers that have no base and fit into 32 bits.
-    fn counts(&self, into: &mut Vec<u32>) -> Result<(), BatchError> {
+    fn counts(&self, into: &mut Vec<u32>) -> Result<(), Malformed> {
         if self.base != 0 || self.width > 4 {
-            return Err(BatchError::Protobuf(
-                "numbers of texts and lengths have no base and at most 4 bytes",
-            ));
+            return Err(Malformed("numbers of texts and lengths have no base and at most 4 bytes"));
         }
         self.each(into, |value| value as u32)
     }
 
     /// Lengths, as the places where what they measure ends.
-    pub(crate) fn ends(&self, into: &mut Vec<u32>) -> Result<(), BatchError> {
+    pub(crate) fn ends(&self, into: &mut Vec<u32>) -> Result<(), Malformed> {
         self.counts(into)?;
         let mut sum = 0u32;
         for length in into {
-            sum =
-                sum.checked_add(*length).ok_or(BatchError::Protobuf("its lengths are larger than 4 GiB"))?;
+            sum = sum.checked_add(*length).ok_or(Malformed("its lengths are larger than 4 GiB"))?;
             *length = sum;
         }
         Ok(())
     }
 }
 
-fn whole<const WIDTH: usize>(bytes: &[u8]) -> Result<&[[u8; WIDTH]], BatchError> {
-    let (chunks, rest) = bytes.as_chunks();
-    if rest.is_empty() { Ok(chunks) } else { Err(CUT) }
-}
-
-struct Reader<'a> {
-    bytes: &'a [u8],
-}
-
-const CUT: BatchError = BatchError::Protobuf("it ends in the middle of a value");
-
-impl<'a> Reader<'a> {
-    fn tag(&mut self) -> Result<(u64, u64), BatchError> {
-        let tag = self.varint()?;
-        Ok((tag >> 3, tag & 7))
-    }
-
-    #[inline]
-    fn varint(&mut self) -> Result<u64, BatchError> {
-        // Nearly every number in a batch fits into one byte.
-        if let [byte @ 0..0x80, rest @ ..] = self.bytes {
-            self.bytes = rest;
-            return Ok(u64::from(*byte));
-        }
-        self.long_varint()
-    }
-
-    fn long_varint(&mut self) -> Result<u64, BatchError> {
-        let mut value = 0;
-        for (index, &byte) in self.bytes.iter().take(10).enumerate() {
-            value |= u64::from(byte & 0x7f) << (7 * index);
-            if byte < 0x80 {
-                self.bytes = &self.bytes[index + 1..];
-                return Ok(value);
-            }
-        }
-        Err(if self.bytes.len() < 10 { CUT } else { BatchError::Protobuf("a number is longer than 64 bits") })
-    }
-
-    fn delimited(&mut self) -> Result<&'a [u8], BatchError> {
-        let length = usize::try_from(self.varint()?).map_err(|_| CUT)?;
-        let (value, rest) = self.bytes.split_at_checked(length).ok_or(CUT)?;
-        self.bytes = rest;
-        Ok(value)
-    }
-
-    fn skip(&mut self, wire_type: u64) -> Result<(), BatchError> {
-        let length = match wire_type {
-            VARINT => return self.varint().map(drop),
-            LENGTH_DELIMITED => return self.delimited().map(drop),
-            FIXED64 => 8,
-            FIXED32 => 4,
-            _ => return Err(BatchError::Protobuf("it has a field of a kind that does not exist")),
-        };
-        self.bytes = self.bytes.get(length..).ok_or(CUT)?;
-        Ok(())
-    }
-}
-
-/// Writes a message. `body` is room that is kept between calls.
+/// Writes a message.
 pub(crate) fn encode<'c>(
     rows: usize,
     texts: &Texts,
     columns: impl Iterator<Item = (Field, &'c Column)>,
     unknown: &[Vec<u8>],
-    body: &mut Vec<u8>,
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(texts.text.len() + 2 * texts.ends.len() + 128 * rows + 1024);
-    tag(1, VARINT, &mut out);
-    varint(FORMAT, &mut out);
-    tag(2, VARINT, &mut out);
-    varint(rows as u64, &mut out);
-    delimited(3, texts.text.as_bytes(), &mut out);
-    counts(4, &lengths(&texts.ends), &mut out);
-    for (field, column) in columns {
-        body.clear();
-        delimited(1, field.name().as_bytes(), body);
-        match field.kind() {
-            FieldKind::Text => counts(2, &column.texts, body),
-            FieldKind::Number => numbers(2, &column.numbers, body),
-            FieldKind::Key | FieldKind::Uuid => integers(2, 0, u64::MAX, &column.keys, |key| key, body),
-            FieldKind::List | FieldKind::Map => {
-                counts(2, &column.texts, body);
-                counts(3, &lengths(&column.list_ends), body);
+    let mut message = Writer(&mut out);
+    message.varint(1, FORMAT);
+    message.varint(2, rows as u64);
+    message.bytes(3, texts.text.as_bytes());
+    counts(4, &lengths(&texts.ends), &mut message);
+    for (field, values) in columns {
+        message.message_about(5, values.len(), |column| {
+            column.bytes(1, field.name().as_bytes());
+            match field.kind() {
+                FieldKind::Text => counts(2, &values.texts, column),
+                FieldKind::Number => numbers(2, &values.numbers, column),
+                FieldKind::Key | FieldKind::Uuid => integers(2, 0, u64::MAX, &values.keys, |key| key, column),
+                FieldKind::List | FieldKind::Map => {
+                    counts(2, &values.texts, column);
+                    counts(3, &lengths(&values.list_ends), column);
+                }
             }
-        }
-        delimited(5, body, &mut out);
+        });
     }
     for column in unknown {
-        delimited(5, column, &mut out);
+        message.bytes(5, column);
     }
     out
 }
@@ -246,17 +176,17 @@ fn lengths(ends: &[u32]) -> Vec<u32> {
     ends.iter().zip(starts).map(|(end, start)| end - start).collect()
 }
 
-fn counts(field: u64, values: &[u32], out: &mut Vec<u8>) {
+fn counts(field: u64, values: &[u32], message: &mut Writer<'_>) {
     let most = values.iter().copied().max().unwrap_or(0);
-    integers(field, 0, most.into(), values, u64::from, out);
+    integers(field, 0, most.into(), values, u64::from, message);
 }
 
 /// Times of one batch lie close together: as distances from the earliest they are half as wide.
-fn numbers(field: u64, values: &[i64], out: &mut Vec<u8>) {
+fn numbers(field: u64, values: &[i64], message: &mut Writer<'_>) {
     let least = values.iter().copied().min().unwrap_or(0);
     let most = values.iter().copied().max().unwrap_or(0);
     let range = most.wrapping_sub(least) as u64;
-    integers(field, least, range, values, |value| value.wrapping_sub(least) as u64, out);
+    integers(field, least, range, values, |value| value.wrapping_sub(least) as u64, message);
 }
 
 /// Writes numbers in the smallest width that holds `most`, the largest of what `stored` gives for them.
@@ -266,7 +196,7 @@ fn integers<T: Copy>(
     most: u64,
     values: &[T],
     stored: impl Fn(T) -> u64,
-    out: &mut Vec<u8>,
+    message: &mut Writer<'_>,
 ) {
     if values.is_empty() {
         return;
@@ -277,47 +207,15 @@ fn integers<T: Copy>(
         0x1_0000..0x1_0000_0000 => 4,
         _ => 8,
     };
-    let mut head = Vec::with_capacity(24);
-    tag(1, VARINT, &mut head);
-    varint(width as u64, &mut head);
-    if base != 0 {
-        tag(2, VARINT, &mut head);
-        varint(((base << 1) ^ (base >> 63)) as u64, &mut head);
-    }
-    tag(3, LENGTH_DELIMITED, &mut head);
-    varint((values.len() * width) as u64, &mut head);
-    tag(field, LENGTH_DELIMITED, out);
-    varint((head.len() + values.len() * width) as u64, out);
-    out.extend_from_slice(&head);
-    match width {
-        1 => out.extend(values.iter().map(|&value| stored(value) as u8)),
-        2 => chunks(values, |value| (stored(value) as u16).to_le_bytes(), out),
-        4 => chunks(values, |value| (stored(value) as u32).to_le_bytes(), out),
-        _ => chunks(values, |value| stored(value).to_le_bytes(), out),
-    }
-}
-
-fn chunks<T: Copy, const WIDTH: usize>(values: &[T], bytes: impl Fn(T) -> [u8; WIDTH], out: &mut Vec<u8>) {
-    let start = out.len();
-    out.resize(start + values.len() * WIDTH, 0);
-    let (places, _) = out[start..].as_chunks_mut::<WIDTH>();
-    places.iter_mut().zip(values).for_each(|(place, &value)| *place = bytes(value));
-}
-
-fn delimited(field: u64, bytes: &[u8], out: &mut Vec<u8>) {
-    tag(field, LENGTH_DELIMITED, out);
-    varint(bytes.len() as u64, out);
-    out.extend_from_slice(bytes);
-}
-
-fn tag(field: u64, wire_type: u64, out: &mut Vec<u8>) {
-    varint(field << 3 | wire_type, out);
-}
-
-fn varint(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
+    let stored = values.iter().map(|&value| stored(value));
+    message.message_about(field, values.len() * width, |integers| {
+        integers.varint(1, width as u64);
+        integers.signed(2, base);
+        match width {
+            1 => integers.fixed(3, stored.map(|value| [value as u8])),
+            2 => integers.fixed(3, stored.map(|value| (value as u16).to_le_bytes())),
+            4 => integers.fixed(3, stored.map(|value| (value as u32).to_le_bytes())),
+            _ => integers.fixed(3, stored.map(u64::to_le_bytes)),
+        }
+    });
 }

@@ -3,11 +3,10 @@
 //! Channels stand once in a record and are named by their place from then on; 0 names none. Millions of records are
 //! read after a restart, so this is written out by hand: generated code makes a message of its own out of each part. A
 //! test holds it against the published schema.
-mod protobuf;
 mod read;
 mod write;
 
-pub use protobuf::Malformed;
+pub use event::protobuf::Malformed;
 pub(super) use read::Lists;
 
 use super::{
@@ -55,6 +54,7 @@ mod tests {
         shared::Origin,
         touch::{Judgement, Shown},
     };
+    use event::protobuf::Fields;
     use proptest::prelude::*;
     use prost_reflect::{DescriptorPool, DynamicMessage, Value, prost::Message};
     use std::rc::Rc;
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn fields_come_in_any_order_and_lists_in_pieces() {
         let bytes = sample_bytes();
-        let (mut rest, mut fields) = (protobuf::Fields(&bytes), Vec::new());
+        let (mut rest, mut fields) = (Fields(&bytes), Vec::new());
         while !rest.0.is_empty() {
             let before = rest.0;
             let (number, _) = rest.next().unwrap().unwrap();

@@ -1,11 +1,12 @@
 //! Records to devices.
 use std::rc::Rc;
 
-use super::protobuf::{
+use event::protobuf::{
     Fields, Malformed,
     Value::{Bytes, Fixed64, Varint},
-    fixed64s, signed, text, varints,
+    fixed, signed, text, varints,
 };
+
 use crate::device::{
     Device, More, Slow,
     active::{ActiveDays, Defined, DefinedDays, Progress},
@@ -210,5 +211,5 @@ fn playback(message: &[u8]) -> Result<Playback, Malformed> {
 }
 
 fn numbers(list: &[u8]) -> Result<impl Iterator<Item = u64>, Malformed> {
-    Ok(fixed64s(list)?.iter().map(|&number| u64::from_le_bytes(number)))
+    Ok(fixed(list)?.iter().map(|&number| u64::from_le_bytes(number)))
 }

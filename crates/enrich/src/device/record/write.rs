@@ -1,7 +1,8 @@
 //! Devices to records.
 use std::rc::Rc;
 
-use super::protobuf::Writer;
+use event::protobuf::Writer;
+
 use crate::device::{
     Device, More,
     active::{ActiveDays, DefinedDays},
@@ -18,7 +19,7 @@ pub(super) fn device(device: &Device, into: &mut Vec<u8>) {
     let mut record = Writer(into);
     record.signed(1, slow.first_seen_day.into());
     record.message(2, |days| active_days(slow.active, days));
-    record.fixed64s(3, sessions.known().iter().map(|session| session.id));
+    record.fixed(3, sessions.known().iter().map(|session| session.id.to_le_bytes()));
     record.fixed64(4, sessions.last.id);
     record.signed(5, fast.latest_event_ms);
     for channel in &channels.0 {
@@ -39,18 +40,18 @@ pub(super) fn device(device: &Device, into: &mut Vec<u8>) {
     for one in defined.known() {
         record.message(12, |message| definition(one, message));
     }
-    record.fixed64s(13, contents.as_slice().iter().copied());
+    record.fixed(13, contents.as_slice().iter().map(|id| id.to_le_bytes()));
     for one in fast.playbacks.open() {
         record.message(14, |message| playback(one, message));
     }
-    record.fixed64s(15, commerce.orders.as_slice().iter().copied());
+    record.fixed(15, commerce.orders.as_slice().iter().map(|id| id.to_le_bytes()));
     if let Some(VipPage { entry_point, time_ms }) = &commerce.page {
         record.message(16, |message| {
             message.bytes(1, entry_point.as_bytes());
             message.signed(2, *time_ms);
         });
     }
-    record.fixed64s(17, activities.as_slice().iter().copied());
+    record.fixed(17, activities.as_slice().iter().map(|id| id.to_le_bytes()));
     if let Some(ActivityTouch { activity_id, time_ms }) = fast.activity.as_deref() {
         record.message(18, |message| {
             message.bytes(1, activity_id.as_bytes());
