@@ -242,7 +242,7 @@ impl CompiledLane {
         let longest = compiled.iter().map(|cube| cube.keep_days).max().unwrap_or(0);
         Self {
             layout: table.layout(),
-            properties: PropertyReader::new(&compiler.paths),
+            properties: compiler.properties,
             property_uses: compiler.property_uses,
             conditions: compiler.conditions,
             clocks: compiler.clocks,
@@ -259,14 +259,15 @@ struct Compiler<'a> {
     table: &'a LaneTable,
     conditions: Vec<CompiledCondition>,
     clocks: Vec<Clock>,
-    paths: Vec<PropertyPath>,
+    properties: PropertyReader,
     property_uses: Vec<PropertyUse>,
 }
 
 impl<'a> Compiler<'a> {
     fn new(table: &'a LaneTable) -> Self {
         let (conditions, clocks) = (Vec::new(), Vec::new());
-        Self { table, conditions, clocks, paths: Vec::new(), property_uses: Vec::new() }
+        let (properties, property_uses) = (PropertyReader::default(), Vec::new());
+        Self { table, conditions, clocks, properties, property_uses }
     }
 
     fn cube(&mut self, cube: &Cube, min_keep_days: u16) -> CompiledCube {
@@ -345,8 +346,8 @@ impl<'a> Compiler<'a> {
     }
 
     fn slot(&mut self, path: &PropertyPath) -> usize {
-        let slot = place_or_push(&mut self.paths, path.clone());
-        self.property_uses.resize(self.paths.len(), PropertyUse::default());
+        let slot = self.properties.add(path);
+        self.property_uses.resize(self.properties.slots(), PropertyUse::default());
         slot
     }
 

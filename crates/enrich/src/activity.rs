@@ -1,6 +1,9 @@
 //! What the activity registry says about an event: by the activity event ID its client sent, or by the rules of the
 //! activities when it sent none.
-use event::{Activity, ActivityStatus, Batch, Field, predicate::Condition};
+use event::{
+    Activity, ActivityStatus, Batch, Field,
+    predicate::{self, Condition, PropertyReader},
+};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -12,9 +15,17 @@ const DEFAULT_WINDOW_MS: i64 = 24 * 3_600_000;
 #[derive(Debug, Clone, Default)]
 pub struct Activities {
     by_id: HashMap<String, Arc<Entry>, RandomState>,
-    /// Rules by the name of the events they look at, each list in the order they are tried: by activity ID, then as
-    /// they stand in the activity. An event whose name has no rule costs one look.
-    rules: HashMap<String, Vec<Rule>, RandomState>,
+    /// Rules by the name of the events they look at. An event whose name has no rule costs one look.
+    rules: HashMap<String, Rules, RandomState>,
+}
+
+/// The rules for events of one name.
+#[derive(Debug, Clone, Default)]
+struct Rules {
+    /// In the order they are tried: by activity ID, then as they stand in the activity.
+    in_order: Vec<Rule>,
+    /// Reads those of all conditions at once.
+    properties: PropertyReader,
 }
 
 #[derive(Debug)]
@@ -53,10 +64,7 @@ impl Activities {
             let Ok(conditions) = rule.conditions() else { continue };
             let of = Arc::clone(&entry);
             let compiled = Rule { of, key: rule.key.as_str().into(), conditions: conditions.into() };
-            let rules = self.rules.entry(rule.event_name.clone()).or_default();
-            let behind =
-                rules.partition_point(|other| other.activity_id() <= entry.activity.activity_id.as_str());
-            rules.insert(behind, compiled);
+            self.rules.entry(rule.event_name.clone()).or_default().insert(compiled);
         }
         self.by_id.insert(entry.activity.activity_id.clone(), entry);
     }
@@ -66,8 +74,8 @@ impl Activities {
         let Some(old) = self.by_id.remove(activity_id) else { return };
         for rule in &old.activity.rules {
             if let Some(rules) = self.rules.get_mut(&rule.event_name) {
-                rules.retain(|rule| rule.activity_id() != activity_id);
-                if rules.is_empty() {
+                rules.remove(activity_id);
+                if rules.in_order.is_empty() {
                     self.rules.remove(&rule.event_name);
                 }
             }
@@ -86,7 +94,7 @@ impl Activities {
 
     /// Number of rules of all activities.
     pub fn rule_count(&self) -> usize {
-        self.rules.values().map(Vec::len).sum()
+        self.rules.values().map(|rules| rules.in_order.len()).sum()
     }
 
     /// What `activity_event_id` (`activityID_eventID`) means for an event of `app_id` at `event_time_ms`; nothing
@@ -123,10 +131,11 @@ impl Activities {
         }
         let rules = self.rules.get(batch.text(Field::EventName, row))?;
         let (app_id, event_time_ms) = (batch.text(Field::AppId, row), batch.number(Field::EventTime, row));
-        let matching = rules.iter().find(|rule| {
+        let event = predicate::Event::new(batch, row, &rules.properties);
+        let matching = rules.in_order.iter().find(|rule| {
             rule.of.runs_in(app_id)
                 && rule.of.runs_at(event_time_ms)
-                && rule.conditions.iter().all(|condition| condition.holds(batch, row))
+                && rule.conditions.iter().all(|condition| condition.holds(&event))
         })?;
         Some(Touch {
             activity_id: matching.activity_id(),
@@ -151,6 +160,21 @@ impl Entry {
     fn runs_at(&self, event_time_ms: i64) -> bool {
         self.activity.starts_at_ms.is_none_or(|starts| starts <= event_time_ms)
             && self.activity.ends_at_ms.is_none_or(|ends| event_time_ms < ends)
+    }
+}
+
+impl Rules {
+    fn insert(&mut self, rule: Rule) {
+        for path in rule.conditions.iter().filter_map(|condition| condition.path.as_ref()) {
+            self.properties.add(path);
+        }
+        let behind = self.in_order.partition_point(|other| other.activity_id() <= rule.activity_id());
+        self.in_order.insert(behind, rule);
+    }
+
+    fn remove(&mut self, activity_id: &str) {
+        self.in_order.retain(|rule| rule.activity_id() != activity_id);
+        self.properties = predicate::properties_of(self.in_order.iter().flat_map(|rule| &*rule.conditions));
     }
 }
 
@@ -247,6 +271,51 @@ mod tests {
             assert!(touch.is_none_or(|touch| touch.status == ActivityStatus::Ok));
             assert_eq!(activities.by_rule(&batch, 0), None);
         }
+    }
+
+    #[test]
+    fn rules_of_several_activities_ask_the_same_properties() {
+        let mut activities = Activities::default();
+        for json in [
+            r#"{"activity_id":"gold","rules":[{"key":"k","event_name":"level_up",
+                "where":{"properties.level":"gold","properties.player.age":{"gte":18}}}]}"#,
+            r#"{"activity_id":"other","rules":[{"key":"k","event_name":"level_up",
+                "where":{"properties.level":{"exists":true},"properties.score":{"not":1}}}]}"#,
+            r#"{"activity_id":"young","rules":[{"key":"k","event_name":"level_up",
+                "where":{"properties.player.age":{"lt":18}}}]}"#,
+        ] {
+            activities.insert(Activity::parse(json.as_bytes()).unwrap());
+        }
+        let found = |activities: &Activities, properties: &str| {
+            let mut builder = event::BatchBuilder::default();
+            builder.text(Field::EventName, "level_up");
+            builder.text(Field::Properties, properties);
+            builder.end_row();
+            let batch = Batch::decode(&builder.finish()).unwrap();
+            activities.by_rule(&batch, 0).map(|touch| touch.activity_id.to_owned())
+        };
+        let adult = r#"{"level":"gold","player":{"age":18}}"#;
+        for (properties, expected) in [
+            (adult, Some("gold")),
+            (r#"{"level":"gold","player":{"age":17}}"#, Some("other")),
+            (r#"{"level":"iron","score":2}"#, Some("other")),
+            (r#"{"level":"iron","score":1,"player":{"age":3}}"#, Some("young")),
+            (r#"{"score":1e999,"player":{"age":3}}"#, Some("young")),
+            (r#"{"level":"iron","score":1}"#, None),
+            ("", None),
+        ] {
+            assert_eq!(found(&activities, properties).as_deref(), expected, "{properties}");
+        }
+        activities.remove("gold");
+        assert_eq!(found(&activities, adult).as_deref(), Some("other"));
+        activities.insert(
+            Activity::parse(
+                br#"{"activity_id":"all","rules":[{"key":"k","event_name":"level_up",
+                "where":{"properties.player.name":{"exists":false}}}]}"#,
+            )
+            .unwrap(),
+        );
+        assert_eq!(found(&activities, adult).as_deref(), Some("all"));
     }
 
     #[test]

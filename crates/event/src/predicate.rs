@@ -2,7 +2,7 @@
 //! measures and activity rules; in TOML or JSON alike.
 mod property;
 
-use std::fmt;
+use std::{cell::OnceCell, fmt};
 
 use serde_json::Value;
 
@@ -24,13 +24,14 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// Whether one event of a batch passes. For many events ask [`test`](Self::test) column by column instead.
-    pub fn holds(&self, batch: &Batch, row: usize) -> bool {
+    /// Whether an event passes. For many events ask [`test`](Self::test) column by column instead.
+    pub fn holds(&self, event: &Event<'_>) -> bool {
+        let Event { batch, row, .. } = *event;
         if let Some(path) = &self.path {
-            let reader = PropertyReader::new(std::slice::from_ref(path));
-            let mut values = Vec::new();
-            reader.read(batch.text(self.field, row), &mut values);
-            return values.first().is_some_and(|value| self.test.property(value));
+            return match event.known_property(path) {
+                Some(value) => self.test.property(value),
+                None => self.test.property(&path.value(batch.text(Field::Properties, row))),
+            };
         }
         match self.field.kind() {
             FieldKind::Text => self.test.text(batch.text(self.field, row)),
@@ -40,6 +41,43 @@ impl Condition {
             FieldKind::Uuid | FieldKind::List | FieldKind::Map => false,
         }
     }
+}
+
+/// One event of a batch, of which several conditions are asked. Its `properties` are read when the first condition
+/// asks for one, and then all that the reader knows, so that they are read once however many conditions there are.
+#[derive(Debug)]
+pub struct Event<'a> {
+    batch: &'a Batch,
+    row: usize,
+    reader: &'a PropertyReader,
+    properties: OnceCell<Vec<PropertyValue<'a>>>,
+}
+
+impl<'a> Event<'a> {
+    /// The event in this row. `reader` is that of [`properties_of`] all conditions that may be asked of it; a property
+    /// that it does not know is read by itself, each time it is asked for.
+    pub fn new(batch: &'a Batch, row: usize, reader: &'a PropertyReader) -> Self {
+        Self { batch, row, reader, properties: OnceCell::new() }
+    }
+
+    fn known_property(&self, path: &PropertyPath) -> Option<&PropertyValue<'a>> {
+        let slot = self.reader.slot(path)?;
+        let values = self.properties.get_or_init(|| {
+            let mut values = Vec::new();
+            self.reader.read(self.batch.text(Field::Properties, self.row), &mut values);
+            values
+        });
+        values.get(slot)
+    }
+}
+
+/// Reads every property that some conditions ask for.
+pub fn properties_of<'c>(conditions: impl IntoIterator<Item = &'c Condition>) -> PropertyReader {
+    let mut reader = PropertyReader::default();
+    for path in conditions.into_iter().filter_map(|condition| condition.path.as_ref()) {
+        reader.add(path);
+    }
+    reader
 }
 
 /// What a value must be.
@@ -403,7 +441,11 @@ mod tests {
             builder.unique_text(Field::Properties, json);
             builder.end_row();
             let batch = Batch::decode(&builder.finish()).unwrap();
-            assert_eq!(read(text).unwrap()[0].holds(&batch, 0), expected, "{text} on {json}");
+            let conditions = read(text).unwrap();
+            for reader in [PropertyReader::default(), properties_of(&conditions)] {
+                let event = Event::new(&batch, 0, &reader);
+                assert_eq!(conditions[0].holds(&event), expected, "{text} on {json}");
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 //! is the one. A day, week or month is stamped once, however late its events come.
 use event::{
     Batch, Field,
-    predicate::{self, Condition, Where},
+    predicate::{self, Condition, PropertyReader, Where},
 };
 use std::{collections::BTreeMap, ops::RangeInclusive, rc::Rc};
 
@@ -37,6 +37,8 @@ pub struct Definitions {
     definitions: Vec<Definition>,
     /// Conditions of each step, those of the first definition first.
     steps: Vec<Vec<Condition>>,
+    /// Reads the properties that all steps ask for at once.
+    properties: PropertyReader,
 }
 
 #[derive(Debug, Clone)]
@@ -84,6 +86,7 @@ impl Definitions {
             let (first, steps) = (first as u32, steps.len() as u32);
             read.definitions.push(Definition { name: name.as_str().into(), first, steps });
         }
+        read.properties = predicate::properties_of(read.steps.iter().flatten());
         Ok(read)
     }
 
@@ -103,6 +106,7 @@ impl Definitions {
 
     /// The steps that an event fulfils, among the `possible` ones.
     pub fn fulfilled(&self, possible: u64, batch: &Batch, row: usize) -> u64 {
+        let event = predicate::Event::new(batch, row, &self.properties);
         let mut fulfilled = possible;
         let mut left = possible;
         while left != 0 {
@@ -110,7 +114,7 @@ impl Definitions {
             left &= left - 1;
             let Some(conditions) = self.steps.get(step as usize) else { continue };
             let others = || conditions.iter().filter(|condition| condition.field != Field::EventName);
-            if !others().all(|condition| condition.holds(batch, row)) {
+            if !others().all(|condition| condition.holds(&event)) {
                 fulfilled &= !(1 << step);
             }
         }

@@ -1,7 +1,6 @@
 //! Values inside an event's own `properties`, which travel as JSON text. Nothing is read of it but the paths somebody
 //! asked for, all of them in one pass.
-use std::borrow::Cow;
-use std::fmt;
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -29,6 +28,18 @@ impl PropertyPath {
     /// Its keys, the outermost first.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(AsRef::as_ref)
+    }
+
+    /// Reads the value at this path alone; a [`PropertyReader`] reads those at several at once.
+    pub fn value<'a>(&self, json: &'a str) -> PropertyValue<'a> {
+        let mut values = [PropertyValue::Absent];
+        let mut reader = PropertyReader::default();
+        reader.add(self);
+        if reader.try_read(json, &mut values).is_err() {
+            return PropertyValue::Absent;
+        }
+        let [value] = values;
+        value
     }
 }
 
@@ -86,55 +97,64 @@ impl PropertyValue<'_> {
     }
 }
 
-/// Reads the values at some paths; each path has a slot, its place in the list it was made with.
+/// Reads the values at some paths; each path has a slot, its place in the order they were added.
 #[derive(Debug, Clone, Default)]
 pub struct PropertyReader {
+    paths: Vec<PropertyPath>,
     root: Node,
-    slots: usize,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Node {
     slot: Option<usize>,
-    children: Vec<(Box<str>, Node)>,
+    children: BTreeMap<Box<str>, Node>,
 }
 
 impl PropertyReader {
-    /// A reader of these paths, which differ.
-    pub fn new(paths: &[PropertyPath]) -> Self {
-        let mut root = Node::default();
-        for (slot, path) in paths.iter().enumerate() {
-            let mut node = &mut root;
-            for key in &path.keys {
-                let place = node.children.iter().position(|(known, _)| known == key).unwrap_or_else(|| {
-                    node.children.push((key.clone(), Node::default()));
-                    node.children.len() - 1
-                });
-                node = &mut node.children[place].1;
-            }
-            node.slot = Some(slot);
+    /// The slot of a path, a new one for a path that has none.
+    pub fn add(&mut self, path: &PropertyPath) -> usize {
+        let mut node = &mut self.root;
+        for key in &path.keys {
+            node = node.children.entry(key.clone()).or_default();
         }
-        Self { root, slots: paths.len() }
+        *node.slot.get_or_insert_with(|| {
+            self.paths.push(path.clone());
+            self.paths.len() - 1
+        })
+    }
+
+    /// The slot of a path; none when it was not added.
+    pub fn slot(&self, path: &PropertyPath) -> Option<usize> {
+        let mut node = &self.root;
+        for key in &path.keys {
+            node = node.children.get(key)?;
+        }
+        node.slot
     }
 
     /// Number of paths.
     pub fn slots(&self) -> usize {
-        self.slots
+        self.paths.len()
     }
 
-    /// Puts the value of each path into its slot. Of a key that stands twice the last counts; text that is no JSON has
-    /// no values.
+    /// Puts the value of each path into its slot, the same whichever other paths there are. Of a key that stands twice
+    /// the last counts; text that is no JSON has no values.
     pub fn read<'a>(&self, json: &'a str, values: &mut Vec<PropertyValue<'a>>) {
         values.clear();
-        values.resize(self.slots, PropertyValue::Absent);
-        if json.is_empty() || self.slots == 0 {
+        values.resize(self.slots(), PropertyValue::Absent);
+        if json.is_empty() || self.paths.is_empty() {
             return;
         }
-        let mut deserializer = serde_json::Deserializer::from_str(json);
-        let seed = Seed { node: &self.root, values };
-        if deserializer.deserialize_any(seed).is_err() {
-            values.fill(PropertyValue::Absent);
+        if self.try_read(json, values).is_err() {
+            // A value that cannot be, such as 1e999, is to be missed by those only who ask for it.
+            for (path, value) in self.paths.iter().zip(values) {
+                *value = path.value(json);
+            }
         }
+    }
+
+    fn try_read<'a>(&self, json: &'a str, values: &mut [PropertyValue<'a>]) -> Result<(), serde_json::Error> {
+        serde_json::Deserializer::from_str(json).deserialize_any(Seed { node: &self.root, values })
     }
 }
 
@@ -143,13 +163,13 @@ impl Node {
         if let Some(slot) = self.slot {
             values[slot] = PropertyValue::Absent;
         }
-        self.children.iter().for_each(|(_, child)| child.clear(values));
+        self.children.values().for_each(|child| child.clear(values));
     }
 }
 
 struct Seed<'n, 'v, 'a> {
     node: &'n Node,
-    values: &'v mut Vec<PropertyValue<'a>>,
+    values: &'v mut [PropertyValue<'a>],
 }
 
 impl<'a> Seed<'_, '_, 'a> {
@@ -213,8 +233,8 @@ impl<'a> Visitor<'a> for Seed<'_, '_, 'a> {
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<Key<'a>>()? {
-            match self.node.children.iter().find(|(name, _)| **name == *key.0) {
-                Some((_, child)) => {
+            match self.node.children.get(&*key.0) {
+                Some(child) => {
                     child.clear(self.values);
                     map.next_value_seed(Seed { node: child, values: self.values })?;
                 }
@@ -258,8 +278,11 @@ mod tests {
 
     fn read(paths: &[&str], json: &str) -> Vec<(String, Option<i64>)> {
         let paths: Vec<_> = paths.iter().map(|path| PropertyPath::parse(path).unwrap().unwrap()).collect();
-        let mut values = Vec::new();
-        PropertyReader::new(&paths).read(json, &mut values);
+        let (mut reader, mut values) = (PropertyReader::default(), Vec::new());
+        for (place, path) in paths.iter().enumerate() {
+            assert_eq!((reader.slot(path), reader.add(path), reader.add(path)), (None, place, place));
+        }
+        reader.read(json, &mut values);
         values.iter().map(|value| (value.text().into_owned(), value.number())).collect()
     }
 
@@ -298,6 +321,20 @@ mod tests {
     fn all_paths_are_read_in_one_pass() {
         let found = read(&["properties.b", "properties.a.x", "properties.a"], r#"{"a":{"x":1},"b":"y"}"#);
         assert_eq!(found, [("y".to_owned(), None), ("1".to_owned(), Some(1)), (String::new(), None)]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_at_one_path_is_not_missed_at_another() {
+        let paths = ["properties.a", "properties.b", "properties.c.d"];
+        for (json, expected) in [
+            (r#"{"a":1e999,"b":"x","c":{"d":2}}"#, ["", "x", "2"]),
+            (r#"{"b":"x","c":{"d":-1e999}}"#, ["", "x", ""]),
+            (r#"{"a":1,"e":1e999}"#, ["1", "", ""]),
+            (r#"{"a":1,"b":"x""#, ["", "", ""]),
+        ] {
+            let found = read(&paths, json);
+            assert_eq!(found.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>(), expected, "{json}");
+        }
     }
 
     #[test]
