@@ -41,12 +41,7 @@ impl<P: Plan> Server<P> {
     /// # Errors
     /// [`Error::ServerStopped`] when it has ended and nobody killed it.
     pub(crate) fn check(&mut self) -> Result<(), Error> {
-        match self.process.exit_status()? {
-            Some(status) => {
-                Err(Error::ServerStopped { server: P::NAME, status, detail: why::<P>(&self.process) })
-            }
-            None => Ok(()),
-        }
+        check_runs::<P>(&mut self.process)
     }
 
     pub(crate) fn kill(&mut self) -> Result<(), Error> {
@@ -76,9 +71,7 @@ fn launch<P: Plan>(plan: &P) -> Result<Process, Error> {
     loop {
         // In this order: what answers may be another server on the port that made ours end.
         let is_answering = plan.answers();
-        if let Some(status) = process.exit_status()? {
-            return Err(Error::ServerStopped { server: P::NAME, status, detail: why::<P>(&process) });
-        }
+        check_runs::<P>(&mut process)?;
         if is_answering {
             return Ok(process);
         }
@@ -87,6 +80,13 @@ fn launch<P: Plan>(plan: &P) -> Result<Process, Error> {
             return Err(Error::ServerNotReady { server: P::NAME, seconds, detail: why::<P>(&process) });
         }
         thread::sleep(POLL);
+    }
+}
+
+fn check_runs<P: Plan>(process: &mut Process) -> Result<(), Error> {
+    match process.exit_status()? {
+        Some(status) => Err(Error::ServerStopped { server: P::NAME, status, detail: why::<P>(process) }),
+        None => Ok(()),
     }
 }
 
