@@ -6,10 +6,10 @@ use std::{thread, time::Duration};
 
 use devstack::{Process, Totals, pipeline::Pipeline, query};
 use enrich::device::{
-    self, Device, Surroundings,
+    Device, DeviceContext, DeviceEvent,
     active::Definitions,
-    shared::{OriginTexts, Shared},
-    touch::Judgement,
+    shared::{ChannelTexts, Shared},
+    touch::EventChannels,
 };
 use rdkafka::{
     ClientConfig,
@@ -201,12 +201,12 @@ fn a_restore_waits_for_what_its_earlier_owner_is_about_to_commit() {
 /// A device with one event.
 fn some_device() -> Device {
     let mut shared = Shared::default();
-    let texts = OriginTexts { group: "direct", ..OriginTexts::default() };
-    let fallback = &shared.origin(texts);
-    let judgement = Judgement { own: None, first: None, fallback };
-    let event = device::Event::at(20_000, 1_728_000_000_000, judgement);
+    let texts = ChannelTexts { group: "direct", ..ChannelTexts::default() };
+    let fallback = &shared.channel(texts);
+    let channels = EventChannels { own: None, first: None, fallback };
+    let event = DeviceEvent::at(20_000, 1_728_000_000_000, channels);
     let definitions = &Definitions::default();
-    Device::new(&event, &mut Surroundings { definitions, window_ms: 3_600_000, shared: &mut shared }).0
+    Device::new(&event, &mut DeviceContext { definitions, window_ms: 3_600_000, shared: &mut shared }).0
 }
 
 #[test]

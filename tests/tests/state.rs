@@ -5,7 +5,9 @@
 use std::{thread, time::Duration};
 
 use devstack::{Process, pipeline::Pipeline};
-use enrich::device::{Device, Event, Surroundings, active::Definitions, shared::Shared, touch::Judgement};
+use enrich::device::{
+    Device, DeviceContext, DeviceEvent, active::Definitions, shared::Shared, touch::EventChannels,
+};
 use rdkafka::{
     ClientConfig, Message, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
@@ -148,14 +150,14 @@ fn an_open_transaction_of_an_earlier_owner_is_waited_for_and_what_it_wrote_count
     producer.begin_transaction().unwrap();
     let state = topic(&pipeline, "enrich-state");
     let (direct, mut value) = (Default::default(), Vec::new());
-    let judgement = Judgement { own: None, first: None, fallback: &direct };
-    let mut around = Surroundings {
+    let channels = EventChannels { own: None, first: None, fallback: &direct };
+    let mut context = DeviceContext {
         definitions: &Definitions::default(),
         window_ms: 3_600_000,
         shared: &mut Shared::default(),
     };
-    let event = Event { session: Some(7), ..Event::at(20_000, 1_728_000_000_000, judgement) };
-    Device::new(&event, &mut around).0.encode(&mut value);
+    let event = DeviceEvent { session: Some(7), ..DeviceEvent::at(20_000, 1_728_000_000_000, channels) };
+    Device::new(&event, &mut context).0.encode(&mut value);
     let record = BaseRecord::to(&state).partition(2).key(&[7_u8; 8]).payload(&value);
     producer.send(record).map_err(|(error, _)| error).unwrap();
     producer.flush(Duration::from_secs(10)).unwrap();

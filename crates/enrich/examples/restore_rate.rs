@@ -1,15 +1,17 @@
 //! What state costs in CPU time, without Kafka (on Linux): events stamped, records of the changelog decoded and inserted, events
 //! of the last window decoded and replayed. `cargo run --release -p enrich --example restore_rate`.
-#![expect(clippy::print_stdout, reason = "an example prints what it measured")]
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "an example prints what it measures and reads CPU time"
+)]
 
 use enrich::{
     activity::Activities,
     business_day::BusinessDays,
     channel::{BUILT_IN, ChannelRules},
-    dedupe::WindowLimits,
     device::active::Definitions,
-    devices::DeviceLimits,
-    partition::{Partition, PartitionLimits},
+    partition::{Partition, PartitionLimits, dedupe::DedupeLimits, devices::DeviceLimits},
     stamp::Stamper,
     user_agent::{Parser, UserAgents},
 };
@@ -27,7 +29,7 @@ const TRANSACTION: u64 = 40;
 const START_MS: i64 = 1_772_452_800_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let window = WindowLimits { length_ms: 3_600_000, max_entries: usize::MAX };
+    let window = DedupeLimits { length_ms: 3_600_000, max_entries: usize::MAX };
     let devices = DeviceLimits { ttl_days: 400, max_devices: usize::MAX, window_ms: window.length_ms };
     let limits = PartitionLimits { window, devices };
     let identity = IdentityKey::new("secret");
@@ -96,7 +98,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let started = cpu_time();
     for (key, value) in &changelog {
         let to = from + value.len();
-        restored.restore_state(key, Some(&records[from..to]))?;
+        restored.restore_record(key, Some(&records[from..to]))?;
         from = to;
     }
     tell("devices restored", changelog.len() as u64, started);
@@ -106,10 +108,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let started = cpu_time();
     let mut from = 0;
     for to in ends {
-        restored.replay(&written[from..to], &identity, &rules)?;
+        restored.restore_batch(&written[from..to], &identity, &rules)?;
         from = to;
     }
-    restored.replayed();
+    restored.restored();
     tell("events replayed", EVENTS, started);
     println!("{} events are recognised now", restored.window.len());
     Ok(())

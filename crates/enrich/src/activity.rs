@@ -1,52 +1,32 @@
-//! What the activity registry says about an event: by the activity event ID its client sent, or by the rules of the
+//! The activity of an event: named by the activity event ID that its client sent, or found by the rules of the
 //! activities when it sent none.
-use event::{
-    Activity, ActivityStatus, Batch, Field,
-    predicate::{self, Condition, PropertyReader},
-};
+mod registered;
+mod rules;
+
+use event::{Activity, ActivityStatus, Batch, Field};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use std::sync::Arc;
 
-/// How long a touch counts for conversions, unless the activity says otherwise.
-const DEFAULT_WINDOW_MS: i64 = 24 * 3_600_000;
+use self::{
+    registered::{DEFAULT_ATTRIBUTION_WINDOW_MS, RegisteredActivity},
+    rules::{CompiledRule, NameRules},
+};
 
-/// All registered activities as of one moment. A copy shares them.
+/// All registered activities as of one moment. Copies share them.
 #[derive(Debug, Clone, Default)]
 pub struct Activities {
-    by_id: HashMap<String, Arc<Entry>, RandomState>,
-    /// Rules by the name of the events they look at. An event whose name has no rule costs one look.
-    rules: HashMap<String, Rules, RandomState>,
+    by_id: HashMap<String, Arc<RegisteredActivity>, RandomState>,
+    /// Rules by event name. An event whose name has no rule costs one look-up.
+    rules: HashMap<String, NameRules, RandomState>,
 }
 
-/// The rules for events of one name.
-#[derive(Debug, Clone, Default)]
-struct Rules {
-    /// In the order they are tried: by activity ID, then as they stand in the activity.
-    in_order: Vec<Rule>,
-    /// Reads those of all conditions at once.
-    properties: PropertyReader,
-}
-
-#[derive(Debug)]
-struct Entry {
-    activity: Activity,
-    attribution_window_ms: i64,
-}
-
-#[derive(Debug, Clone)]
-struct Rule {
-    of: Arc<Entry>,
-    key: Arc<str>,
-    conditions: Arc<[Condition]>,
-}
-
-/// What an event has to do with an activity.
+/// The activity of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Touch<'a> {
-    /// The activity; first half of the ID.
+pub struct ActivityMatch<'a> {
+    /// The activity; first half of the activity event ID.
     pub activity_id: &'a str,
-    /// Which of its events; second half of the ID.
+    /// Which of its events; second half of the activity event ID.
     pub event_key: &'a str,
     /// `template` or `custom`; '' when the activity is not registered.
     pub activity_type: &'static str,
@@ -55,27 +35,29 @@ pub struct Touch<'a> {
 }
 
 impl Activities {
-    /// Adds or replaces an activity. It must have passed [`Activity::check`]: a rule that would not matches nothing.
+    /// Adds or replaces an activity. It must have passed [`Activity::check`]: a rule that would not is ignored.
     pub fn insert(&mut self, activity: Activity) {
         self.remove(&activity.activity_id);
-        let attribution_window_ms = activity.attribution_window_ms().unwrap_or(DEFAULT_WINDOW_MS);
-        let entry = Arc::new(Entry { activity, attribution_window_ms });
-        for rule in &entry.activity.rules {
+        let activity = Arc::new(RegisteredActivity::new(activity));
+        for rule in &activity.definition.rules {
             let Ok(conditions) = rule.conditions() else { continue };
-            let of = Arc::clone(&entry);
-            let compiled = Rule { of, key: rule.key.as_str().into(), conditions: conditions.into() };
+            let compiled = CompiledRule {
+                activity: Arc::clone(&activity),
+                key: rule.key.as_str().into(),
+                conditions: conditions.into(),
+            };
             self.rules.entry(rule.event_name.clone()).or_default().insert(compiled);
         }
-        self.by_id.insert(entry.activity.activity_id.clone(), entry);
+        self.by_id.insert(activity.id().to_owned(), activity);
     }
 
-    /// Forgets an activity.
+    /// Removes an activity.
     pub fn remove(&mut self, activity_id: &str) {
         let Some(old) = self.by_id.remove(activity_id) else { return };
-        for rule in &old.activity.rules {
+        for rule in &old.definition.rules {
             if let Some(rules) = self.rules.get_mut(&rule.event_name) {
                 rules.remove(activity_id);
-                if rules.in_order.is_empty() {
+                if rules.is_empty() {
                     self.rules.remove(&rule.event_name);
                 }
             }
@@ -87,100 +69,62 @@ impl Activities {
         self.by_id.len()
     }
 
-    /// Whether none is registered.
+    /// Whether no activity is registered.
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
     }
 
     /// Number of rules of all activities.
     pub fn rule_count(&self) -> usize {
-        self.rules.values().map(|rules| rules.in_order.len()).sum()
+        self.rules.values().map(NameRules::len).sum()
     }
 
-    /// What `activity_event_id` (`activityID_eventID`) means for an event of `app_id` at `event_time_ms`; nothing
-    /// when it is no such ID.
-    pub fn touch<'a>(
+    /// The activity that `activity_event_id` (`activityID_eventKey`) names, for an event of `app_id` at
+    /// `event_time_ms`; None when the text has no two halves.
+    pub fn by_client_id<'a>(
         &self,
         activity_event_id: &'a str,
         app_id: &str,
         event_time_ms: i64,
-    ) -> Option<Touch<'a>> {
+    ) -> Option<ActivityMatch<'a>> {
         let (activity_id, event_key) = activity_event_id.split_once('_')?;
-        let Some(entry) = self.by_id.get(activity_id) else {
+        let Some(activity) = self.by_id.get(activity_id) else {
             let status = ActivityStatus::Unregistered;
-            return Some(Touch { activity_id, event_key, activity_type: "", status });
+            return Some(ActivityMatch { activity_id, event_key, activity_type: "", status });
         };
-        let unknown_key = !entry.activity.events.iter().any(|event| event.key == event_key);
-        let status = if !entry.runs_in(app_id) {
+        let status = if !activity.runs_in(app_id) {
             ActivityStatus::WrongApp
-        } else if unknown_key {
+        } else if !activity.has_event(event_key) {
             ActivityStatus::UnknownKey
-        } else if !entry.runs_at(event_time_ms) {
+        } else if !activity.runs_at(event_time_ms) {
             ActivityStatus::OutsideDates
         } else {
             ActivityStatus::Ok
         };
-        Some(Touch { activity_id, event_key, activity_type: entry.activity.kind.as_str(), status })
+        Some(ActivityMatch { activity_id, event_key, activity_type: activity.kind(), status })
     }
 
-    /// The first activity, in the order of their IDs, one of whose rules matches an event that carries no ID of its
-    /// own, among those that run in its app and at its time. The status is always `ok`.
-    pub fn by_rule(&self, batch: &Batch, row: usize) -> Option<Touch<'_>> {
+    /// The first activity, by ID, that runs in the app and at the time of an event and has a rule that matches it. For
+    /// events without an activity event ID. The status is always `ok`.
+    pub fn by_rule(&self, batch: &Batch, row: usize) -> Option<ActivityMatch<'_>> {
         if self.rules.is_empty() {
             return None;
         }
         let rules = self.rules.get(batch.text(Field::EventName, row))?;
-        let (app_id, event_time_ms) = (batch.text(Field::AppId, row), batch.number(Field::EventTime, row));
-        let event = predicate::Event::new(batch, row, &rules.properties);
-        let matching = rules.in_order.iter().find(|rule| {
-            rule.of.runs_in(app_id)
-                && rule.of.runs_at(event_time_ms)
-                && rule.conditions.iter().all(|condition| condition.holds(&event))
-        })?;
-        Some(Touch {
-            activity_id: matching.activity_id(),
+        let matching = rules.first_match(batch, row)?;
+        Some(ActivityMatch {
+            activity_id: matching.activity.id(),
             event_key: &matching.key,
-            activity_type: matching.of.activity.kind.as_str(),
+            activity_type: matching.activity.kind(),
             status: ActivityStatus::Ok,
         })
     }
 
-    /// For how long after a touch of this activity a conversion counts for it, in milliseconds: as registered, else
-    /// 24 h.
+    /// For how long after a touch of this activity a conversion is attributed to it, in milliseconds: as registered,
+    /// else 24 h.
     pub fn attribution_window_ms(&self, activity_id: &str) -> i64 {
-        self.by_id.get(activity_id).map_or(DEFAULT_WINDOW_MS, |entry| entry.attribution_window_ms)
-    }
-}
-
-impl Entry {
-    fn runs_in(&self, app_id: &str) -> bool {
-        self.activity.app_ids.is_empty() || self.activity.app_ids.iter().any(|app| app == app_id)
-    }
-
-    fn runs_at(&self, event_time_ms: i64) -> bool {
-        self.activity.starts_at_ms.is_none_or(|starts| starts <= event_time_ms)
-            && self.activity.ends_at_ms.is_none_or(|ends| event_time_ms < ends)
-    }
-}
-
-impl Rules {
-    fn insert(&mut self, rule: Rule) {
-        for path in rule.conditions.iter().filter_map(|condition| condition.path.as_ref()) {
-            self.properties.add(path);
-        }
-        let behind = self.in_order.partition_point(|other| other.activity_id() <= rule.activity_id());
-        self.in_order.insert(behind, rule);
-    }
-
-    fn remove(&mut self, activity_id: &str) {
-        self.in_order.retain(|rule| rule.activity_id() != activity_id);
-        self.properties = predicate::properties_of(self.in_order.iter().flat_map(|rule| &*rule.conditions));
-    }
-}
-
-impl Rule {
-    fn activity_id(&self) -> &str {
-        &self.of.activity.activity_id
+        let activity = self.by_id.get(activity_id);
+        activity.map_or(DEFAULT_ATTRIBUTION_WINDOW_MS, |activity| activity.attribution_window_ms)
     }
 }
 
@@ -209,15 +153,15 @@ mod tests {
             ("summer_join", "web-main", 1000, "", Unregistered),
         ] {
             let registry = registry();
-            let touch = registry.touch(id, app, time).unwrap();
-            assert_eq!((touch.activity_type, touch.status), (activity_type, status), "{id} {app} {time}");
+            let found = registry.by_client_id(id, app, time).unwrap();
+            assert_eq!((found.activity_type, found.status), (activity_type, status), "{id} {app} {time}");
         }
     }
 
     #[test]
-    fn a_text_without_two_halves_is_no_activity() {
-        assert_eq!(registry().touch("", "web-main", 1000), None);
-        assert_eq!(registry().touch("spring-26", "web-main", 1000), None);
+    fn a_text_without_two_halves_names_no_activity() {
+        assert_eq!(registry().by_client_id("", "web-main", 1000), None);
+        assert_eq!(registry().by_client_id("spring-26", "web-main", 1000), None);
     }
 
     /// Events by name, app, time and page path.
@@ -252,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_activity_by_id_whose_app_dates_and_rule_fit_has_the_event() {
+    fn the_first_activity_by_id_whose_app_dates_and_rule_match_gets_the_event() {
         let activities = with_rules();
         for (event, expected) in [
             (("page_view", "web-main", 1000, "/draw/1"), Some(("a", "draw", "custom"))),
@@ -274,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_of_several_activities_ask_the_same_properties() {
+    fn rules_of_several_activities_share_one_reading_of_the_properties() {
         let mut activities = Activities::default();
         for json in [
             r#"{"activity_id":"gold","rules":[{"key":"k","event_name":"level_up",
@@ -319,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn an_activity_that_is_replaced_or_removed_takes_its_rules_along() {
+    fn replacing_or_removing_an_activity_removes_its_rules() {
         let mut activities = with_rules();
         let share = batch(&[("share", "web-main", 1000, ""), ("page_view", "web-main", 1000, "/x")]);
         assert_eq!(activities.by_rule(&share, 0).unwrap().activity_id, "b");

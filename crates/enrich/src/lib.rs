@@ -1,96 +1,32 @@
 //! Stage two: clean events in, enriched events out.
 //!
-//! Every event of a device passes through one partition here, so duplicates can be recognised and stamps decided
-//! in memory. The deciding modules are pure: [`dedupe`], [`devices`], [`channel`], [`activity`]; [`stamp`] puts them
-//! together; `stage`, `restore`, `reader` and `registry` know Kafka.
-
+//! All events of a device pass through one Kafka partition, so memory is enough to recognise duplicates and to decide
+//! what an event is to its device.
+//!
+//! Everything that decides is pure: it takes values and times as arguments and knows no Kafka, files, threads or clock
+//! (`clippy.toml` enforces this).
+//!
+//! | module | decides |
+//! |---|---|
+//! | [`stamp`] | the enriched batch for a clean batch: start reading here |
+//! | [`partition`] | what is remembered of one Kafka partition: duplicates and devices, their transactions and restore |
+//! | [`device`] | what an event is to its device: first days, session, touch, playback, orders |
+//! | [`channel`] | which channel a visit comes from, by `schemas/channels.toml` |
+//! | [`activity`] | which activity an event belongs to |
+//! | [`user_agent`] | browser, system and device of a sender, and whether it is a crawler |
+//! | [`business_day`] | which day, week and month a moment is in |
+//! | `row` | reads what these need from the rows of a batch |
+//!
+//! The rest is `shell`, which knows Kafka, files and the clock: it runs the stage, restores partitions from Kafka,
+//! follows the activity registry and reads the channel rules.
 pub mod activity;
 pub mod business_day;
 pub mod channel;
-pub mod dedupe;
 pub mod device;
-pub mod devices;
-pub mod evidence;
-mod metric;
 pub mod partition;
-mod reader;
-mod registry;
-mod restore;
-mod stage;
+mod row;
+mod shell;
 pub mod stamp;
 pub mod user_agent;
 
-use event::IdentityKey;
-use runtime::{
-    Error,
-    config::{ConfigError, Settings},
-    health::Health,
-    shutdown::Shutdown,
-    stage::{StageOptions, run as run_stage},
-    topic::{self, Topic},
-};
-use std::sync::Arc;
-
-use crate::{
-    business_day::BusinessDays,
-    channel::ChannelRules,
-    device::active::Definitions,
-    registry::Registry,
-    stage::{EnrichStage, Shared},
-    user_agent::UserAgents,
-};
-
-/// What the stage reads and writes; events keep their partition number through the first three.
-const TOPICS: &[Topic] = &[Topic::CleanEvents, Topic::EnrichedEvents, Topic::EnrichState, Topic::Activities];
-
-/// Runs the stage until `shutdown`.
-///
-/// # Errors
-/// The process cannot go on; the error says why and what to do.
-pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(), Error> {
-    metric::describe();
-    let agents = UserAgents::compiling();
-    let days = business_days(&settings)?;
-    let rules = Arc::new(channel_rules(&settings)?);
-    let definitions = Definitions::parse(&settings.enrich.active);
-    let definitions = definitions.map_err(|e| ConfigError::Unreadable(e.to_string()))?;
-    tracing::info!(version = rules.version(), rules = rules.len(), "channel rules loaded");
-    topic::check_at_start(&settings, TOPICS, &shutdown)?;
-    let registry = Registry::follow(&settings, &shutdown, &health)?;
-    let identity = IdentityKey::new(settings.enrich.identity_secret.expose());
-    let shared = Shared {
-        identity,
-        rules,
-        registry,
-        definitions: Arc::new(definitions),
-        days,
-        agents,
-        health: health.clone(),
-    };
-    let options = StageOptions { name: "enrich", input: Topic::CleanEvents };
-    run_stage(options, &settings, &shutdown, &health, |worker| {
-        Ok(EnrichStage::new(&settings, shared.clone(), worker))
-    })
-}
-
-fn business_days(settings: &Settings) -> Result<BusinessDays, Error> {
-    let zone = &settings.business_timezone;
-    let wrong = |_| ConfigError::value("business_timezone", zone, "an IANA time zone such as Asia/Shanghai");
-    Ok(BusinessDays::new(zone).map_err(wrong)?)
-}
-
-/// The channel rules in use: those of `enrich.channels_file`, else those built in.
-///
-/// # Errors
-/// The file cannot be read, or is wrong: the error names the rule.
-pub fn channel_rules(settings: &Settings) -> Result<ChannelRules, Error> {
-    let path = &settings.enrich.channels_file;
-    let (origin, text) = if path.is_empty() {
-        ("the built-in channel rules", channel::BUILT_IN.to_owned())
-    } else {
-        let read = std::fs::read_to_string(path);
-        let unreadable = |e| Error::Stage(format!("enrich.channels_file {path} cannot be read: {e}"));
-        (path.as_str(), read.map_err(unreadable)?)
-    };
-    ChannelRules::parse(&text, &settings.enrich.own_hosts).map_err(|e| Error::Stage(format!("{origin}: {e}")))
-}
+pub use shell::{channel_rules, run};

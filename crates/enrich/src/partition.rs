@@ -1,68 +1,76 @@
-//! All that enrich remembers of one partition. Born when the partition is assigned, gone when it is revoked.
-use event::{ActivityStatus, Batch, BatchError, Field, IdentityKey, Kind};
+//! Everything that enrich remembers of one Kafka partition: the events of the de-duplication window and the devices.
+//!
+//! It is created when the partition is assigned and dropped when it is revoked. A transaction changes it in place;
+//! [`Partition::commit`] keeps the changes and [`Partition::abort`] undoes them.
+pub mod dedupe;
+pub mod devices;
 
+use event::{Batch, BatchError, Field, IdentityKey, Kind};
+
+use self::{
+    dedupe::{DedupeLimits, DedupeWindow},
+    devices::{DeviceLimits, Devices},
+};
 use crate::{
     business_day::BusinessDays,
     channel::ChannelRules,
-    dedupe::{Window, WindowLimits},
-    device::{Event, Malformed},
-    devices::{DeviceLimits, Devices},
-    stamp::facts::{self, Agent, Judgements},
+    device::Malformed,
+    row::{ChannelCache, device_hash, event_key, fast_event, stamped_touch},
 };
 
 /// How much is remembered.
 #[derive(Debug, Clone, Copy)]
 pub struct PartitionLimits {
-    /// Of events.
-    pub window: WindowLimits,
-    /// Of devices.
+    /// Limits of the de-duplication window.
+    pub window: DedupeLimits,
+    /// Limits of the devices.
     pub devices: DeviceLimits,
 }
 
 /// The memory of one partition.
 #[derive(Debug)]
 pub struct Partition {
-    /// Events seen lately.
-    pub window: Window,
-    /// Devices seen ever.
+    /// The events of the de-duplication window.
+    pub window: DedupeWindow,
+    /// All devices.
     pub devices: Devices,
     newest_received_ms: i64,
 }
 
-/// Why a record of the changelog cannot be taken.
+/// Why a record of the changelog cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// The key is not the 8 bytes of a device key.
+    /// The key is no device key.
     #[error("the key has {0} bytes, a device key has 8")]
     Key(usize),
-    /// The value is no DeviceState.
+    /// The value is no `DeviceState`.
     #[error("not a DeviceState: {0}")]
     Value(#[from] Malformed),
 }
 
 impl Partition {
-    /// A partition of which nothing is known.
+    /// Creates an empty memory.
     pub fn new(limits: PartitionLimits) -> Self {
         Self {
-            window: Window::new(limits.window),
+            window: DedupeWindow::new(limits.window),
             devices: Devices::new(limits.devices),
             newest_received_ms: i64::MIN,
         }
     }
 
-    /// The transaction is visible.
+    /// The transaction is committed.
     pub fn commit(&mut self) {
         self.window.commit();
         self.devices.commit();
     }
 
-    /// The transaction never happened.
+    /// The transaction is aborted.
     pub fn abort(&mut self) {
         self.window.abort();
         self.devices.abort();
     }
 
-    /// The partition's own time moves on with what the broker received; never back.
+    /// The broker received an event at this time: the partition's own time moves on, and never back.
     pub(crate) fn received(&mut self, received_ms: i64, days: &mut BusinessDays) {
         if received_ms > self.newest_received_ms {
             self.newest_received_ms = received_ms;
@@ -70,32 +78,33 @@ impl Partition {
         }
     }
 
-    /// Takes a record of the changelog.
+    /// Restores a device from a record of the changelog.
     ///
     /// # Errors
-    /// [`StateError`] when key or value are not ours.
-    pub fn restore_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
+    /// [`StateError`]: enrich did not write this key or value.
+    pub fn restore_record(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
         let key = key.try_into().map_err(|_| StateError::Key(key.len()))?;
-        Ok(self.devices.restore(u64::from_be_bytes(key), value)?)
+        Ok(self.devices.restore_record(u64::from_be_bytes(key), value)?)
     }
 
-    /// Takes a message of `enriched-events` that this partition has written: what was accepted counts as seen, and
-    /// devices are moved to where they were. Evidence is judged by the rules of today.
-    /// Returns the number of events in it.
+    /// Restores what a message of `enriched-events` says, after all records of the changelog: its accepted events are
+    /// seen, and they move the fast parts of their devices. Evidence is judged by the rules of today. Returns the number
+    /// of events in it.
     ///
     /// # Errors
-    /// The bytes are no batch.
-    pub fn replay(
+    /// The payload is no batch.
+    pub fn restore_batch(
         &mut self,
         payload: &[u8],
         identity: &IdentityKey,
         rules: &ChannelRules,
     ) -> Result<usize, BatchError> {
         let batch = Batch::decode(payload)?;
-        let event_keys: Vec<u128> = (0..batch.rows()).map(|row| event_key(identity, &batch, row)).collect();
-        self.window.fetch(event_keys.iter().copied());
-        self.devices.fetch(batch.key_column(Field::DeviceKey).iter().copied());
-        let mut judgements = Judgements::default();
+        let key_of_row = |row| event_key(device_hash(identity, &batch, row), &batch, row);
+        let event_keys: Vec<u128> = (0..batch.rows()).map(key_of_row).collect();
+        self.window.prefetch(event_keys.iter().copied());
+        self.devices.prefetch(batch.key_column(Field::DeviceKey).iter().copied());
+        let mut channels = ChannelCache::default();
         for (row, event_key) in event_keys.into_iter().enumerate() {
             let kind = batch.text(Field::Kind, row);
             let received_ms = batch.number(Field::ReceivedAt, row);
@@ -108,40 +117,16 @@ impl Partition {
             if device_key == 0 || kind != Kind::Event.as_str() {
                 continue;
             }
-            let is_ok = batch.text(Field::ActivityStatus, row) == ActivityStatus::Ok.as_str();
-            let judgement = judgements.of(&batch, row, Agent::default(), rules, self.devices.shared());
-            let is_playback = batch.text(Field::EventName, row).starts_with("playback_");
-            let event = Event {
-                received_ms,
-                number: batch.number(Field::EventNumber, row),
-                playback: if is_playback { facts::playback(&batch, row) } else { None },
-                touched_activity: is_ok.then(|| batch.text(Field::ActivityId, row)),
-                called: called(event_key),
-                ..Event::at(0, batch.number(Field::EventTime, row), judgement)
-            };
-            self.devices.replay(device_key, &event, batch.number(Field::IsNewDevice, row) == 1);
+            let own_channel = channels.own(&batch, row, rules, self.devices.shared());
+            let event = fast_event(&batch, row, event_key, stamped_touch(&batch, row));
+            self.devices.restore_event(device_key, &event, own_channel);
         }
         self.window.commit();
         Ok(batch.rows())
     }
 
-    /// All messages of the window have been replayed.
-    pub fn replayed(&mut self) {
-        self.devices.replayed();
+    /// All messages of the window are restored.
+    pub fn restored(&mut self) {
+        self.devices.restored();
     }
-}
-
-/// 128-bit hash of the device an event belongs to; its low half is the device key.
-pub(crate) fn device_hash(identity: &IdentityKey, batch: &Batch, row: usize) -> u128 {
-    identity.hash(batch.text(Field::AppId, row), batch.text(Field::AnonymousId, row))
-}
-
-/// The de-duplication key: which device, which event.
-pub(crate) fn event_key(identity: &IdentityKey, batch: &Batch, row: usize) -> u128 {
-    device_hash(identity, batch, row) ^ batch.uuid(Field::EventId, row)
-}
-
-/// What an event is called among those of its device.
-pub(crate) fn called(event_key: u128) -> u64 {
-    (event_key >> 64) as u64 ^ event_key as u64
 }

@@ -1,8 +1,5 @@
 //! What events show, and the channel the rules that ship must give them.
-use enrich::{
-    channel::{BUILT_IN, ChannelRules},
-    evidence::Evidence,
-};
+use enrich::channel::{BUILT_IN, ChannelRules, Evidence};
 
 #[test]
 fn every_golden_case_gets_the_channel_that_stands_beside_it() {

@@ -1,75 +1,50 @@
-//! What a rule file must keep to, so that a mistake is found at the start and not in next month's numbers.
+//! Checks a rule file, so that a mistake ends the start and does not show up in next month's numbers.
 use super::{
-    GROUPS,
-    file::{Kind, Rule, RuleFile},
+    error::ChannelError,
+    evidence::click_id_types,
+    file::{ChannelRule, EvidenceKind, RuleFile},
+    groups::GROUPS,
 };
-use crate::{evidence::click_id_types, user_agent::IN_APP_BROWSERS};
-
-/// Why a rule file cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ChannelError {
-    /// Not TOML, or a key or type that does not belong.
-    #[error("{0}")]
-    Toml(#[from] toml::de::Error),
-    /// A rule that cannot mean anything.
-    #[error("rule {rule:?}: {problem}")]
-    Rule {
-        /// Its name.
-        rule: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// A site that cannot be told apart.
-    #[error("site {site:?}: {problem}")]
-    Site {
-        /// Its name.
-        site: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The list does not end with a rule that always matches.
-    #[error("the last rule must have evidence = \"none\", so that every event gets a channel")]
-    NoLastRule,
-}
+use crate::user_agent::IN_APP_BROWSERS;
 
 const PLATFORMS: [&str; 7] = ["web", "h5", "ios", "android", "pc", "mini_program", "server"];
 
-/// Which conditions mean something with which evidence.
-const CONDITIONS: [(&str, &[Kind]); 6] = [
-    ("medium", &[Kind::Campaign]),
-    ("click_id_type", &[Kind::ClickId]),
-    ("install_source", &[Kind::InstallSource]),
-    ("platform", &[Kind::Platform]),
-    ("in_app_browser", &[Kind::InAppBrowser]),
-    ("site", &[Kind::Campaign, Kind::InstallSource, Kind::Referrer]),
+/// The kinds of evidence with which each condition may stand.
+const CONDITIONS: [(&str, &[EvidenceKind]); 6] = [
+    ("medium", &[EvidenceKind::Campaign]),
+    ("click_id_type", &[EvidenceKind::ClickId]),
+    ("install_source", &[EvidenceKind::InstallSource]),
+    ("platform", &[EvidenceKind::Platform]),
+    ("in_app_browser", &[EvidenceKind::InAppBrowser]),
+    ("site", &[EvidenceKind::Campaign, EvidenceKind::InstallSource, EvidenceKind::Referrer]),
 ];
 
-/// Checks every rule by itself and against those before it.
+/// Checks each rule by itself and against the rules before it.
 pub(super) fn rules(file: &RuleFile) -> Result<(), ChannelError> {
-    let mut earlier: Vec<&Rule> = Vec::new();
+    let mut earlier: Vec<&ChannelRule> = Vec::new();
     for rule in &file.rules {
-        by_itself(rule, file).map_err(|problem| rule.wrong(problem))?;
-        in_its_place(rule, &earlier).map_err(|problem| rule.wrong(problem))?;
+        by_itself(rule, file).map_err(|problem| wrong(rule, problem))?;
+        in_its_place(rule, &earlier).map_err(|problem| wrong(rule, problem))?;
         earlier.push(rule);
     }
     match earlier.last() {
-        Some(rule) if rule.evidence == Kind::None => Ok(()),
+        Some(rule) if rule.evidence == EvidenceKind::None => Ok(()),
         _ => Err(ChannelError::NoLastRule),
     }
 }
 
-fn by_itself(rule: &Rule, file: &RuleFile) -> Result<(), String> {
+fn by_itself(rule: &ChannelRule, file: &RuleFile) -> Result<(), String> {
     known("group", &rule.group, GROUPS.iter().copied())?;
-    if rule.own && rule.evidence != Kind::Referrer {
-        return Err("own means nothing with this evidence, only with \"referrer\"".into());
+    if rule.own && rule.evidence != EvidenceKind::Referrer {
+        return Err("own applies only to evidence \"referrer\"".into());
     }
     for ((key, list), (_, kinds)) in rule.lists().into_iter().zip(CONDITIONS) {
         let Some(list) = list else { continue };
         if !kinds.contains(&rule.evidence) {
-            return Err(format!("{key} means nothing with this evidence"));
+            return Err(format!("{key} does not apply to this evidence"));
         }
         if list.is_empty() {
-            return Err(format!("{key} is an empty list, which nothing matches: fill it or leave {key} out"));
+            return Err(format!("{key} is an empty list, which matches nothing: fill it or remove {key}"));
         }
         for (place, value) in list.iter().enumerate() {
             if list[..place].iter().any(|before| before.eq_ignore_ascii_case(value)) {
@@ -88,23 +63,23 @@ fn by_itself(rule: &Rule, file: &RuleFile) -> Result<(), String> {
     Ok(())
 }
 
-fn in_its_place(rule: &Rule, earlier: &[&Rule]) -> Result<(), String> {
+fn in_its_place(rule: &ChannelRule, earlier: &[&ChannelRule]) -> Result<(), String> {
     if earlier.iter().any(|before| before.name == rule.name) {
         return Err("another rule has the same name".into());
     }
-    if let Some(before) = earlier.iter().find(|before| before.evidence == Kind::None) {
+    if let Some(before) = earlier.iter().find(|before| before.evidence == EvidenceKind::None) {
         return Err(format!("it can never match: rule {:?} before it always does", before.name));
     }
     if let Some(before) = earlier.iter().find(|before| before.covers(rule)) {
         return Err(format!(
-            "it can never match: rule {:?} before it takes all that it would: put it first, or take it out",
+            "it can never match: rule {:?} before it matches everything that it matches: move it up, or remove it",
             before.name
         ));
     }
     let fallback = earlier.iter().find(|before| !before.evidence.is_own());
     match fallback {
         Some(before) if rule.evidence.is_own() => Err(format!(
-            "it must stand before rule {:?}: platform, in_app_browser and none are asked last, when neither the event \
+            "it must stand before rule {:?}: platform, in_app_browser and none are tried last, when neither the event \
              nor an earlier visit of the device shows a channel",
             before.name
         )),
@@ -123,15 +98,17 @@ fn known<'n>(key: &str, value: &str, names: impl Iterator<Item = &'n str> + Clon
     })
 }
 
-impl Rule {
-    fn wrong(&self, problem: String) -> ChannelError {
-        ChannelError::Rule { rule: self.name.clone(), problem }
-    }
+fn wrong(rule: &ChannelRule, problem: String) -> ChannelError {
+    ChannelError::Rule { rule: rule.name.clone(), problem }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::channel::{BUILT_IN, ChannelRules};
+    use super::*;
+    use crate::channel::{
+        rules::{BUILT_IN, ChannelRules},
+        site::Sites,
+    };
 
     const SITE: &str = "[[site]]\nname = 'baidu'\nclass = 'search'\nhosts = ['baidu.com']\n";
 
@@ -146,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_in_a_rule_names_the_rule_and_the_way_out() {
+    fn an_error_names_the_rule_and_what_would_be_right() {
         let last = rule("z", "none", "group = 'direct'");
         for (evidence, rest, expected) in [
             (
@@ -154,8 +131,8 @@ mod tests {
                 "group = 'organic_serach'",
                 "group \"organic_serach\" is not known: did you mean \"organic_search\"?",
             ),
-            ("referrer", "medium = ['cpc']", "medium means nothing with this evidence"),
-            ("campaign", "own = true", "own means nothing with this evidence, only with \"referrer\""),
+            ("referrer", "medium = ['cpc']", "medium does not apply to this evidence"),
+            ("campaign", "own = true", "own applies only to evidence \"referrer\""),
             ("referrer", "site = ['serch']", "site class \"serch\" is not known: did you mean \"search\"?"),
             (
                 "click_id",
@@ -165,7 +142,7 @@ mod tests {
             (
                 "click_id",
                 "click_id_type = []",
-                "click_id_type is an empty list, which nothing matches: fill it or leave click_id_type out",
+                "click_id_type is an empty list, which matches nothing: fill it or remove click_id_type",
             ),
             ("campaign", "medium = ['']", "medium has an empty value"),
             ("campaign", "medium = ['cpc', 'CPC']", "medium has \"CPC\" twice"),
@@ -188,9 +165,9 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_can_never_match_is_refused() {
+    fn a_rule_that_can_never_match_is_an_error() {
         let last = rule("z", "none", "group = 'direct'");
-        for (first, second, is_refused) in [
+        for (first, second, is_error) in [
             (rule("a", "campaign", ""), rule("b", "campaign", "medium = ['cpc']"), true),
             (
                 rule("a", "campaign", "medium = ['paid*']"),
@@ -210,9 +187,9 @@ mod tests {
             let rules = [first, second, last.clone()];
             let text = format!("version = '1'\n{}{SITE}", rules.concat());
             match ChannelRules::parse(&text, &[]) {
-                Ok(_) => assert!(!is_refused, "{text}"),
+                Ok(_) => assert!(!is_error, "{text}"),
                 Err(error) => {
-                    assert!(is_refused, "{error}");
+                    assert!(is_error, "{error}");
                     assert!(
                         error.to_string().starts_with("rule \"b\": it can never match: rule \"a\""),
                         "{error}"
@@ -223,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_stand_in_the_order_in_which_they_are_asked() {
+    fn rules_must_stand_in_the_order_in_which_they_are_tried() {
         let last = rule("z", "none", "group = 'direct'");
         let mini = rule("m", "platform", "platform = ['mini_program']");
         let campaign = rule("c", "campaign", "");
@@ -258,9 +235,11 @@ mod tests {
     }
 
     #[test]
-    fn the_file_that_ships_is_in_order_and_knows_at_least_150_hosts_and_stores() {
+    fn the_built_in_file_is_valid_and_knows_at_least_150_hosts_and_stores() {
         let rules = ChannelRules::parse(BUILT_IN, &[]).unwrap();
-        assert!(rules.hosts_and_packages() >= 150, "only {}", rules.hosts_and_packages());
+        let file: RuleFile = toml::from_str(BUILT_IN).unwrap();
+        let known = Sites::new(file.sites).unwrap().len();
+        assert!(known >= 150, "only {known}");
         assert_eq!(rules.version(), "2");
     }
 }

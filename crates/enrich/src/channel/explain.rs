@@ -1,68 +1,46 @@
-//! The same decision, told step by step: every rule that was tried and why it did not match.
+//! Explains a decision: every rule that is tried, and why it matches or does not.
 use super::{
-    Channel, ChannelRules, Seen,
-    file::{Kind, Rule},
+    evidence::Evidence,
+    file::{ChannelRule, EvidenceKind},
+    matching::{Mismatch, ResolvedEvidence, match_fallback, match_own},
+    rules::{Channel, ChannelRules},
 };
-use crate::evidence::Evidence;
 
-/// The first condition of a rule that an event did not meet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Miss {
-    /// The event shows no evidence of the kind.
-    NotShown,
-    /// The campaign's medium is not in the list.
-    Medium,
-    /// The click ID is of another type.
-    ClickIdType,
-    /// The install source is not in the list.
-    InstallSource,
-    /// The source, store or referrer is no site of the classes.
-    Site,
-    /// The referrer is not one of the platform's own hosts.
-    NotOwn,
-    /// Another platform.
-    Platform,
-    /// Another app's browser.
-    InAppBrowser,
-}
-
-/// One rule that was tried.
+/// A rule that was tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tried<'r> {
+pub struct TriedRule<'r> {
     /// Its name.
     pub rule: &'r str,
-    /// The group it stands for.
+    /// Its channel group.
     pub group: &'r str,
-    /// Whether it belongs to the fallback, which is asked only when the device has no touch either.
+    /// Whether it belongs to the fallback, which is tried only when the device has no touch.
     pub is_fallback: bool,
     /// Whether it matched.
     pub matched: bool,
-    /// In words: what matched, or the first condition that was not met.
+    /// In words: what matched, or the first condition that failed.
     pub reason: String,
 }
 
 impl ChannelRules {
-    /// Every rule up to the one that decides about an event that shows `evidence`, and what it decides.
+    /// Every rule up to the one that decides about an event with this evidence, and the channel.
     pub fn explain(
         &self,
         evidence: &Evidence<'_>,
         platform: &str,
         in_app_browser: &str,
-    ) -> (Vec<Tried<'_>>, Channel<'_>) {
-        let seen = self.see(evidence);
+    ) -> (Vec<TriedRule<'_>>, Channel<'_>) {
+        let facts = Facts { resolved: self.resolve(evidence), platform, in_app_browser };
+        let own = self.own_rules().iter().map(|rule| (rule, match_own(rule, &facts.resolved), false));
+        let fallback = self.fallback_rules().iter();
+        let fallback = fallback.map(|rule| (rule, match_fallback(rule, platform, in_app_browser), true));
         let mut tried = Vec::new();
-        for (place, rule) in self.rules.iter().enumerate() {
-            let is_fallback = place >= self.own;
-            let judged = match is_fallback {
-                false => rule.judge_own(&seen),
-                true => rule.judge_fallback(platform, in_app_browser),
+        for (rule, result, is_fallback) in own.chain(fallback) {
+            let matched = result.is_ok();
+            let reason = match result {
+                Ok(()) => facts.why_matched(rule),
+                Err(mismatch) => facts.why_not(rule, mismatch),
             };
-            let matched = judged.is_ok();
-            let reason = match judged {
-                Ok(()) => seen.why(rule, platform, in_app_browser),
-                Err(miss) => seen.why_not(rule, miss, platform, in_app_browser),
-            };
-            tried.push(Tried { rule: &rule.name, group: &rule.group, is_fallback, matched, reason });
+            tried.push(TriedRule { rule: &rule.name, group: &rule.group, is_fallback, matched, reason });
             if matched {
                 break;
             }
@@ -72,19 +50,27 @@ impl ChannelRules {
     }
 }
 
-impl Seen<'_> {
-    fn why(&self, rule: &Rule, platform: &str, in_app_browser: &str) -> String {
-        let evidence = self.evidence;
+/// Everything that rules look at.
+struct Facts<'a> {
+    resolved: ResolvedEvidence<'a>,
+    platform: &'a str,
+    in_app_browser: &'a str,
+}
+
+impl Facts<'_> {
+    fn why_matched(&self, rule: &ChannelRule) -> String {
+        let Self { platform, in_app_browser, .. } = self;
+        let evidence = self.resolved.evidence;
         let listed = |list: &Option<Vec<String>>, text: String| list.as_ref().map(|_| text);
         let mut reasons: Vec<String> = match rule.evidence {
-            Kind::Campaign => listed(&rule.medium, format!("medium {:?}", evidence.campaign_medium)),
-            Kind::ClickId => Some(format!("click id {:?}", evidence.click_id_type)),
-            Kind::InstallSource => Some(format!("install source {:?}", evidence.install_source)),
-            Kind::Referrer if rule.own => Some(format!("{} is an own host", self.host())),
-            Kind::Referrer => Some(format!("referrer {}", self.host())),
-            Kind::Platform => Some(format!("platform {platform:?}")),
-            Kind::InAppBrowser => Some(format!("the built-in browser of {in_app_browser}")),
-            Kind::None => Some("always matches".into()),
+            EvidenceKind::Campaign => listed(&rule.medium, format!("medium {:?}", evidence.campaign_medium)),
+            EvidenceKind::ClickId => Some(format!("click id {:?}", evidence.click_id_type)),
+            EvidenceKind::InstallSource => Some(format!("install source {:?}", evidence.install_source)),
+            EvidenceKind::Referrer if rule.own => Some(format!("{} is an own host", self.host())),
+            EvidenceKind::Referrer => Some(format!("referrer {}", self.host())),
+            EvidenceKind::Platform => Some(format!("platform {platform:?}")),
+            EvidenceKind::InAppBrowser => Some(format!("the in-app browser of {in_app_browser}")),
+            EvidenceKind::None => Some("always matches".into()),
         }
         .into_iter()
         .collect();
@@ -95,50 +81,47 @@ impl Seen<'_> {
         reasons.join(", ")
     }
 
-    fn why_not(&self, rule: &Rule, miss: Miss, platform: &str, in_app_browser: &str) -> String {
-        let evidence = self.evidence;
-        let list = |list: &Option<Vec<String>>| list.as_deref().unwrap_or_default().join(", ");
-        match miss {
-            Miss::NotShown => match rule.evidence {
-                Kind::Campaign => "the event names no campaign".into(),
-                Kind::ClickId => "no click id".into(),
-                Kind::InstallSource => "no install source".into(),
-                Kind::Referrer => "no referrer with a host".into(),
-                Kind::InAppBrowser => "no app's built-in browser".into(),
-                Kind::Platform | Kind::None => "not asked".into(),
+    fn why_not(&self, rule: &ChannelRule, mismatch: Mismatch) -> String {
+        let Self { platform, in_app_browser, .. } = self;
+        let evidence = self.resolved.evidence;
+        let not_in = |what: String, list: &Option<Vec<String>>| {
+            format!("{what} is none of {}", list.as_deref().unwrap_or_default().join(", "))
+        };
+        match mismatch {
+            Mismatch::NotShown => match rule.evidence {
+                EvidenceKind::Campaign => "the event names no campaign".into(),
+                EvidenceKind::ClickId => "no click id".into(),
+                EvidenceKind::InstallSource => "no install source".into(),
+                EvidenceKind::Referrer => "no referrer with a host".into(),
+                EvidenceKind::InAppBrowser => "no in-app browser".into(),
+                EvidenceKind::Platform | EvidenceKind::None => "not tried".into(),
             },
-            Miss::Medium => {
-                format!("medium {:?} is none of {}", evidence.campaign_medium, list(&rule.medium))
+            Mismatch::Medium => not_in(format!("medium {:?}", evidence.campaign_medium), &rule.medium),
+            Mismatch::ClickIdType => {
+                not_in(format!("click id {:?}", evidence.click_id_type), &rule.click_id_type)
             }
-            Miss::ClickIdType => {
-                format!("click id {:?} is none of {}", evidence.click_id_type, list(&rule.click_id_type))
+            Mismatch::InstallSource => {
+                not_in(format!("install source {:?}", evidence.install_source), &rule.install_source)
             }
-            Miss::InstallSource => {
-                format!(
-                    "install source {:?} is none of {}",
-                    evidence.install_source,
-                    list(&rule.install_source)
-                )
+            Mismatch::Site => {
+                format!("{}, not {}", self.site(rule), rule.site.as_deref().unwrap_or_default().join(", "))
             }
-            Miss::Site => format!("{}, not {}", self.site(rule), list(&rule.site)),
-            Miss::NotOwn => format!("{} is not an own host", self.host()),
-            Miss::Platform => format!("platform {platform:?} is none of {}", list(&rule.platform)),
-            Miss::InAppBrowser => {
-                format!("browser of {in_app_browser} is none of {}", list(&rule.in_app_browser))
-            }
+            Mismatch::NotOwn => format!("{} is not an own host", self.host()),
+            Mismatch::Platform => not_in(format!("platform {platform:?}"), &rule.platform),
+            Mismatch::InAppBrowser => not_in(format!("browser of {in_app_browser}"), &rule.in_app_browser),
         }
     }
 
     fn host(&self) -> &str {
-        self.referrer_host.as_deref().unwrap_or_default()
+        self.resolved.referrer_host.as_deref().unwrap_or_default()
     }
 
-    /// The site that the rule asks for, and its class.
-    fn site(&self, rule: &Rule) -> String {
+    /// The site that the rule looks at, and its class.
+    fn site(&self, rule: &ChannelRule) -> String {
         let (what, site) = match rule.evidence {
-            Kind::Campaign => ("source", self.campaign_site),
-            Kind::InstallSource => ("store", self.store),
-            _ => ("host", self.referrer_site),
+            EvidenceKind::Campaign => ("source", self.resolved.campaign_site),
+            EvidenceKind::InstallSource => ("store", self.resolved.store),
+            _ => ("host", self.resolved.referrer_site),
         };
         match site {
             Some(site) => format!("the {what} is {} of class {}", site.name, site.class),

@@ -1,4 +1,4 @@
-//! The shape of a rule file, and what its patterns mean.
+//! The rule file as written, and what its patterns match.
 use serde::Deserialize;
 
 use super::site::Site;
@@ -8,16 +8,16 @@ use super::site::Site;
 pub(super) struct RuleFile {
     pub(super) version: String,
     #[serde(rename = "rule", default)]
-    pub(super) rules: Vec<Rule>,
+    pub(super) rules: Vec<ChannelRule>,
     #[serde(rename = "site", default)]
     pub(super) sites: Vec<Site>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Rule {
+pub(super) struct ChannelRule {
     pub(super) name: String,
-    pub(super) evidence: Kind,
+    pub(super) evidence: EvidenceKind,
     pub(super) group: String,
     pub(super) medium: Option<Vec<String>>,
     pub(super) click_id_type: Option<Vec<String>>,
@@ -29,10 +29,10 @@ pub(super) struct Rule {
     pub(super) own: bool,
 }
 
-/// What a rule looks at.
+/// The kind of evidence that a rule looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Kind {
+pub(super) enum EvidenceKind {
     Campaign,
     ClickId,
     InstallSource,
@@ -42,15 +42,15 @@ pub(super) enum Kind {
     None,
 }
 
-impl Kind {
-    /// Whether it is evidence of the event itself, which goes before the device's last touch.
+impl EvidenceKind {
+    /// Whether it is the event's own evidence, which is tried before the device's last touch.
     pub(super) fn is_own(self) -> bool {
         matches!(self, Self::Campaign | Self::ClickId | Self::InstallSource | Self::Referrer)
     }
 }
 
-impl Rule {
-    /// Its lists of values by name.
+impl ChannelRule {
+    /// Its conditions that are lists, by key.
     pub(super) fn lists(&self) -> [(&'static str, &Option<Vec<String>>); 6] {
         [
             ("medium", &self.medium),
@@ -71,14 +71,14 @@ impl Rule {
                 (None, _) => true,
                 (Some(_), None) => false,
                 (Some(mine), Some(theirs)) => {
-                    theirs.iter().all(|value| mine.iter().any(|pattern| matches(pattern, value)))
+                    theirs.iter().all(|value| mine.iter().any(|pattern| matches_pattern(pattern, value)))
                 }
             })
     }
 }
 
-/// Whether `value` is the pattern, or begins with it where it ends in `*`; without regard to case.
-pub(super) fn matches(pattern: &str, value: &str) -> bool {
+/// Whether `value` equals the pattern, or starts with it when the pattern ends in `*`. Case is ignored.
+pub(super) fn matches_pattern(pattern: &str, value: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) => value.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix)),
         None => value.eq_ignore_ascii_case(pattern),

@@ -1,10 +1,10 @@
-//! Sites by all the names they are known under: of campaigns, hosts of referrers, packages of apps and stores.
+//! Sites by their names: campaign sources, referrer hosts, packages of apps and stores.
 use std::borrow::Cow;
 
 use hashbrown::HashMap;
 use serde::Deserialize;
 
-use super::ChannelError;
+use super::error::ChannelError;
 
 /// One site, app or store.
 #[derive(Debug, Deserialize)]
@@ -20,7 +20,7 @@ pub(super) struct Site {
     pub(super) packages: Vec<String>,
 }
 
-/// Every site, to be found by any of its names. The names are lower-case.
+/// All sites, indexed by every name. The names are in lower case.
 #[derive(Debug)]
 pub(super) struct Sites {
     sites: Vec<Site>,
@@ -30,8 +30,10 @@ pub(super) struct Sites {
 }
 
 impl Sites {
+    /// Indexes the sites.
+    ///
     /// # Errors
-    /// A site without names to find it by, and a name that belongs to two sites or is none.
+    /// A site has neither hosts nor packages, or a name is malformed or belongs to two sites.
     pub(super) fn new(sites: Vec<Site>) -> Result<Self, ChannelError> {
         let (mut by_name, mut by_host, mut by_package) = (HashMap::new(), HashMap::new(), HashMap::new());
         for (index, site) in sites.iter().enumerate() {
@@ -47,11 +49,12 @@ impl Sites {
     }
 
     /// Number of hosts and packages.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.by_host.len() + self.by_package.len()
     }
 
-    /// The site a referrer's host belongs to, itself or by a parent domain; of an app's referrer it is the package.
+    /// The site of a referrer's host, by the host itself or a parent domain. The host of an app's referrer is a package.
     pub(super) fn of_host(&self, host: &str) -> Option<&Site> {
         let mut rest = host;
         loop {
@@ -65,7 +68,7 @@ impl Sites {
         }
     }
 
-    /// The site that a campaign calls its source, by name or by host.
+    /// The site of a campaign source, by name or host.
     pub(super) fn of_source(&self, source: &str) -> Option<&Site> {
         if source.is_empty() {
             return None;
@@ -77,7 +80,7 @@ impl Sites {
         }
     }
 
-    /// The store that an `install_source` means, by package or by name.
+    /// The store of an `install_source`, by package or name.
     pub(super) fn of_install_source(&self, source: &str) -> Option<&Site> {
         if source.is_empty() {
             return None;

@@ -1,16 +1,16 @@
-//! Orders and the VIP pages they came from.
+//! Orders and the VIP pages that led to them.
 //!
-//! An order ID among the device's last 32 is a repetition: an event, but no order. A new order of a VIP subscription
-//! is matched to the VIP page that the device saw last, when that lies at most 30 minutes before it; a page is used
-//! for one order only.
+//! An order whose ID is among the device's last 32 order IDs is repeated: it is an event, but no order. A new order of a
+//! VIP subscription is matched to the VIP page that the device saw last, when it saw it at most 30 minutes before. One
+//! page is matched to one order.
 use std::rc::Rc;
 
-use super::recent::{RC, Recent};
+use super::{heap::RC_COUNTERS, recent::Recent};
 
 const ORDERS: usize = 32;
 const PAGE_LASTS_MS: i64 = 30 * 60 * 1000;
 
-/// What an event has to do with commerce.
+/// An event of a VIP page or an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommerceEvent<'a> {
     /// The device saw a VIP page.
@@ -22,25 +22,25 @@ pub enum CommerceEvent<'a> {
     Order {
         /// Hash of `commerce.order_id`.
         id: u64,
-        /// Whether a VIP page may have led to it.
+        /// Whether it is a VIP subscription.
         is_vip: bool,
     },
 }
 
-/// What an event was to its device's orders.
+/// What an event is to its device's orders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommerceStamps {
-    /// An order whose ID was there before.
+    /// An order whose ID the device has used before.
     pub repeated_order: bool,
     /// Entry point of the VIP page that led to the order.
     pub matched_entry_point: Option<Rc<str>>,
 }
 
-/// What is remembered of a device's orders.
+/// A device's orders and VIP page.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Commerce {
     pub(crate) orders: Recent<ORDERS>,
-    /// The page it saw last, while no order has used it.
+    /// The page seen last, until an order is matched to it.
     pub(crate) page: Option<VipPage>,
 }
 
@@ -48,12 +48,13 @@ pub(crate) struct Commerce {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct VipPage {
     pub(crate) entry_point: Rc<str>,
+    /// Event time in epoch milliseconds.
     pub(crate) time_ms: i64,
 }
 
 impl Commerce {
-    /// Takes an event of `time_ms`.
-    pub(crate) fn take(&mut self, event: &CommerceEvent<'_>, time_ms: i64) -> CommerceStamps {
+    /// Applies an event of `time_ms`.
+    pub(crate) fn apply(&mut self, event: &CommerceEvent<'_>, time_ms: i64) -> CommerceStamps {
         let mut stamps = CommerceStamps::default();
         match *event {
             CommerceEvent::Page { entry_point } => {
@@ -76,7 +77,7 @@ impl Commerce {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.orders.heap_bytes() + self.page.as_ref().map_or(0, |page| RC + page.entry_point.len())
+        self.orders.heap_bytes() + self.page.as_ref().map_or(0, |page| RC_COUNTERS + page.entry_point.len())
     }
 }
 
@@ -119,7 +120,7 @@ mod tests {
             let found: Vec<String> = events
                 .iter()
                 .map(|(minute, event)| {
-                    let stamps = commerce.take(event, minute * MINUTE);
+                    let stamps = commerce.apply(event, minute * MINUTE);
                     let matched = stamps.matched_entry_point.as_deref().unwrap_or_default();
                     if stamps.repeated_order { "again".to_owned() } else { matched.to_owned() }
                 })

@@ -1,37 +1,38 @@
-//! The fast part of a device: what nearly every event moves, so that it would cost a record of the changelog each.
+//! The fast part of a device: what nearly every event changes. A record of the changelog for each change would cost as
+//! much as the event.
 //!
-//! It is written along whenever there is a record, and when a change has waited for half a de-duplication window. In
-//! between it is found again by taking the events of the last window once more: [`Fast::take`] depends on the event
-//! and on nothing else. `last_event` says which of them the record knows already.
+//! It is written with every record of the device, and on its own once a change has waited for half a de-duplication
+//! window. A restore rebuilds what came after the record from the events of the last window: [`Fast::apply`] depends on
+//! the event alone, and `last_event` tells which events the record already holds.
 use std::rc::Rc;
 
 use super::{
-    Event,
-    activities::ActivityTouch,
+    activity_touch::ActivityTouch,
+    event::FastEvent,
     playback::{PlaybackStamps, Playbacks},
     shared::Shared,
-    touch::Touch,
+    touch::{EvidenceChannel, Touch},
 };
 
-/// What is found again by taking events once more.
+/// The state that a restore rebuilds from events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fast {
-    /// The newest event time, epoch milliseconds.
+    /// Newest event time, epoch milliseconds.
     pub(crate) latest_event_ms: i64,
-    /// The highest `event_number`; 0 before the first.
+    /// Highest `event_number`; 0 before the first.
     pub(crate) event_number: i64,
     pub(crate) touch: Option<Touch>,
     pub(crate) activity: Option<Rc<ActivityTouch>>,
     pub(crate) playbacks: Playbacks,
-    /// What the event is called that was taken last.
+    /// [`FastEvent::id`] of the event applied last.
     pub(crate) last_event: u64,
 }
 
-/// What the fast part says of an event.
+/// What an event is to the fast part.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct FastStamps {
     pub(crate) lost_events: i64,
-    /// Without the replay.
+    /// Without the rewatch, which the slow part decides.
     pub(crate) playback: PlaybackStamps,
 }
 
@@ -49,30 +50,30 @@ impl Default for Fast {
 }
 
 impl Fast {
-    /// Takes an event.
-    pub(crate) fn take(
+    /// Applies an event. `own_channel` is the channel of its own evidence.
+    pub(crate) fn apply(
         &mut self,
-        event: &Event<'_>,
-        is_new_device: bool,
+        event: &FastEvent<'_>,
+        own_channel: Option<&EvidenceChannel>,
         window_ms: i64,
         shared: &mut Shared,
     ) -> FastStamps {
         self.latest_event_ms = self.latest_event_ms.max(event.time_ms);
-        self.last_event = event.called;
-        let lost_events = self.count(event.number);
-        Touch::after(&mut self.touch, event.judgement.own(is_new_device), event.time_ms);
+        self.last_event = event.id;
+        let lost_events = self.count_lost(event.number);
+        Touch::update(&mut self.touch, own_channel, event.time_ms);
         if let Some(activity_id) = event.touched_activity {
-            ActivityTouch::after(&mut self.activity, activity_id, event.time_ms, shared);
+            ActivityTouch::update(&mut self.activity, activity_id, event.time_ms, shared);
         }
         let playback = match &event.playback {
-            Some(playback) => self.playbacks.take(playback, event.received_ms, window_ms),
+            Some(playback) => self.playbacks.apply(playback, event.received_ms, window_ms),
             None => PlaybackStamps::default(),
         };
         FastStamps { lost_events, playback }
     }
 
     /// Events missing between the highest number so far and this one.
-    fn count(&mut self, number: i64) -> i64 {
+    fn count_lost(&mut self, number: i64) -> i64 {
         if number <= self.event_number {
             return 0;
         }
@@ -91,7 +92,7 @@ mod tests {
         for (number, lost) in
             [(0, 0), (6, 0), (7, 0), (10, 2), (8, 0), (10, 0), (0, 0), (12, 1), (i64::MAX, i64::MAX - 13)]
         {
-            assert_eq!(fast.count(number), lost, "{number}");
+            assert_eq!(fast.count_lost(number), lost, "{number}");
         }
     }
 }

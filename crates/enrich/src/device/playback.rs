@@ -1,17 +1,18 @@
-//! Playbacks: the first event of each, and when it reaches ten seconds and nine tenths of its content.
+//! Playbacks: the first event of each, and the event with which ten seconds or nine tenths of the content are watched.
 //!
-//! All by `playback.id`: what was watched since the event before is summed up. A playback silent for longer than the
-//! de-duplication window, by the broker's receive time, is over, and so is the one silent longest when a device has
-//! more than eight open; a later event of that ID begins another.
+//! A playback is identified by `playback.id`; what its events report as watched is summed up. It is over when it is
+//! silent for longer than the de-duplication window, by the broker's receive time, or when the device has eight others
+//! with newer events. A later event with its ID starts a new playback.
 use std::rc::Rc;
 
-use super::recent::RC;
+use super::heap::RC_COUNTERS;
 
-/// Open playbacks of one device.
-const OPEN: usize = 8;
+/// Most open playbacks of one device.
+const MAX_OPEN: usize = 8;
+/// Watched milliseconds from which a playback is effective.
 const EFFECTIVE_MS: i64 = 10_000;
 
-/// What an event says of its playback.
+/// What an event reports of its playback.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PlaybackEvent {
     /// Hash of `playback.id`.
@@ -24,7 +25,7 @@ pub struct PlaybackEvent {
     pub content: u64,
 }
 
-/// What an event was to its playback.
+/// What an event is to its playback.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PlaybackStamps {
     /// Its first event.
@@ -33,16 +34,17 @@ pub struct PlaybackStamps {
     pub effective: bool,
     /// With it nine tenths of the content are watched.
     pub completed: bool,
-    /// It starts, and the device had started the same content before.
-    pub replay: bool,
+    /// It starts a playback of a content that the device has played before. The published field is called `replay`.
+    pub rewatch: bool,
     /// Watched so far, in milliseconds.
     pub played_total_ms: i64,
 }
 
-/// A playback that may go on.
+/// An open playback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Playback {
     pub(crate) id: u64,
+    /// Watched so far.
     pub(crate) played_ms: i64,
     /// When the broker received its newest event.
     pub(crate) received_ms: i64,
@@ -54,44 +56,45 @@ pub(crate) struct Playback {
 pub(crate) struct Playbacks(pub(crate) Option<Rc<[Playback]>>);
 
 impl Playbacks {
-    /// Takes an event that the broker received at `received_ms`; all stamps but the replay.
-    pub(crate) fn take(
+    /// Applies an event that the broker received at `received_ms`. A playback silent for longer than `silence_ms` is
+    /// over. The stamps are without the rewatch.
+    pub(crate) fn apply(
         &mut self,
         event: &PlaybackEvent,
         received_ms: i64,
         silence_ms: i64,
     ) -> PlaybackStamps {
         let open = self.open();
-        let place = open.iter().position(|playback| playback.id == event.id);
-        let known = place
-            .and_then(|place| open.get(place).copied())
+        let index = open.iter().position(|playback| playback.id == event.id);
+        let known = index
+            .and_then(|index| open.get(index).copied())
             .filter(|known| received_ms.saturating_sub(known.received_ms) <= silence_ms);
         let before = known.unwrap_or(Playback { id: event.id, played_ms: 0, received_ms, completed: false });
         let mut now = before;
         now.received_ms = before.received_ms.max(received_ms);
         now.played_ms = before.played_ms.saturating_add(event.played_ms.max(0));
-        // Both are Int64 of the contract's size; ten times that needs more.
+        // Ten times an Int64 of the contract does not fit an i64.
         let nine_tenths = i128::from(now.played_ms) * 10 >= i128::from(event.duration_ms) * 9;
         now.completed |= event.duration_ms > 0 && nine_tenths;
-        self.put(place, now);
+        self.put_last(index, now);
         PlaybackStamps {
             start: known.is_none(),
             effective: before.played_ms < EFFECTIVE_MS && now.played_ms >= EFFECTIVE_MS,
             completed: now.completed && !before.completed,
-            replay: false,
+            rewatch: false,
             played_total_ms: now.played_ms,
         }
     }
 
-    /// Puts a playback last, which stood at `place` or is new.
-    fn put(&mut self, place: Option<usize>, now: Playback) {
-        if let (Some(place), Some(open)) = (place, &mut self.0) {
-            let later = &mut Rc::make_mut(open)[place..];
+    /// Puts a playback last, in place of the one at `index`. A new one may push out the oldest.
+    fn put_last(&mut self, index: Option<usize>, now: Playback) {
+        if let (Some(index), Some(open)) = (index, &mut self.0) {
+            let later = &mut Rc::make_mut(open)[index..];
             later[0] = now;
             later.rotate_left(1);
         } else {
             let open = self.open();
-            let over = (open.len() + 1).saturating_sub(OPEN);
+            let over = (open.len() + 1).saturating_sub(MAX_OPEN);
             self.0 = Some(open.iter().skip(over).copied().chain([now]).collect());
         }
     }
@@ -101,7 +104,7 @@ impl Playbacks {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, |open| RC + size_of_val(&**open))
+        self.0.as_ref().map_or(0, |open| RC_COUNTERS + size_of_val(&**open))
     }
 }
 
@@ -111,13 +114,13 @@ mod tests {
 
     const WINDOW: i64 = 3_600_000;
 
-    /// Of each event: seconds at which it is received, ID, milliseconds played, duration; and its stamps as letters.
+    /// Each event is: second of receipt, ID, milliseconds played, duration. Returns its stamps as letters, and the sum.
     fn stamps(events: &[(i64, u64, i64, i64)]) -> Vec<(String, i64)> {
         let mut playbacks = Playbacks::default();
         let mut found = Vec::new();
         for &(seconds, id, played_ms, duration_ms) in events {
             let event = PlaybackEvent { id, played_ms, duration_ms, content: 0 };
-            let stamps = playbacks.take(&event, seconds * 1000, WINDOW);
+            let stamps = playbacks.apply(&event, seconds * 1000, WINDOW);
             let letters = [(stamps.start, 's'), (stamps.effective, 'e'), (stamps.completed, 'c')];
             let letters = letters.iter().filter(|(is, _)| *is).map(|&(_, letter)| letter).collect();
             found.push((letters, stamps.played_total_ms));
@@ -156,7 +159,7 @@ mod tests {
                 vec![("s", 1), ("", 2), ("", 3)],
             ),
             (
-                "as much as can be said",
+                "the largest numbers",
                 vec![(0, 1, i64::MAX, i64::MAX), (0, 1, i64::MAX, i64::MAX)],
                 vec![("sec", i64::MAX), ("", i64::MAX)],
             ),

@@ -1,8 +1,10 @@
-//! A short memory of identifiers, by their hash: those that were met last. One that is met again is the newest again,
-//! so that what a device does every day is not forgotten for what it did once.
+//! The newest of a device's identifiers, by hash. One that comes again is the newest again, so that what a device does
+//! every day is not pushed out by what it did once.
 use std::rc::Rc;
 
-/// At most `N` hashes, oldest first. A copy shares them until one of the two changes.
+use super::heap::RC_COUNTERS;
+
+/// At most `N` hashes, oldest first. Copies share them until one of the copies changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Recent<const N: usize>(Option<Rc<[u64]>>);
 
@@ -11,19 +13,19 @@ impl<const N: usize> Recent<N> {
         self.as_slice().contains(&hash)
     }
 
-    /// Whether it is the one that was met last: then meeting it again changes nothing.
+    /// Whether it is the newest, so that pushing it again changes nothing.
     pub(crate) fn is_newest(&self, hash: u64) -> bool {
         self.as_slice().last() == Some(&hash)
     }
 
-    /// Meets one; the oldest makes room for a new one.
+    /// Makes a hash the newest. A new one pushes out the oldest.
     pub(crate) fn push(&mut self, hash: u64) {
         let others = self.as_slice().iter().copied().filter(|&known| known != hash);
-        let forgotten = (others.clone().count() + 1).saturating_sub(N);
-        self.0 = Some(others.skip(forgotten).chain([hash]).collect());
+        let pushed_out = (others.clone().count() + 1).saturating_sub(N);
+        self.0 = Some(others.skip(pushed_out).chain([hash]).collect());
     }
 
-    /// Takes over the next ones of a record, as they stand there.
+    /// Appends hashes as a record of the changelog lists them.
     pub(crate) fn append(&mut self, hashes: impl Iterator<Item = u64>) {
         let all: Rc<[u64]> = self.as_slice().iter().copied().chain(hashes).collect();
         self.0 = (!all.is_empty()).then_some(all);
@@ -34,19 +36,16 @@ impl<const N: usize> Recent<N> {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, |hashes| RC + size_of_val(&**hashes))
+        self.0.as_ref().map_or(0, |hashes| RC_COUNTERS + size_of_val(&**hashes))
     }
 }
-
-/// Two counters stand before what an `Rc` points to.
-pub(crate) const RC: usize = 2 * size_of::<usize>();
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_makes_room() {
+    fn a_new_one_pushes_out_the_oldest() {
         let mut recent = Recent::<3>::default();
         (1..=4).for_each(|hash| recent.push(hash));
         assert_eq!(recent.as_slice(), [2, 3, 4]);
@@ -54,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_met_again_is_the_newest_again() {
+    fn one_that_comes_again_is_the_newest_again() {
         let mut recent = Recent::<3>::default();
         [1, 2, 3, 1, 4].into_iter().for_each(|hash| recent.push(hash));
         assert_eq!(recent.as_slice(), [3, 1, 4]);

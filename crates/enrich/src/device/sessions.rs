@@ -1,52 +1,52 @@
-//! Sessions: those the client names by an ID, and those derived from silence where it names none.
+//! Sessions: those that the client names by an ID, and those derived from silence where it names none.
 //!
-//! An ID that is not among the last 16 starts a session. An event without ID belongs to the session that began last,
-//! unless its event time lies more than 30 minutes after the latest so far: then it starts one. Midnight ends nothing.
-//! A session keeps the channel it began with.
+//! An ID that is not among the last 16 starts a session. An event without an ID belongs to the session that started
+//! last, unless its event time is more than 30 minutes after the latest so far: then it starts a session. Midnight ends
+//! no session. A session keeps the channel it started with.
 use std::rc::Rc;
 
-use super::{recent::RC, shared::Origin};
+use super::{heap::RC_COUNTERS, shared::SharedChannel};
 
-/// Sessions of the client that are remembered: an ID among them starts no session.
-const SESSIONS: usize = 16;
+/// Most session IDs that are remembered.
+const MAX_KNOWN: usize = 16;
 /// A longer silence in event time ends a derived session.
 const SESSION_GAP_MS: i64 = 30 * 60 * 1000;
 
 /// A session of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Session {
-    /// Hash of the client's ID, or what the event was called that it was derived from.
+    /// Hash of the client's ID; of a derived session the ID of its first event.
     pub(crate) id: u64,
-    pub(crate) channel: Rc<Origin>,
+    pub(crate) channel: Rc<SharedChannel>,
 }
 
 /// The sessions of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sessions {
-    /// Those of the client that were new last, oldest first.
+    /// The newest sessions that the client named, oldest first.
     pub(crate) known: Option<Rc<[Session]>>,
-    /// The one that began last.
+    /// The session that started last.
     pub(crate) last: Session,
 }
 
-/// What an event says of its session.
+/// What decides the session of an event.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Visit {
     pub(crate) time_ms: i64,
     /// Hash of the client's ID.
     pub(crate) id: Option<u64>,
-    /// What a session is called that is derived from this event.
-    pub(crate) derived: u64,
+    /// ID of a session derived from this event.
+    pub(crate) derived_id: u64,
 }
 
 impl Sessions {
-    /// Those of a device whose first event this is.
-    pub(crate) fn first(visit: Visit, channel: Rc<Origin>) -> Self {
-        let last = Session { id: visit.id.unwrap_or(visit.derived), channel };
+    /// The sessions of a device after its first event.
+    pub(crate) fn first(visit: Visit, channel: Rc<SharedChannel>) -> Self {
+        let last = Session { id: visit.id.unwrap_or(visit.derived_id), channel };
         Self { known: visit.id.map(|_| Rc::from([last.clone()])), last }
     }
 
-    /// The session that an event belongs to, and None for the one that it starts.
+    /// The session that an event belongs to; None when it starts one.
     pub(crate) fn joined(&self, visit: Visit, latest_event_ms: i64) -> Option<&Session> {
         match visit.id {
             Some(id) => self.known().iter().find(|session| session.id == id),
@@ -55,15 +55,14 @@ impl Sessions {
         }
     }
 
-    /// Takes the session that an event starts.
-    pub(crate) fn start(&mut self, visit: Visit, channel: Rc<Origin>) -> &Session {
-        self.last = Session { id: visit.id.unwrap_or(visit.derived), channel };
+    /// Starts the session of an event.
+    pub(crate) fn start(&mut self, visit: Visit, channel: Rc<SharedChannel>) {
+        self.last = Session { id: visit.id.unwrap_or(visit.derived_id), channel };
         if visit.id.is_some() {
             let known = self.known();
-            let forgotten = (known.len() + 1).saturating_sub(SESSIONS);
-            self.known = Some(known[forgotten..].iter().chain([&self.last]).cloned().collect());
+            let pushed_out = (known.len() + 1).saturating_sub(MAX_KNOWN);
+            self.known = Some(known[pushed_out..].iter().chain([&self.last]).cloned().collect());
         }
-        &self.last
     }
 
     pub(crate) fn known(&self) -> &[Session] {
@@ -71,32 +70,35 @@ impl Sessions {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.known.as_ref().map_or(0, |known| RC + size_of_val(&**known))
+        self.known.as_ref().map_or(0, |known| RC_COUNTERS + size_of_val(&**known))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::shared::{OriginTexts, Shared};
+    use crate::device::shared::{ChannelTexts, Shared};
     use proptest::prelude::*;
 
     const MINUTE: i64 = 60_000;
 
-    /// For each event the session it belongs to, and whether it starts it.
+    /// The session of each event, and whether the event starts it.
     fn visits(events: &[(i64, Option<u64>)]) -> Vec<(u64, bool)> {
         let mut latest = i64::MIN;
         let mut sessions: Option<Sessions> = None;
         let mut found = Vec::new();
         for (number, &(minutes, id)) in (1000..).zip(events) {
-            let visit = Visit { time_ms: minutes * MINUTE, id, derived: number };
+            let visit = Visit { time_ms: minutes * MINUTE, id, derived_id: number };
             let channel = Shared::default()
-                .origin(OriginTexts { source: &number.to_string(), ..OriginTexts::default() });
+                .channel(ChannelTexts { source: &number.to_string(), ..ChannelTexts::default() });
             let joined = sessions.as_ref().and_then(|sessions| sessions.joined(visit, latest)).cloned();
             let is_start = joined.is_none();
             let session = match (joined, &mut sessions) {
                 (Some(session), _) => session,
-                (None, Some(sessions)) => sessions.start(visit, channel).clone(),
+                (None, Some(sessions)) => {
+                    sessions.start(visit, channel);
+                    sessions.last.clone()
+                }
                 (None, none) => none.insert(Sessions::first(visit, channel)).last.clone(),
             };
             latest = latest.max(visit.time_ms);
@@ -122,7 +124,7 @@ mod tests {
             ("two IDs in turn", vec![(0, a), (1, b), (2, a), (3, b)], vec![true, true, false, false]),
             ("thirty minutes are no gap", vec![(0, None), (30, None), (61, None)], vec![true, false, true]),
             (
-                "late events move nothing",
+                "late events change nothing",
                 vec![(100, None), (10, None), (125, None)],
                 vec![true, false, false],
             ),
@@ -138,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_joins_the_session_of_its_id_or_the_one_that_began_last() {
+    fn an_event_joins_the_session_of_its_id_or_the_one_that_started_last() {
         let found = visits(&[
             (0, Some(1)),
             (1, Some(2)),
@@ -163,7 +165,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sessions_are_those_of_a_plain_list(events in prop::collection::vec((0..300_i64, prop::option::of(0..30_u64)), 1..200)) {
+        fn sessions_are_those_of_a_naive_list(events in prop::collection::vec((0..300_i64, prop::option::of(0..30_u64)), 1..200)) {
             let mut last: Vec<u64> = Vec::new();
             let mut latest: Option<i64> = None;
             let expected: Vec<bool> = events.iter().map(|&(minute, session)| {

@@ -1,57 +1,39 @@
-//! What many devices have in common is kept once: origins of visits and short texts, as shared pointers.
+//! Values that many devices have in common, kept once: channels and short texts, as shared pointers.
 //!
-//! Equal values of one [`Shared`] are one pointer, so that devices stay small and are compared without reading texts.
-//! What no device knows any more is dropped when the number has doubled.
+//! Equal values of one [`Shared`] are one pointer, so devices stay small and are compared without reading texts. Values
+//! that no device uses any more are dropped when the number of values has doubled.
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashTable};
-use std::{
-    hash::{BuildHasher, Hash},
-    rc::Rc,
-};
+use hashbrown::HashTable;
+use std::{hash::BuildHasher, rc::Rc};
 
-use super::record::{Lists, Malformed, decode_channel, encode_channel};
+pub use super::channel_texts::ChannelTexts;
 
-/// Where a visit came from: the texts of a channel.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Origin {
+/// The channel of a visit, as devices keep it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SharedChannel {
     /// One of the channel groups.
     pub group: Box<str>,
-    /// Who sent the visitor; '' for nobody known.
+    /// Who sent the visitor; '' when unknown.
     pub source: Box<str>,
     /// The campaign's medium.
     pub medium: Box<str>,
     /// The campaign's name.
     pub campaign: Box<str>,
-    /// The rule that decided, or `last_touch` where the device's past did.
+    /// The rule that decided, or `last_touch` where the device's last touch did.
     pub rule: Box<str>,
-    /// All of it as it stands in records.
+    /// The `Channel` message of the changelog.
     record: Box<[u8]>,
 }
 
-/// The same, not yet shared.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct OriginTexts<'a> {
-    /// As in [`Origin`], and so are the others.
-    pub group: &'a str,
-    /// Who sent the visitor.
-    pub source: &'a str,
-    /// The campaign's medium.
-    pub medium: &'a str,
-    /// The campaign's name.
-    pub campaign: &'a str,
-    /// The rule that decided.
-    pub rule: &'a str,
-}
-
-impl Origin {
+impl SharedChannel {
     /// Its texts.
-    pub fn texts(&self) -> OriginTexts<'_> {
+    pub fn texts(&self) -> ChannelTexts<'_> {
         let Self { group, source, medium, campaign, rule, record: _ } = self;
-        OriginTexts { group, source, medium, campaign, rule }
+        ChannelTexts { group, source, medium, campaign, rule }
     }
 
-    /// As it stands in records.
-    pub(crate) fn record(&self) -> &[u8] {
+    /// The `Channel` message of the changelog.
+    pub(super) fn record(&self) -> &[u8] {
         &self.record
     }
 }
@@ -60,101 +42,66 @@ impl Origin {
 #[derive(Debug)]
 pub struct Shared {
     hasher: RandomState,
-    origins: HashTable<Rc<Origin>>,
+    channels: HashTable<Rc<SharedChannel>>,
     texts: HashTable<Rc<str>>,
-    /// During a restore: origins by how they stand in records, so that few of them are read.
-    recorded: HashMap<Box<[u8]>, Rc<Origin>, RandomState>,
-    /// The same for the lists of records.
-    lists: Lists,
-    swept_at: [usize; 2],
+    /// Number of channels and of texts at which unused ones are dropped.
+    sweep_at: [usize; 2],
 }
 
-/// Fewer are not worth a sweep.
-const SWEPT_FROM: usize = 4096;
+/// Fewer values are not worth a sweep.
+const SWEEP_FROM: usize = 4096;
 
 impl Default for Shared {
     fn default() -> Self {
         Self {
             hasher: RandomState::default(),
-            origins: HashTable::new(),
+            channels: HashTable::new(),
             texts: HashTable::new(),
-            recorded: HashMap::default(),
-            lists: Lists::default(),
-            swept_at: [SWEPT_FROM; 2],
+            sweep_at: [SWEEP_FROM; 2],
         }
     }
 }
 
 impl Shared {
-    /// The one pointer to an origin of these texts.
-    pub fn origin(&mut self, texts: OriginTexts<'_>) -> Rc<Origin> {
-        let Self { hasher, origins, swept_at, .. } = self;
+    /// The one pointer to the channel of these texts.
+    pub fn channel(&mut self, texts: ChannelTexts<'_>) -> Rc<SharedChannel> {
+        let Self { hasher, channels, sweep_at, .. } = self;
         let hash = hasher.hash_one(texts);
-        if let Some(known) = origins.find(hash, |known| known.texts() == texts) {
+        if let Some(known) = channels.find(hash, |known| known.texts() == texts) {
             return Rc::clone(known);
         }
-        if origins.len() >= swept_at[0] {
-            origins.retain(|known| Rc::strong_count(known) > 1);
-            swept_at[0] = (origins.len() * 2).max(SWEPT_FROM);
+        if channels.len() >= sweep_at[0] {
+            channels.retain(|known| Rc::strong_count(known) > 1);
+            sweep_at[0] = (channels.len() * 2).max(SWEEP_FROM);
         }
-        let OriginTexts { group, source, medium, campaign, rule } = texts;
-        let new = Rc::new(Origin {
+        let ChannelTexts { group, source, medium, campaign, rule } = texts;
+        let new = Rc::new(SharedChannel {
             group: group.into(),
             source: source.into(),
             medium: medium.into(),
             campaign: campaign.into(),
             rule: rule.into(),
-            record: encode_channel(texts),
+            record: texts.encode(),
         });
-        let new_hash = |known: &Rc<Origin>| hasher.hash_one(known.texts());
-        origins.insert_unique(hash, Rc::clone(&new), new_hash);
+        channels.insert_unique(hash, Rc::clone(&new), |known| hasher.hash_one(known.texts()));
         new
-    }
-
-    /// The one pointer to an origin, by how it stands in a record.
-    pub(crate) fn recorded(&mut self, record: &[u8]) -> Result<Rc<Origin>, Malformed> {
-        if let Some(known) = self.recorded.get(record) {
-            return Ok(Rc::clone(known));
-        }
-        let origin = self.origin(decode_channel(record)?);
-        self.recorded.insert(record.into(), Rc::clone(&origin));
-        Ok(origin)
-    }
-
-    /// Room to read a record in; to be given back.
-    pub(super) fn take_lists(&mut self) -> Lists {
-        std::mem::take(&mut self.lists)
-    }
-
-    pub(super) fn keep_lists(&mut self, lists: Lists) {
-        self.lists = lists;
-    }
-
-    /// No more records follow.
-    pub(crate) fn restored(&mut self) {
-        self.recorded = HashMap::default();
-        self.lists = Lists::default();
     }
 
     /// The one pointer to this text.
     pub fn text(&mut self, text: &str) -> Rc<str> {
-        let Self { hasher, texts, swept_at, .. } = self;
-        let hash = hash_text(hasher, text);
+        let Self { hasher, texts, sweep_at, .. } = self;
+        let hash = hasher.hash_one(text);
         if let Some(known) = texts.find(hash, |known| **known == *text) {
             return Rc::clone(known);
         }
-        if texts.len() >= swept_at[1] {
+        if texts.len() >= sweep_at[1] {
             texts.retain(|known| Rc::strong_count(known) > 1);
-            swept_at[1] = (texts.len() * 2).max(SWEPT_FROM);
+            sweep_at[1] = (texts.len() * 2).max(SWEEP_FROM);
         }
         let new: Rc<str> = text.into();
-        texts.insert_unique(hash, Rc::clone(&new), |known| hash_text(hasher, known));
+        texts.insert_unique(hash, Rc::clone(&new), |known| hasher.hash_one(&**known));
         new
     }
-}
-
-fn hash_text<H: BuildHasher>(hasher: &H, text: &str) -> u64 {
-    hasher.hash_one(text)
 }
 
 #[cfg(test)]
@@ -164,19 +111,19 @@ mod tests {
     #[test]
     fn equal_values_are_one_and_unused_ones_are_dropped_in_time() {
         let mut shared = Shared::default();
-        fn texts(source: &str) -> OriginTexts<'_> {
-            OriginTexts { group: "referral", source, ..OriginTexts::default() }
+        fn texts(source: &str) -> ChannelTexts<'_> {
+            ChannelTexts { group: "referral", source, ..ChannelTexts::default() }
         }
-        let kept = shared.origin(texts("a"));
-        assert!(Rc::ptr_eq(&kept, &shared.origin(texts("a"))));
-        assert!(!Rc::ptr_eq(&kept, &shared.origin(texts("b"))));
+        let kept = shared.channel(texts("a"));
+        assert!(Rc::ptr_eq(&kept, &shared.channel(texts("a"))));
+        assert!(!Rc::ptr_eq(&kept, &shared.channel(texts("b"))));
         let text = shared.text("huawei");
-        for number in 0..3 * SWEPT_FROM {
-            shared.origin(texts(&number.to_string()));
+        for number in 0..3 * SWEEP_FROM {
+            shared.channel(texts(&number.to_string()));
             shared.text(&number.to_string());
         }
-        assert!(shared.origins.len() <= SWEPT_FROM && shared.texts.len() <= SWEPT_FROM);
-        assert!(Rc::ptr_eq(&kept, &shared.origin(texts("a"))));
+        assert!(shared.channels.len() <= SWEEP_FROM && shared.texts.len() <= SWEEP_FROM);
+        assert!(Rc::ptr_eq(&kept, &shared.channel(texts("a"))));
         assert!(Rc::ptr_eq(&text, &shared.text("huawei")));
     }
 }

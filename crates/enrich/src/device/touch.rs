@@ -1,88 +1,88 @@
-//! The channel of a session, and the last non-direct touch that decides it when the session shows no evidence itself.
+//! The channel of a session, and the last touch, which decides it when the session shows no evidence of its own.
 //!
-//! A session's channel is that of its first event: what the event shows; else the last touch, if it was no more than
-//! 30 days before; else where the session runs. Only events that show evidence are touches: a session that inherits
-//! one does not prolong it, and neither the platform's own pages nor the absence of evidence touch anything.
+//! The channel of a session is that of its first event: the channel of the event's own evidence; without evidence the
+//! last touch, if it is at most 30 days old; else the fallback. Only an event with evidence is a touch: a session that
+//! inherits a touch does not prolong it, and the platform's own pages are no touch.
 use std::rc::Rc;
 
-use super::shared::{Origin, OriginTexts, Shared};
+use super::shared::{ChannelTexts, Shared, SharedChannel};
 
 const TOUCH_LASTS_MS: i64 = 30 * 86_400_000;
 /// The rule named on sessions that inherit a touch.
 pub const LAST_TOUCH: &str = "last_touch";
 
-/// What the evidence of an event comes to, by the channel rules.
+/// What the channel rules decide about an event.
 #[derive(Debug, Clone, Copy)]
-pub struct Judgement<'a> {
+pub struct EventChannels<'a> {
     /// The channel of its own evidence.
-    pub own: Option<&'a Shown>,
-    /// The same for the first event of a device, where the app store counts as well.
-    pub first: Option<&'a Shown>,
-    /// The channel without evidence and past: mini program, in-app browser or direct.
-    pub fallback: &'a Rc<Origin>,
+    pub own: Option<&'a EvidenceChannel>,
+    /// The same for a device's first event, where the app store is evidence too.
+    pub first: Option<&'a EvidenceChannel>,
+    /// The channel without evidence and last touch: mini program, in-app browser or direct.
+    pub fallback: &'a Rc<SharedChannel>,
 }
 
-/// A channel that an event's own evidence speaks for.
-#[derive(Debug, Clone)]
-pub struct Shown {
+/// The channel that an event's own evidence gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EvidenceChannel {
     /// The channel.
-    pub origin: Rc<Origin>,
-    /// Whether later sessions may inherit it; not that of the platform's own pages.
+    pub channel: Rc<SharedChannel>,
+    /// Whether later sessions may inherit it. Not that of the platform's own pages.
     pub is_touch: bool,
 }
 
-impl<'a> Judgement<'a> {
+impl<'a> EventChannels<'a> {
     /// The channel of the event's own evidence.
-    pub fn own(&self, is_new_device: bool) -> Option<&'a Shown> {
+    pub fn own(&self, is_new_device: bool) -> Option<&'a EvidenceChannel> {
         if is_new_device { self.first } else { self.own }
     }
 
-    /// The channel of an event whose device is unknown.
-    pub fn without_device(&self) -> &'a Rc<Origin> {
-        self.own.map_or(self.fallback, |shown| &shown.origin)
+    /// The channel of an event without a device.
+    pub fn without_device(&self) -> &'a Rc<SharedChannel> {
+        self.own.map_or(self.fallback, |own| &own.channel)
     }
 }
 
-/// Evidence that a device showed.
+/// The last event of a device that showed evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Touch {
-    pub(crate) origin: Rc<Origin>,
-    /// When it showed it, event time in epoch milliseconds.
+    pub(crate) channel: Rc<SharedChannel>,
+    /// Event time in epoch milliseconds.
     pub(crate) time_ms: i64,
 }
 
 impl Touch {
-    /// The touch to remember once an event of `time_ms` has shown `own`.
-    pub(crate) fn after(before: &mut Option<Self>, own: Option<&Shown>, time_ms: i64) {
+    /// Replaces the last touch by an event of `time_ms` with evidence, unless the last one is newer.
+    pub(crate) fn update(last: &mut Option<Self>, own: Option<&EvidenceChannel>, time_ms: i64) {
         let Some(own) = own.filter(|own| own.is_touch) else { return };
-        match before {
-            Some(before) if before.time_ms > time_ms => {}
-            Some(before) => {
-                before.time_ms = time_ms;
-                if !Rc::ptr_eq(&before.origin, &own.origin) {
-                    before.origin = Rc::clone(&own.origin);
+        match last {
+            Some(last) if last.time_ms > time_ms => {}
+            Some(last) => {
+                last.time_ms = time_ms;
+                if !Rc::ptr_eq(&last.channel, &own.channel) {
+                    last.channel = Rc::clone(&own.channel);
                 }
             }
-            None => *before = Some(Self { origin: Rc::clone(&own.origin), time_ms }),
+            None => *last = Some(Self { channel: Rc::clone(&own.channel), time_ms }),
         }
     }
 }
 
 /// The channel of a session whose first event is of `time_ms`.
 pub(crate) fn channel_of_session(
-    judgement: &Judgement<'_>,
+    channels: &EventChannels<'_>,
     is_new_device: bool,
     last_touch: Option<&Touch>,
     time_ms: i64,
     shared: &mut Shared,
-) -> Rc<Origin> {
-    if let Some(own) = judgement.own(is_new_device) {
-        return Rc::clone(&own.origin);
+) -> Rc<SharedChannel> {
+    if let Some(own) = channels.own(is_new_device) {
+        return Rc::clone(&own.channel);
     }
     let lasts = |touch: &&Touch| (0..=TOUCH_LASTS_MS).contains(&time_ms.saturating_sub(touch.time_ms));
     match last_touch.filter(lasts) {
-        Some(touch) => shared.origin(OriginTexts { rule: LAST_TOUCH, ..touch.origin.texts() }),
-        None => Rc::clone(judgement.fallback),
+        Some(touch) => shared.channel(ChannelTexts { rule: LAST_TOUCH, ..touch.channel.texts() }),
+        None => Rc::clone(channels.fallback),
     }
 }
 
@@ -92,12 +92,12 @@ mod tests {
 
     const DAY: i64 = 86_400_000;
 
-    fn origin(group: &str) -> Rc<Origin> {
-        Shared::default().origin(OriginTexts { group, rule: "some-rule", ..OriginTexts::default() })
+    fn channel(group: &str) -> Rc<SharedChannel> {
+        Shared::default().channel(ChannelTexts { group, rule: "some-rule", ..ChannelTexts::default() })
     }
 
-    fn shown(group: &str) -> Shown {
-        Shown { origin: origin(group), is_touch: group != "internal" }
+    fn evidence(group: &str) -> EvidenceChannel {
+        EvidenceChannel { channel: channel(group), is_touch: group != "internal" }
     }
 
     #[test]
@@ -114,11 +114,11 @@ mod tests {
             ("a touch that is still to come", None, None, false, Some(("email", 1)), ("direct", "some-rule")),
             ("nothing", None, None, true, None, ("direct", "some-rule")),
         ] {
-            let touch = touched.map(|(group, time_ms)| Touch { origin: origin(group), time_ms });
+            let touch = touched.map(|(group, time_ms)| Touch { channel: channel(group), time_ms });
             let mut shared = Shared::default();
-            let (own, first, fallback) = (own.map(shown), first.map(shown), origin("direct"));
-            let judgement = Judgement { own: own.as_ref(), first: first.as_ref(), fallback: &fallback };
-            let found = channel_of_session(&judgement, is_new, touch.as_ref(), 0, &mut shared);
+            let (own, first, fallback) = (own.map(evidence), first.map(evidence), channel("direct"));
+            let channels = EventChannels { own: own.as_ref(), first: first.as_ref(), fallback: &fallback };
+            let found = channel_of_session(&channels, is_new, touch.as_ref(), 0, &mut shared);
             assert_eq!((&*found.group, &*found.rule), expected, "{name}");
         }
     }
@@ -134,8 +134,8 @@ mod tests {
             ("internal", 20, Some(("sms", 10))),
             ("sms", 30, Some(("sms", 30))),
         ] {
-            Touch::after(&mut touch, Some(&shown(group)), time_ms);
-            let found = touch.as_ref().map(|touch| (&*touch.origin.group, touch.time_ms));
+            Touch::update(&mut touch, Some(&evidence(group)), time_ms);
+            let found = touch.as_ref().map(|touch| (&*touch.channel.group, touch.time_ms));
             assert_eq!(found, expected, "{group} {time_ms}");
         }
     }

@@ -1,35 +1,36 @@
-//! Writes what was decided onto the events. Texts that events share are looked up once per batch.
+//! Writes the decisions about events as stamps into the batch. Texts that events share are looked up once per batch.
 use event::{ActivityStatus, BatchBuilder, Field, Kind, TextRef};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use std::rc::Rc;
 
-use super::{Row, facts::text_ref};
+use super::decision::EventDecision;
 use crate::{
     activity::Activities,
     business_day::BusinessDays,
     device::{
-        Stamps,
+        DeviceStamps,
         active::{ANY, Definitions},
         commerce::CommerceStamps,
         playback::PlaybackStamps,
-        shared::Origin,
+        shared::SharedChannel,
     },
+    row::text_ref,
     user_agent::UserAgents,
 };
 
-/// A batch under construction.
-pub(super) struct Writer {
+/// An enriched batch under construction.
+pub(super) struct StampWriter {
     pub(super) out: BatchBuilder,
-    /// By the address of the origin, which this batch keeps alive.
-    channels: HashMap<usize, ChannelTexts, RandomState>,
-    agents: HashMap<TextRef, AgentTexts, RandomState>,
-    /// Both halves of the client's activity event IDs.
+    /// By address: the decisions of the batch keep every channel alive.
+    channels: HashMap<usize, ChannelRefs, RandomState>,
+    agents: HashMap<TextRef, AgentRefs, RandomState>,
+    /// Activity ID and event key of each of the client's activity event IDs.
     activities: HashMap<TextRef, [TextRef; 2], RandomState>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct ChannelTexts {
+struct ChannelRefs {
     group: TextRef,
     source: TextRef,
     medium: TextRef,
@@ -38,7 +39,7 @@ struct ChannelTexts {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct AgentTexts {
+struct AgentRefs {
     brand: TextRef,
     model: TextRef,
     os_name: TextRef,
@@ -47,7 +48,7 @@ struct AgentTexts {
     in_app_browser: TextRef,
 }
 
-impl Writer {
+impl StampWriter {
     pub(super) fn new(out: BatchBuilder) -> Self {
         let (channels, agents, activities) = Default::default();
         Self { out, channels, agents, activities }
@@ -59,14 +60,14 @@ impl Writer {
         self.out.text(Field::Kind, kind.as_str());
     }
 
-    /// The level before is a dimension of promotions; on any other event it would count apart what belongs together.
+    /// The previous level is a dimension of level changes; on other events it would split groups that belong together.
     pub(super) fn previous_level(&mut self, row: usize, is_level_change: bool) {
         if !is_level_change && text_ref(self.out.batch(), Field::PreviousLevel, row) != 0 {
             self.out.set_text(Field::PreviousLevel, 0);
         }
     }
 
-    /// Device, system and browser: what the client says of itself, else what its user agent says.
+    /// Device, system and browser: what the client reports, else what its user agent says.
     pub(super) fn agent(&mut self, row: usize, known: &mut UserAgents) {
         let batch = self.out.batch();
         let user_agent = text_ref(batch, Field::UserAgent, row);
@@ -77,12 +78,12 @@ impl Writer {
             self.out.set_text(Field::DeviceBrand, manufacturer);
             return;
         }
-        let said = match self.agents.get(&user_agent) {
-            Some(said) => *said,
+        let from_agent = match self.agents.get(&user_agent) {
+            Some(known) => *known,
             None => {
                 let agent = known.read(batch.resolve(user_agent));
                 let out = &mut self.out;
-                let said = AgentTexts {
+                let refs = AgentRefs {
                     brand: out.intern(&agent.device_brand),
                     model: out.intern(&agent.device_model),
                     os_name: out.intern(&agent.os_name),
@@ -90,31 +91,31 @@ impl Writer {
                     browser: out.intern(&agent.browser),
                     in_app_browser: out.intern(agent.in_app_browser),
                 };
-                self.agents.insert(user_agent, said);
-                said
+                self.agents.insert(user_agent, refs);
+                refs
             }
         };
-        let or = |own: TextRef, said: TextRef| if own == 0 { said } else { own };
-        self.out.set_text(Field::DeviceBrand, or(manufacturer, said.brand));
-        self.out.set_text(Field::DeviceModel, or(own[0], said.model));
-        self.out.set_text(Field::OsName, or(own[1], said.os_name));
-        self.out.set_text(Field::OsVersion, or(own[2], said.os_version));
-        self.out.set_text(Field::Browser, said.browser);
-        self.out.set_text(Field::InAppBrowser, said.in_app_browser);
+        let or = |own: TextRef, other: TextRef| if own == 0 { other } else { own };
+        self.out.set_text(Field::DeviceBrand, or(manufacturer, from_agent.brand));
+        self.out.set_text(Field::DeviceModel, or(own[0], from_agent.model));
+        self.out.set_text(Field::OsName, or(own[1], from_agent.os_name));
+        self.out.set_text(Field::OsVersion, or(own[2], from_agent.os_version));
+        self.out.set_text(Field::Browser, from_agent.browser);
+        self.out.set_text(Field::InAppBrowser, from_agent.in_app_browser);
     }
 
     pub(super) fn device(
         &mut self,
         row: usize,
-        event: &Row<'_>,
-        stamps: &Stamps,
+        day: i32,
+        stamps: &DeviceStamps,
         definitions: &Definitions,
         days: &mut BusinessDays,
     ) {
         let out = &mut self.out;
         out.number(Field::IsNewDevice, stamps.is_new_device.into());
         out.text(Field::FirstSeenDay, days.text(stamps.first_seen_day));
-        let age = i64::from(event.day) - i64::from(stamps.first_seen_day);
+        let age = i64::from(day) - i64::from(stamps.first_seen_day);
         out.number(Field::DaysSinceFirst, age);
         out.number(Field::SessionStart, stamps.session_start.into());
         out.number(Field::LostEvents, stamps.lost_events);
@@ -129,7 +130,7 @@ impl Writer {
         }
         self.active(stamps, definitions);
         self.channel(&stamps.channel);
-        let first = self.channel_texts(&stamps.first_channel);
+        let first = self.channel_refs(&stamps.first_channel);
         self.out.set_text(Field::FirstChannelGroup, first.group);
         self.out.set_text(Field::FirstSource, first.source);
         self.playback(&stamps.playback);
@@ -137,13 +138,14 @@ impl Writer {
         self.out.number(Field::ActivityFirstTouch, stamps.activity_first_touch.into());
     }
 
-    fn active(&mut self, stamps: &Stamps, definitions: &Definitions) {
+    fn active(&mut self, stamps: &DeviceStamps, definitions: &Definitions) {
         let out = &mut self.out;
         if stamps.active.day || stamps.is_new_device || stamps.session_start {
             out.push_list(Field::ActiveDefinition, ANY);
         }
-        let defined = stamps.defined.iter().map(|&(place, first)| (definitions.name(place), first));
-        for (name, first) in [(ANY, stamps.active)].into_iter().chain(defined) {
+        let by_definition = stamps.active_by_definition.iter();
+        let by_definition = by_definition.map(|&(index, first)| (definitions.name(index), first));
+        for (name, first) in [(ANY, stamps.active)].into_iter().chain(by_definition) {
             if first.day && name != ANY {
                 out.push_list(Field::ActiveDefinition, name);
             }
@@ -159,18 +161,18 @@ impl Writer {
         }
     }
 
-    pub(super) fn channel(&mut self, channel: &Rc<Origin>) {
-        let texts = self.channel_texts(channel);
-        self.out.set_text(Field::ChannelGroup, texts.group);
-        self.out.set_text(Field::ChannelSource, texts.source);
-        self.out.set_text(Field::ChannelMedium, texts.medium);
-        self.out.set_text(Field::ChannelCampaign, texts.campaign);
-        self.out.set_text(Field::ChannelRule, texts.rule);
+    pub(super) fn channel(&mut self, channel: &Rc<SharedChannel>) {
+        let refs = self.channel_refs(channel);
+        self.out.set_text(Field::ChannelGroup, refs.group);
+        self.out.set_text(Field::ChannelSource, refs.source);
+        self.out.set_text(Field::ChannelMedium, refs.medium);
+        self.out.set_text(Field::ChannelCampaign, refs.campaign);
+        self.out.set_text(Field::ChannelRule, refs.rule);
     }
 
-    fn channel_texts(&mut self, channel: &Rc<Origin>) -> ChannelTexts {
+    fn channel_refs(&mut self, channel: &Rc<SharedChannel>) -> ChannelRefs {
         let Self { out, channels, .. } = self;
-        *channels.entry(Rc::as_ptr(channel).addr()).or_insert_with(|| ChannelTexts {
+        *channels.entry(Rc::as_ptr(channel).addr()).or_insert_with(|| ChannelRefs {
             group: out.intern(&channel.group),
             source: out.intern(&channel.source),
             medium: out.intern(&channel.medium),
@@ -184,7 +186,7 @@ impl Writer {
         out.number(Field::PlayStart, stamps.start.into());
         out.number(Field::EffectivePlay, stamps.effective.into());
         out.number(Field::CompletedPlay, stamps.completed.into());
-        out.number(Field::Replay, stamps.replay.into());
+        out.number(Field::Replay, stamps.rewatch.into());
         out.number(Field::PlayedTotalMs, stamps.played_total_ms);
     }
 
@@ -196,12 +198,12 @@ impl Writer {
     }
 
     /// The event's activity, and on a conversion the one it is attributed to.
-    pub(super) fn activity(&mut self, row: usize, event: &Row<'_>, activities: &Activities) {
+    pub(super) fn activity(&mut self, row: usize, decision: &EventDecision<'_>, activities: &Activities) {
         let mut touched = 0;
-        if let Some(stamp) = &event.activity {
+        if let Some(stamp) = &decision.activity {
             let [activity_id, event_key] = match stamp.by_rule {
                 Some((activity_id, event_key)) => [activity_id, event_key].map(|text| self.out.intern(text)),
-                None => self.halves(row),
+                None => self.client_id_halves(row),
             };
             self.out.set_text(Field::ActivityId, activity_id);
             self.out.set_text(Field::ActivityEventKey, event_key);
@@ -209,7 +211,9 @@ impl Writer {
             self.out.text(Field::ActivityStatus, stamp.status.as_str());
             touched = if stamp.status == ActivityStatus::Ok { activity_id } else { 0 };
         }
-        let Some(stamps) = event.stamps.as_ref().filter(|_| event.name.is_conversion) else { return };
+        let Some(stamps) = decision.device_stamps.as_ref().filter(|_| decision.name.is_conversion) else {
+            return;
+        };
         if touched != 0 {
             self.out.set_text(Field::AttributedActivityId, touched);
         } else if let Some(last) = &stamps.last_activity {
@@ -220,8 +224,8 @@ impl Writer {
         }
     }
 
-    /// Both halves of the client's activity event ID.
-    fn halves(&mut self, row: usize) -> [TextRef; 2] {
+    /// Activity ID and event key of the client's activity event ID.
+    fn client_id_halves(&mut self, row: usize) -> [TextRef; 2] {
         let Self { out, activities, .. } = self;
         let id = text_ref(out.batch(), Field::ActivityEventId, row);
         *activities.entry(id).or_insert_with(|| {
@@ -231,10 +235,10 @@ impl Writer {
         })
     }
 
-    pub(super) fn publish_day(&mut self, row: usize, event: &Row<'_>, days: &mut BusinessDays) {
+    pub(super) fn publish_day(&mut self, row: usize, decision: &EventDecision<'_>, days: &mut BusinessDays) {
         let published_ms = self.out.batch().number(Field::PublishedAt, row);
         let day = match published_ms {
-            0 if event.name.is_published => event.day,
+            0 if decision.name.is_published => decision.day,
             0 => return,
             published_ms => days.day(published_ms),
         };
@@ -246,7 +250,7 @@ impl Writer {
     }
 }
 
-/// Sixteen digits, without an allocation.
+/// Sixteen hexadecimal digits, without an allocation.
 fn hex(number: u64, digits: &mut [u8; 16]) -> &str {
     for (place, digit) in digits.iter_mut().rev().enumerate() {
         *digit = b"0123456789abcdef"[(number >> (4 * place)) as usize & 15];

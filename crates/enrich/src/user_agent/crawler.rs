@@ -1,12 +1,11 @@
-//! Crawlers and browsers without a head, by the words they use for themselves.
+//! Crawlers and headless browsers, by the words of their user agents.
 //!
-//! Plain HTTP libraries (okhttp, curl, python-requests, …) are no crawlers: they run no page's scripts, and apps and
-//! servers send their own events with them.
+//! HTTP libraries (okhttp, curl, python-requests, …) do not count as crawlers: they run no scripts of pages, and apps and
+//! servers send their events with them.
 
-/// Lower-case words of which one is enough. Those of one crawler stand beside the words that most crawlers share,
-/// because not all of them keep to these.
+/// Words in lower case; one of them is enough. Most crawlers use a common word; the others are listed by their own.
 const WORDS: &[&str] = &[
-    // Shared by most.
+    // Common words.
     "spider",
     "crawler",
     "bot/",
@@ -14,7 +13,7 @@ const WORDS: &[&str] = &[
     "bot)",
     "bot-",
     "robot",
-    // Search, previews and archives that call themselves otherwise.
+    // Search, previews and archives with words of their own.
     "adsbot",
     "apis-google",
     "archive.org_bot",
@@ -46,7 +45,7 @@ const WORDS: &[&str] = &[
     "pingdom",
     "site24x7",
     "statuscake",
-    // Browsers without a head, and those that programs drive.
+    // Headless browsers and browser automation.
     "cypress/",
     "headless",
     "htmlunit",
@@ -59,10 +58,10 @@ const WORDS: &[&str] = &[
     "webdriver",
 ];
 
-/// Whether the user agent, in lower case, is one of them.
+/// Whether a user agent, in lower case, is that of a crawler.
 pub(super) fn is_crawler(lower: &str) -> bool {
     WORDS.iter().any(|word| {
-        // Phones of the maker CUBOT say so.
+        // Phones of the maker CUBOT contain "bot".
         lower.match_indices(word).any(|(at, _)| !lower[..at].ends_with("cu"))
     })
 }

@@ -1,11 +1,11 @@
-//! Our own lists: apps with built-in browsers, and the browsers of China's web. Written by us, from what the
-//! products send.
+//! Our own lists of apps with built-in browsers, of browsers used in China, and of device makers. They are written from
+//! what the products send.
 
-/// An app or browser, and the words by which its user agents can be told.
+/// An app or browser, and the words that its user agents contain.
 pub(super) struct Product {
-    /// As it stands in `browser`.
+    /// The value of `browser`.
     pub(super) browser: &'static str,
-    /// As it stands in `in_app_browser`; '' for a browser of its own.
+    /// The value of `in_app_browser`; '' for a browser of its own.
     pub(super) app: &'static str,
     words: &'static [&'static str],
 }
@@ -63,9 +63,9 @@ pub const IN_APP_BROWSERS: &[&str] = &[
     "zhihu",
 ];
 
-/// In the order in which they are tried: apps before the browser engines they are built on, and the narrower before
-/// the wider.
-pub(super) const PRODUCTS: &[Product] = &[
+/// In the order in which they are tried: apps before the browser engines they are built on, narrow words before wide
+/// ones.
+const PRODUCTS: &[Product] = &[
     app("wecom", "WeCom", &["wxwork/"]),
     app("wechat", "WeChat", &["MicroMessenger/"]),
     app("weibo", "Weibo", &["__weibo__", "Weibo ("]),
@@ -127,13 +127,12 @@ pub(super) const PRODUCTS: &[Product] = &[
     browser("Samsung Internet", &["SamsungBrowser/"]),
 ];
 
-/// The product whose words the user agent has.
+/// The product whose words the user agent contains.
 pub(super) fn product(text: &str) -> Option<&'static Product> {
     PRODUCTS.iter().find(|product| product.words.iter().any(|word| text.contains(word)))
 }
 
-/// Makers as uap-core spells them and as their devices do: events of apps bring the latter, and both must meet in one
-/// value.
+/// Makers as uap-core spells them, and as their devices do. Apps send the spelling of the device, so both become that.
 const BRANDS: &[(&str, &str)] = &[
     ("Asus", "asus"),
     ("Honor", "HONOR"),
@@ -153,7 +152,7 @@ pub(super) fn brand(name: &str) -> &str {
     BRANDS.iter().find(|(theirs, _)| theirs.eq_ignore_ascii_case(name)).map_or(name, |(_, own)| own)
 }
 
-/// How models and build numbers begin that name their maker; a `0` stands for any digit.
+/// Beginnings of model and build names by which the maker is known; a `0` stands for any digit.
 const MODELS: &[(&str, &str)] = &[
     ("HONOR", "HONOR"),
     ("HUAWEI", "HUAWEI"),
@@ -179,7 +178,7 @@ const MODELS: &[(&str, &str)] = &[
     ("CUBOT", "CUBOT"),
 ];
 
-/// The maker of a model by how its name begins; '' when that says nothing.
+/// The maker of a model, by the beginning of its name; '' when unknown.
 pub(super) fn brand_of_model(model: &str) -> &'static str {
     let begins = |start: &str| {
         model.len() >= start.len()
@@ -189,4 +188,18 @@ pub(super) fn brand_of_model(model: &str) -> &'static str {
             })
     };
     MODELS.iter().find(|(start, _)| begins(start)).map_or("", |(_, brand)| brand)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_apps_of_the_products_are_the_published_names() {
+        for product in PRODUCTS.iter().filter(|product| !product.app.is_empty()) {
+            assert!(IN_APP_BROWSERS.contains(&product.app), "{}", product.app);
+        }
+        assert!(IN_APP_BROWSERS.is_sorted());
+        assert!(IN_APP_BROWSERS.iter().all(|app| PRODUCTS.iter().any(|product| product.app == *app)));
+    }
 }

@@ -1,25 +1,25 @@
-//! Reads one user agent: our own lists first, then the rules of uap-core.
+//! Reads one user agent, by our own lists first and then by the rules of uap-core.
 use std::fmt;
 
 use ua_parser::{Extractor, Regexes};
 
-use super::{UserAgent, crawler, overlay};
+use super::{agent::UserAgent, crawler, overlay};
 
 /// The rules of <https://github.com/ua-parser/uap-core>, Apache-2.0, as of release 0.18.
 const REGEXES: &str = include_str!("regexes.yaml");
 
-/// Why the rules cannot be used. They are part of the program: this is a mistake of a build, not of a user.
+/// Why the built-in rules cannot be used. A build with such rules is broken.
 #[derive(Debug, thiserror::Error)]
 pub enum UserAgentError {
-    /// Not the expected YAML.
+    /// The rules are not the expected YAML.
     #[error("the user agent rules cannot be read: {0}")]
     Yaml(#[from] serde_saphyr::Error),
-    /// A regular expression that is none.
+    /// A regular expression is malformed.
     #[error("the user agent rules cannot be compiled: {0}")]
     Regex(#[from] ua_parser::Error),
 }
 
-/// The compiled rules: about 30 MB and a quarter of a second, so a process makes one and shares it.
+/// The compiled rules: about 30 MB, compiled in a quarter of a second, so a process has one and shares it.
 pub struct Parser {
     rules: Extractor<'static>,
 }
@@ -34,13 +34,13 @@ impl Parser {
     /// Compiles the rules.
     ///
     /// # Errors
-    /// The rules in the program are broken.
+    /// The built-in rules are broken.
     pub fn new() -> Result<Self, UserAgentError> {
         let regexes: Regexes<'static> = serde_saphyr::from_str(REGEXES)?;
         Ok(Self { rules: Extractor::try_from(regexes)? })
     }
 
-    /// What `text` says.
+    /// What a user agent says.
     pub fn read(&self, text: &str) -> UserAgent {
         if text.is_empty() {
             return UserAgent::default();
@@ -49,7 +49,7 @@ impl Parser {
         let (os_name, os_version) = self.system(text);
         let device = self.device(text, &os_name);
         let is_bot = device.is_none() || crawler::is_crawler(&text.to_ascii_lowercase());
-        // What a crawler says of its device is made up.
+        // A crawler reports a device that it does not run on.
         let (device_brand, device_model) = device.filter(|_| !is_bot).unwrap_or_default();
         UserAgent {
             browser: product.map_or_else(|| self.browser(text), |product| product.browser.to_owned()),
@@ -64,7 +64,7 @@ impl Parser {
 
     fn browser(&self, text: &str) -> String {
         match self.rules.ua.extract(text) {
-            // Some rules take a piece of an address for a name.
+            // Some rules take part of an address for a name.
             Some(found) if found.family != "Other" && !found.family.contains('/') => {
                 found.family.into_owned()
             }
@@ -76,7 +76,7 @@ impl Parser {
         if let Some(version) = after(text, "OpenHarmony ") {
             return ("HarmonyOS".into(), version.to_owned());
         }
-        // Before version 5 it names the Android it is compatible with, not its own version.
+        // Before version 5, HarmonyOS names the Android that it is compatible with instead of its own version.
         if text.contains("HarmonyOS") {
             return ("HarmonyOS".into(), String::new());
         }
@@ -92,7 +92,7 @@ impl Parser {
         (name.to_owned(), parts.join("."))
     }
 
-    /// Brand and model; nothing for a known crawler.
+    /// Brand and model; None for a known crawler.
     fn device(&self, text: &str, os_name: &str) -> Option<(String, String)> {
         let found = self.rules.dev.extract(text);
         if found.as_ref().is_some_and(|found| found.device == "Spider") {
@@ -109,7 +109,7 @@ impl Parser {
         if !matches!(os_name, "Android" | "HarmonyOS") {
             return Some((brand.to_owned(), model.to_owned()));
         }
-        // uap-core shortens the names of models, and takes other words for them; apps send them whole.
+        // uap-core shortens model names and takes other words for them; apps send the whole name.
         let (own_model, build) = android_model(text).unwrap_or_default();
         let own_brand =
             [build, own_model].map(overlay::brand_of_model).into_iter().find(|brand| !brand.is_empty());
@@ -117,17 +117,17 @@ impl Parser {
     }
 }
 
-/// The digits and dots behind `word`.
+/// The digits and dots that follow `word`.
 fn after<'t>(text: &'t str, word: &str) -> Option<&'t str> {
     let (_, rest) = text.split_once(word)?;
     let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
     Some(&rest[..end])
 }
 
-/// The model as an Android device calls itself, and its build: in the first parentheses, behind the version of Android.
+/// The model as an Android device names itself, and its build: in the first parentheses, behind the version of Android.
 fn android_model(text: &str) -> Option<(&str, &str)> {
     let (_, rest) = text.split_once('(')?;
-    // Models hold parentheses, too: what follows a device is a word of the engine, or the end.
+    // Models contain parentheses too. The device ends where a word of the engine follows, or at the end of the text.
     let end = rest.find(") ").unwrap_or_else(|| rest.trim_end_matches(')').len());
     let mut parts = rest[..end].split(';').map(str::trim);
     parts.find(|part| part.starts_with("Android") || part.starts_with("OpenHarmony"))?;
@@ -136,8 +136,8 @@ fn android_model(text: &str) -> Option<(&str, &str)> {
     Some((model.trim(), build))
 }
 
-/// Other parts that stand between the version and the model: language, web view, and what browsers put there to
-/// say less.
+/// Parts that may stand between version and model: a language, a web view, and the placeholders of browsers that hide
+/// the model.
 fn is_no_model(part: &str) -> bool {
     let is_language = |part: &str| {
         let (language, country) = part.split_once(['-', '_']).unwrap_or((part, ""));

@@ -1,4 +1,6 @@
-//! Records to devices.
+//! Reads a device from a record of the changelog.
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 use std::rc::Rc;
 
 use event::protobuf::{
@@ -8,46 +10,62 @@ use event::protobuf::{
 };
 
 use crate::device::{
-    Device, More, Slow,
-    active::{ActiveDays, Defined, DefinedDays, Progress},
-    activities::ActivityTouch,
+    active::{ActiveByDefinition, ActiveDays, DefinitionState, UnfinishedDay},
+    activity_touch::ActivityTouch,
+    channel_texts::ChannelTexts,
     commerce::VipPage,
     fast::Fast,
     playback::{Playback, Playbacks},
     sessions::{Session, Sessions},
-    shared::{Origin, OriginTexts, Shared},
+    shared::{Shared, SharedChannel},
+    state::{Device, Extras, Slow},
     touch::Touch,
 };
 
-/// Room for the lists of one record, kept for the next: how long they are is only known behind the last field.
+/// Reads the records of a restore one after the other. It keeps what makes the next record cheaper, so it is dropped
+/// when the restore ends.
 #[derive(Debug, Default)]
-pub(crate) struct Lists {
-    channels: Vec<Rc<Origin>>,
+pub(crate) struct RecordReader {
+    /// Channels by their message: few of millions are decoded.
+    known_channels: HashMap<Box<[u8]>, Rc<SharedChannel>, RandomState>,
+    lists: Lists,
+}
+
+/// Buffers for the lists of one record: their lengths are known only behind the last field.
+#[derive(Debug, Default)]
+struct Lists {
+    channels: Vec<Rc<SharedChannel>>,
     sessions: Vec<u64>,
-    /// Of the channel of each session.
+    /// Place of the channel of each session.
     places: Vec<u64>,
-    definitions: Vec<DefinedDays>,
+    definitions: Vec<DefinitionState>,
     playbacks: Vec<Playback>,
 }
 
-impl Lists {
-    pub(super) fn device(&mut self, record: &[u8], shared: &mut Shared) -> Result<Device, Malformed> {
-        self.clear();
+impl RecordReader {
+    /// The device of a record.
+    ///
+    /// # Errors
+    /// The bytes are no `DeviceState`.
+    pub(crate) fn read(&mut self, record: &[u8], shared: &mut Shared) -> Result<Device, Malformed> {
+        let Self { known_channels, lists } = self;
+        lists.clear();
+        let Lists { channels, sessions, places, definitions, playbacks } = lists;
         let (mut first_seen_day, mut active) = (0, NO_DAYS);
         let (mut last_session, mut last_place, mut first_place, mut touch) = (0, 0, 0, None);
-        let mut more = More::default();
+        let mut extras = Extras::default();
         let mut fast = Fast { latest_event_ms: 0, ..Fast::default() };
         for field in Fields(record) {
             match field? {
                 (1, Varint(day)) => first_seen_day = signed(day) as i32,
                 (2, Bytes(message)) => active = active_days(message)?,
-                (3, Bytes(list)) => self.sessions.extend(numbers(list)?),
+                (3, Bytes(list)) => sessions.extend(numbers(list)?),
                 (4, Fixed64(id)) => last_session = id,
                 (5, Varint(ms)) => fast.latest_event_ms = signed(ms),
-                (6, Bytes(message)) => self.channels.push(shared.recorded(message)?),
+                (6, Bytes(message)) => channels.push(channel(message, known_channels, shared)?),
                 (7, Bytes(list)) => {
                     for place in varints(list) {
-                        self.places.push(place?);
+                        places.push(place?);
                     }
                 }
                 (8, Varint(place)) => last_place = place,
@@ -55,17 +73,17 @@ impl Lists {
                 (10, Bytes(message)) => touch = Some(place_and_time(message)?),
                 (11, Bytes(source)) => {
                     let source = text(source)?;
-                    more.install_source = (!source.is_empty()).then(|| shared.text(source));
+                    extras.install_source = (!source.is_empty()).then(|| shared.text(source));
                 }
-                (12, Bytes(message)) => self.definitions.push(definition(message, shared)?),
-                (13, Bytes(list)) => more.contents.append(numbers(list)?),
-                (14, Bytes(message)) => self.playbacks.push(playback(message)?),
-                (15, Bytes(list)) => more.commerce.orders.append(numbers(list)?),
+                (12, Bytes(message)) => definitions.push(definition(message, shared)?),
+                (13, Bytes(list)) => extras.contents.append(numbers(list)?),
+                (14, Bytes(message)) => playbacks.push(playback(message)?),
+                (15, Bytes(list)) => extras.commerce.orders.append(numbers(list)?),
                 (16, Bytes(message)) => {
                     let (entry_point, time_ms) = text_and_time(message)?;
-                    more.commerce.page = Some(VipPage { entry_point: shared.text(entry_point), time_ms });
+                    extras.commerce.page = Some(VipPage { entry_point: shared.text(entry_point), time_ms });
                 }
-                (17, Bytes(list)) => more.activities.append(numbers(list)?),
+                (17, Bytes(list)) => extras.activities.append(numbers(list)?),
                 (18, Bytes(message)) => {
                     let (activity_id, time_ms) = text_and_time(message)?;
                     let activity_id = shared.text(activity_id);
@@ -74,37 +92,39 @@ impl Lists {
                 (19, Varint(number)) => fast.event_number = number as i64,
                 (20, Fixed64(event)) => fast.last_event = event,
                 (1..=20, _) => return Err(Malformed::TYPE),
-                // Of a newer program.
+                // A field of a newer version.
                 _ => {}
             }
         }
-        let Self { channels, sessions, places, definitions, playbacks } = self;
-        // A record from before channels were kept names none.
-        let mut channel = |place: u64| match channels.get((place as usize).wrapping_sub(1)) {
+        // A record written before channels were kept names none.
+        let mut channel_at = |place: u64| match channels.get((place as usize).wrapping_sub(1)) {
             Some(channel) => Rc::clone(channel),
-            None => shared.origin(OriginTexts::default()),
+            None => shared.channel(ChannelTexts::default()),
         };
         places.resize(sessions.len(), 0);
         let known = sessions.drain(..).zip(places.drain(..));
         let sessions = Sessions {
             known: (known.len() > 0)
-                .then(|| known.map(|(id, place)| Session { id, channel: channel(place) }).collect()),
-            last: Session { id: last_session, channel: channel(last_place) },
+                .then(|| known.map(|(id, place)| Session { id, channel: channel_at(place) }).collect()),
+            last: Session { id: last_session, channel: channel_at(last_place) },
         };
-        fast.touch = touch.map(|(place, time_ms)| Touch { origin: channel(place), time_ms });
+        fast.touch = touch.map(|(place, time_ms)| Touch { channel: channel_at(place), time_ms });
         fast.playbacks = Playbacks((!playbacks.is_empty()).then(|| playbacks.drain(..).collect()));
-        more.defined = Defined((!definitions.is_empty()).then(|| definitions.drain(..).collect()));
+        extras.active =
+            ActiveByDefinition((!definitions.is_empty()).then(|| definitions.drain(..).collect()));
         let slow = Slow {
             first_seen_day,
             active,
             sessions,
-            first_channel: channel(first_place),
-            more: (more != More::default()).then(|| Rc::new(more)),
+            first_channel: channel_at(first_place),
+            extras: (extras != Extras::default()).then(|| Rc::new(extras)),
         };
         Ok(Device { slow, fast })
     }
+}
 
-    /// What a record was not read to the end, or another, has left.
+impl Lists {
+    /// Removes what the record before has left.
     fn clear(&mut self) {
         let Self { channels, sessions, places, definitions, playbacks } = self;
         channels.clear();
@@ -115,21 +135,17 @@ impl Lists {
     }
 }
 
-/// A channel of a record.
-pub(super) fn channel(message: &[u8]) -> Result<OriginTexts<'_>, Malformed> {
-    let mut texts = OriginTexts::default();
-    for field in Fields(message) {
-        match field? {
-            (1, Bytes(group)) => texts.group = text(group)?,
-            (2, Bytes(source)) => texts.source = text(source)?,
-            (3, Bytes(medium)) => texts.medium = text(medium)?,
-            (4, Bytes(campaign)) => texts.campaign = text(campaign)?,
-            (5, Bytes(rule)) => texts.rule = text(rule)?,
-            (1..=5, _) => return Err(Malformed::TYPE),
-            _ => {}
-        }
+fn channel(
+    message: &[u8],
+    known: &mut HashMap<Box<[u8]>, Rc<SharedChannel>, RandomState>,
+    shared: &mut Shared,
+) -> Result<Rc<SharedChannel>, Malformed> {
+    if let Some(channel) = known.get(message) {
+        return Ok(Rc::clone(channel));
     }
-    Ok(texts)
+    let channel = shared.channel(ChannelTexts::decode(message)?);
+    known.insert(message.into(), Rc::clone(&channel));
+    Ok(channel)
 }
 
 const NO_DAYS: ActiveDays = ActiveDays { newest: 0, days: 0 };
@@ -147,7 +163,7 @@ fn active_days(message: &[u8]) -> Result<ActiveDays, Malformed> {
     Ok(active)
 }
 
-/// Of a `Touch`.
+/// Fields of a `Touch`.
 fn place_and_time(message: &[u8]) -> Result<(u64, i64), Malformed> {
     let (mut place, mut time_ms) = (0, 0);
     for field in Fields(message) {
@@ -161,7 +177,7 @@ fn place_and_time(message: &[u8]) -> Result<(u64, i64), Malformed> {
     Ok((place, time_ms))
 }
 
-/// Of a `VipPage` or an `ActivityTouch`.
+/// Fields of a `VipPage` or an `ActivityTouch`.
 fn text_and_time(message: &[u8]) -> Result<(&str, i64), Malformed> {
     let (mut name, mut time_ms) = ("", 0);
     for field in Fields(message) {
@@ -175,7 +191,7 @@ fn text_and_time(message: &[u8]) -> Result<(&str, i64), Malformed> {
     Ok((name, time_ms))
 }
 
-fn definition(message: &[u8], shared: &mut Shared) -> Result<DefinedDays, Malformed> {
+fn definition(message: &[u8], shared: &mut Shared) -> Result<DefinitionState, Malformed> {
     let (mut name, mut active) = ("", None);
     let (mut days, mut steps): (&[u8], &[u8]) = (&[], &[]);
     for field in Fields(message) {
@@ -188,11 +204,12 @@ fn definition(message: &[u8], shared: &mut Shared) -> Result<DefinedDays, Malfor
             _ => {}
         }
     }
-    let progress = |(day, steps_done): (Result<u64, _>, Result<u64, _>)| {
-        Ok(Progress { day: signed(day?) as i32, steps_done: steps_done? as u32 })
+    let unfinished_day = |(day, steps_done): (Result<u64, _>, Result<u64, _>)| {
+        Ok(UnfinishedDay { day: signed(day?) as i32, steps_done: steps_done? as u32 })
     };
-    let unfinished = varints(days).zip(varints(steps)).map(progress).collect::<Result<_, Malformed>>()?;
-    Ok(DefinedDays { name: shared.text(name), active, unfinished })
+    let unfinished =
+        varints(days).zip(varints(steps)).map(unfinished_day).collect::<Result<_, Malformed>>()?;
+    Ok(DefinitionState { name: shared.text(name), active, unfinished })
 }
 
 fn playback(message: &[u8]) -> Result<Playback, Malformed> {

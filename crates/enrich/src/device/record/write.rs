@@ -1,15 +1,15 @@
-//! Devices to records.
+//! Writes a device as a record of the changelog.
 use std::rc::Rc;
 
 use event::protobuf::Writer;
 
 use crate::device::{
-    Device, More,
-    active::{ActiveDays, DefinedDays},
-    activities::ActivityTouch,
+    active::{ActiveDays, DefinitionState},
+    activity_touch::ActivityTouch,
     commerce::VipPage,
     playback::Playback,
-    shared::{Origin, OriginTexts},
+    shared::SharedChannel,
+    state::{Device, Extras},
 };
 
 pub(super) fn device(device: &Device, into: &mut Vec<u8>) {
@@ -30,14 +30,14 @@ pub(super) fn device(device: &Device, into: &mut Vec<u8>) {
     record.varint(9, channels.place(&slow.first_channel));
     if let Some(touch) = &fast.touch {
         record.message(10, |message| {
-            message.varint(1, channels.place(&touch.origin));
+            message.varint(1, channels.place(&touch.channel));
             message.signed(2, touch.time_ms);
         });
     }
-    let nothing = &More::default();
-    let More { install_source, defined, contents, commerce, activities } = slow.known().unwrap_or(nothing);
+    let nothing = &Extras::default();
+    let Extras { install_source, active, contents, commerce, activities } = slow.extras().unwrap_or(nothing);
     record.bytes(11, install_source.as_deref().unwrap_or_default().as_bytes());
-    for one in defined.known() {
+    for one in active.states() {
         record.message(12, |message| definition(one, message));
     }
     record.fixed(13, contents.as_slice().iter().map(|id| id.to_le_bytes()));
@@ -62,29 +62,18 @@ pub(super) fn device(device: &Device, into: &mut Vec<u8>) {
     record.fixed64(20, fast.last_event);
 }
 
-/// A channel as it stands in records.
-pub(super) fn channel(texts: OriginTexts<'_>) -> Vec<u8> {
-    let OriginTexts { group, source, medium, campaign, rule } = texts;
-    let mut bytes = Vec::new();
-    let mut message = Writer(&mut bytes);
-    for (field, text) in (1..).zip([group, source, medium, campaign, rule]) {
-        message.bytes(field, text.as_bytes());
-    }
-    bytes
-}
-
 fn active_days(ActiveDays { newest, days }: ActiveDays, message: &mut Writer<'_>) {
     message.signed(1, newest.into());
     message.fixed64(2, days);
 }
 
-fn definition(one: &DefinedDays, message: &mut Writer<'_>) {
+fn definition(one: &DefinitionState, message: &mut Writer<'_>) {
     message.bytes(1, one.name.as_bytes());
     if let Some(active) = one.active {
         message.message(2, |days| active_days(active, days));
     }
-    message.signeds(3, one.unfinished.iter().map(|progress| progress.day.into()));
-    message.varints(4, one.unfinished.iter().map(|progress| progress.steps_done.into()));
+    message.signeds(3, one.unfinished.iter().map(|unfinished| unfinished.day.into()));
+    message.varints(4, one.unfinished.iter().map(|unfinished| unfinished.steps_done.into()));
 }
 
 fn playback(playback: &Playback, message: &mut Writer<'_>) {
@@ -95,14 +84,14 @@ fn playback(playback: &Playback, message: &mut Writer<'_>) {
     message.varint(4, completed.into());
 }
 
-/// The channels of a record, each once. There are few: they are compared by their pointers.
-struct Channels<'a>(Vec<&'a Rc<Origin>>);
+/// The channels of a record, each once. They are few, so a scan over the pointers finds one.
+struct Channels<'a>(Vec<&'a Rc<SharedChannel>>);
 
 impl<'a> Channels<'a> {
     fn of(Device { slow, fast }: &'a Device) -> Self {
         let mut channels = Self(Vec::with_capacity(4));
         let sessions = slow.sessions.known().iter().chain([&slow.sessions.last]);
-        let touch = fast.touch.as_ref().map(|touch| &touch.origin);
+        let touch = fast.touch.as_ref().map(|touch| &touch.channel);
         for channel in sessions.map(|session| &session.channel).chain([&slow.first_channel]).chain(touch) {
             if channels.place(channel) == 0 {
                 channels.0.push(channel);
@@ -111,8 +100,8 @@ impl<'a> Channels<'a> {
         channels
     }
 
-    /// Counted from 1; 0 for one that is not among them.
-    fn place(&self, channel: &Rc<Origin>) -> u64 {
+    /// Place of a channel, counted from 1; 0 when it is not in the list.
+    fn place(&self, channel: &Rc<SharedChannel>) -> u64 {
         let place = self.0.iter().position(|known| Rc::ptr_eq(known, channel));
         place.map_or(0, |place| place as u64 + 1)
     }

@@ -2,10 +2,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use clap::Args;
-use enrich::{
-    channel::{Channel, ChannelRules},
-    evidence::{Evidence, host},
-};
+use enrich::channel::{Channel, ChannelRules, Evidence, host};
 use event::{Batch, Field, Kind};
 use jiff::Timestamp;
 use rdkafka::Message;

@@ -6,7 +6,7 @@ use std::{
 
 use clap::Args;
 use console::style;
-use enrich::channel::{ChannelRules, Tried};
+use enrich::channel::{ChannelRules, TriedRule};
 use serde_json::json;
 
 use super::{rules_of, shown::Shown};
@@ -143,7 +143,7 @@ fn print(shown: &Shown, rules: &ChannelRules, output: &mut Output) -> Result<(),
     Ok(())
 }
 
-fn table(tried: &[Tried<'_>]) -> Table {
+fn table(tried: &[TriedRule<'_>]) -> Table {
     let mut table = Table::new(&["", "rule", "group", "reason"]);
     let mut asked_history = false;
     for tried in tried {

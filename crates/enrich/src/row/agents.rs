@@ -1,0 +1,32 @@
+//! What an event's user agent says about its sender.
+use event::{Batch, Field, TextRef};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::text::text_ref;
+use crate::user_agent::UserAgents;
+
+/// What a user agent says, as far as decisions depend on it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct AgentFacts {
+    pub(crate) is_bot: bool,
+    /// '' for none.
+    pub(crate) in_app_browser: &'static str,
+}
+
+/// The user agents of one batch.
+#[derive(Debug, Default)]
+pub(crate) struct AgentCache(HashMap<TextRef, AgentFacts, RandomState>);
+
+impl AgentCache {
+    /// What the user agent of a row says.
+    pub(crate) fn get(&mut self, batch: &Batch, row: usize, agents: &mut UserAgents) -> AgentFacts {
+        match text_ref(batch, Field::UserAgent, row) {
+            0 => AgentFacts::default(),
+            text => *self.0.entry(text).or_insert_with(|| {
+                let agent = agents.read(batch.resolve(text));
+                AgentFacts { is_bot: agent.is_bot, in_app_browser: agent.in_app_browser }
+            }),
+        }
+    }
+}

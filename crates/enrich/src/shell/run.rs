@@ -1,0 +1,72 @@
+//! Starts the stage: reads its configuration, then runs the workers until shutdown.
+use event::IdentityKey;
+use runtime::{
+    Error,
+    config::{ConfigError, Settings},
+    health::Health,
+    shutdown::Shutdown,
+    stage::{StageOptions, run as run_stage},
+    topic::{self, Topic},
+};
+use std::{sync::Arc, thread};
+
+use super::{
+    channel_file::channel_rules,
+    metric,
+    registry::Registry,
+    stage::{EnrichStage, Shared},
+};
+use crate::{business_day::BusinessDays, device::active::Definitions, user_agent::UserAgents};
+
+/// The topics of the stage. Events keep their partition number through the first three.
+const TOPICS: &[Topic] = &[Topic::CleanEvents, Topic::EnrichedEvents, Topic::EnrichState, Topic::Activities];
+
+/// Runs the stage until `shutdown`.
+///
+/// # Errors
+/// The process cannot go on; the error says why and what to do.
+pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(), Error> {
+    metric::describe();
+    let agents = UserAgents::default();
+    compile_rules(&agents);
+    let days = business_days(&settings)?;
+    let rules = Arc::new(channel_rules(&settings)?);
+    let definitions = Definitions::parse(&settings.enrich.active);
+    let definitions = definitions.map_err(|e| ConfigError::Unreadable(e.to_string()))?;
+    tracing::info!(version = rules.version(), rules = rules.len(), "channel rules loaded");
+    topic::check_at_start(&settings, TOPICS, &shutdown)?;
+    let registry = Registry::follow(&settings, &shutdown, &health)?;
+    let identity = IdentityKey::new(settings.enrich.identity_secret.expose());
+    let shared = Shared {
+        identity,
+        rules,
+        registry,
+        definitions: Arc::new(definitions),
+        days,
+        agents,
+        health: health.clone(),
+    };
+    let options = StageOptions { name: "enrich", input: Topic::CleanEvents };
+    run_stage(options, &settings, &shutdown, &health, |worker| {
+        Ok(EnrichStage::new(&settings, shared.clone(), worker))
+    })
+}
+
+fn business_days(settings: &Settings) -> Result<BusinessDays, Error> {
+    let zone = &settings.business_timezone;
+    let wrong = |_| ConfigError::value("business_timezone", zone, "an IANA time zone such as Asia/Shanghai");
+    Ok(BusinessDays::new(zone).map_err(wrong)?)
+}
+
+/// Compiles the user agent rules on a thread of their own. It takes a quarter of a second, in which the process joins its
+/// group.
+fn compile_rules(agents: &UserAgents) {
+    let agents = agents.clone();
+    // A worker reports the error when it needs the rules.
+    let compile = move || {
+        let _ = agents.parser();
+    };
+    if let Err(error) = thread::Builder::new().name("user-agents".into()).spawn(compile) {
+        tracing::warn!(%error, "the first worker that needs the user agent rules compiles them");
+    }
+}

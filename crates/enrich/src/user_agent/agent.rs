@@ -1,0 +1,34 @@
+//! What one user agent says.
+
+/// What one user agent says; '' for what it does not say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserAgent {
+    /// The browser, without version: Chrome, Mobile Safari, WeChat, Quark, …
+    pub browser: String,
+    /// The app whose built-in browser it is, one of [`IN_APP_BROWSERS`](super::IN_APP_BROWSERS); '' for a browser of its
+    /// own.
+    pub in_app_browser: &'static str,
+    /// Android, iOS, HarmonyOS, Windows, macOS, Linux, …
+    pub os_name: String,
+    /// Its version, such as 17.4.1, to the precision that the user agent gives.
+    pub os_version: String,
+    /// The maker of the device, spelt as its devices spell it: HUAWEI, Xiaomi, vivo, …
+    pub device_brand: String,
+    /// The model as the device names itself.
+    pub device_model: String,
+    /// Whether it is a known crawler or a headless browser.
+    pub is_bot: bool,
+}
+
+impl UserAgent {
+    /// A user agent that says nothing.
+    pub(super) const NOTHING: &Self = &Self {
+        browser: String::new(),
+        in_app_browser: "",
+        os_name: String::new(),
+        os_version: String::new(),
+        device_brand: String::new(),
+        device_model: String::new(),
+        is_bot: false,
+    };
+}
