@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aggregate::Cubes;
-use aggregate::accumulate::Accumulator;
 use aggregate::block::Mark;
-use aggregate::compile::CompiledLane;
 use aggregate::cube::{self, CubeLane};
+use aggregate::fold::{Accumulator, CompiledLane};
 use event::{Batch, BatchBuilder, Field, MAX_ROWS};
 use jiff::tz::TimeZone;
 

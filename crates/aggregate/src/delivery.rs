@@ -167,10 +167,10 @@ impl Delivery {
             return Err(Verdict::Stop(format!("there is no chunk {chunk} of {token}")));
         };
         drill::before(Step::Insert);
-        if missing == block.weeks() {
+        if missing == block.table_partitions() {
             self.writer.insert(block, token).await?;
         } else {
-            self.writer.insert(&block.only(missing), token).await?;
+            self.writer.insert(&block.restricted_to(missing), token).await?;
         }
         drill::after(Step::Insert);
         Ok(())

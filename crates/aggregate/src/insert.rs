@@ -8,11 +8,12 @@ use runtime::config::Settings;
 use serde::Deserialize;
 
 use crate::Error;
-use crate::block::{Block, ColumnKind, Cutter, Layout, Mark, Marker};
-use crate::ddl::{TableSpec, quoted};
-use crate::native::Pieces;
+use crate::block::{
+    Block, BlockBuilder, ColumnKind, Layout, Mark, MarkerRows, NativeBuffers, TablePartitioning,
+};
 use crate::protocol::Landed;
 use crate::server::{self, Verdict};
+use crate::table::{TableSpec, quoted};
 use crate::time::now_ms;
 
 /// A connection that takes no bytes for so long is dead.
@@ -196,12 +197,20 @@ impl Writer {
             ("src_end", ColumnKind::Offset),
             ("ledger_events", ColumnKind::Number),
         ];
-        let layout = Layout::new(columns.map(|(name, kind)| (name.to_owned(), kind)).to_vec());
-        let (mark, ledger) = (Mark::new(source, 0), vec![(4, 1)]);
-        let marker = Marker { mark, ledger, keep_days: KEEP_DAYS, time: 0, keep: 1, src: 2, src_end: 3 };
-        let mut cutter = Cutter::new(layout, marker);
-        cutter.keep_ledger(u32::try_from(now_ms() / 1000).unwrap_or(u32::MAX));
-        cutter.finish().swap_remove(0)
+        let columns = columns.map(|(name, kind)| (name.to_owned(), kind)).to_vec();
+        let layout = Layout::new(columns, TablePartitioning::ByWeek);
+        let markers = MarkerRows {
+            mark: Mark::new(source, 0),
+            ledger: vec![(4, 1)],
+            keep_days: KEEP_DAYS,
+            time_column: 0,
+            keep_days_column: 1,
+            src_column: 2,
+            src_end_column: 3,
+        };
+        let mut builder = BlockBuilder::new(layout, markers);
+        builder.keep_ledger(u32::try_from(now_ms() / 1000).unwrap_or(u32::MAX));
+        builder.finish().swap_remove(0)
     }
 
     /// Says that the server refuses or does not answer; the first time loudly.
@@ -251,8 +260,8 @@ impl Writer {
             .with_timeouts(Some(SEND_TIMEOUT), Some(ANSWER_TIMEOUT))
             .with_setting("insert_deduplication_token", token)
             .with_setting("log_comment", token);
-        for piece in Pieces::of(block) {
-            insert.send(piece.into()).await.map_err(|answer| self.judge(&answer))?;
+        for buffer in NativeBuffers::of(block) {
+            insert.send(buffer.into()).await.map_err(|answer| self.judge(&answer))?;
         }
         insert.end().await.map_err(|answer| self.judge(&answer))
     }

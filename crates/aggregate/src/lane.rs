@@ -28,9 +28,9 @@ use xxhash_rust::xxh3::Xxh3;
 
 use self::commit::Commit;
 use crate::Error;
-use crate::accumulate::Tally;
 use crate::block::{Block, Mark};
 use crate::delivery::{Answer, Delivery, LONGEST_PAUSE, Work};
+use crate::fold::{FlushCounts, Input, LaneFold};
 use crate::insert::Writer;
 use crate::partition::{Halted, Partition};
 use crate::protocol::{self, Action, Begin, Flush, Found, Intent, Rules};
@@ -56,48 +56,6 @@ const BACKLOG_INTERVALS: u32 = 4;
 /// A lane that flushes less often than this commits the ends of its flushes at once, not with the next flush.
 const SOON: Duration = Duration::from_secs(3);
 const BEAT_EVERY: Duration = Duration::from_secs(5);
-
-/// A record as a lane sees it.
-#[derive(Debug, Clone)]
-pub struct Input<'a> {
-    /// Its partition.
-    pub partition: i32,
-    /// Its offset.
-    pub offset: i64,
-    /// Its time in epoch milliseconds.
-    pub timestamp_ms: i64,
-    /// Its key.
-    pub key: Option<&'a [u8]>,
-    /// Its bytes.
-    pub value: Option<&'a [u8]>,
-    /// Its headers.
-    pub headers: Vec<(&'a str, &'a [u8])>,
-}
-
-/// What a record added to the buffer of its partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Added {
-    /// Events or letters.
-    pub events: u64,
-    /// Bytes held in memory, roughly.
-    pub bytes: usize,
-}
-
-/// What a lane makes of records. Buffers are kept per partition; what a flush gives depends on nothing but the
-/// records added since the partition's last one.
-pub trait LaneFold: Send {
-    /// Folds a record into the buffer of its partition.
-    ///
-    /// # Errors
-    /// Why it cannot be read: the partition halts there, nothing is ever skipped.
-    fn add(&mut self, input: &Input<'_>) -> Result<Added, String>;
-
-    /// Takes the buffer of a partition as blocks; `mark` goes into the marker rows.
-    fn flush(&mut self, partition: i32, mark: Mark) -> (Vec<Block>, Tally);
-
-    /// Drops the buffer of a partition.
-    fn discard(&mut self, partition: i32);
-}
 
 /// How a lane runs.
 #[derive(Debug, Clone)]

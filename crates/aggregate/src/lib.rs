@@ -1,32 +1,43 @@
-//! Stage three: events folded into cubes and written to ClickHouse, the only writer there is.
+//! Stage three: events folded into cubes and written to ClickHouse exactly once. This crate is the only writer of its
+//! tables.
 //!
-//! Pure parts: [`cube`] (what is written in `cubes.toml`), [`compile`], [`accumulate`], [`block`], [`ddl`], and
-//! [`protocol`] (what makes each record count once). Around them: [`server`] and [`Writer`] (ClickHouse), [`lane`]
-//! (Kafka), [`run`] (the process).
-pub mod accumulate;
-pub mod audit;
+//! A lane reads one topic and writes one table. It [folds](fold) records into rows per Kafka partition, [cuts](block)
+//! them into blocks at each flush, and follows the [protocol] that makes each record count once.
+//!
+//! Pure modules: values in, values out; no clock, threads, files, Kafka or ClickHouse client.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`cube`] | what is counted: `cubes.toml`, read and checked |
+//! | [`table`] | tables and views as SQL text, and the columns of an insert |
+//! | [`fold`] | what a lane makes of its records |
+//! | [`block`] | what one INSERT sends, and its marker rows |
+//! | [`protocol`] | intents and markers: what to do next with a flush |
+//!
+//! The shell around them:
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`lane`] | one worker of a lane: Kafka, flushes, commits |
+//! | `delivery` | one flush on its way into the table |
+//! | `insert` | [`Writer`]: inserts blocks, reads markers |
+//! | [`server`] | the ClickHouse server: its errors, its tables |
+//! | [`migrate`](mod@migrate) | creates and extends database, tables and views |
+//! | `process` | [`run`]: all lanes of one process |
 pub mod block;
-pub mod compile;
 pub mod cube;
-mod days;
-pub mod ddl;
-pub mod dead_letter;
 mod delivery;
 mod error;
-pub mod events;
-mod group;
+pub mod fold;
 mod insert;
-mod intern;
 pub mod lane;
 mod metric;
-pub mod metric_definitions;
-mod migrate;
-mod native;
+pub mod migrate;
 mod partition;
 mod process;
 pub mod protocol;
-mod rows;
 pub mod server;
+pub mod table;
 mod time;
 
 pub use cube::Cubes;

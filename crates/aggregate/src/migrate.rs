@@ -1,53 +1,40 @@
-//! Brings database, tables and views to what the cubes say: only ever adds, and says what it did.
+//! Brings database, tables and views of aggregate to what the cubes define. It only adds; existing data stays.
 use clickhouse::Client;
 use runtime::config::Settings;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::Error;
-use crate::audit;
 use crate::cube::Cubes;
-use crate::ddl::{self, TableSpec, ViewSpec, quoted};
-use crate::events;
-use crate::metric_definitions;
+use crate::error::Error;
 use crate::server;
+use crate::table::{self, EVENTS_LANE, TableSpec, ViewSpec, quoted};
 
-/// Makes what is missing and returns one line for each thing done; nothing when all is as it should be. Waits for a
-/// server that is not there yet.
+/// Creates what is missing and returns one line per change; nothing when all is there. Waits for a server that does not
+/// answer yet.
 ///
 /// # Errors
-/// The server refuses, or a column is there with another type than the cubes need.
+/// ClickHouse returned an error, or a column exists with another type than the cubes need.
 pub async fn migrate(client: &Client, settings: &Settings, cubes: &Cubes) -> Result<Vec<String>, Error> {
     server::wait_until_up(client, settings, || false).await?;
     let database = &settings.clickhouse.database;
-    let mut done = Vec::new();
-    let there: u64 = client
-        .query("SELECT count() FROM system.databases WHERE name = ?")
-        .bind(database)
-        .fetch_one()
-        .await
-        .map_err(|answer| server::stop(settings, "", &answer))?;
-    if there == 0 {
-        execute(client, settings, "", &format!("CREATE DATABASE IF NOT EXISTS {}", quoted(database))).await?;
-        done.push(format!("created database {database}"));
+    let mut done = create_database(client, settings).await?;
+    for spec in table::tables(cubes) {
+        done.extend(migrate_table(client, settings, &spec).await?);
     }
-    for table in ddl::tables(cubes) {
-        bring_table(client, settings, &table, &mut done).await?;
+    for spec in table::views(cubes, database) {
+        done.extend(create_or_replace_view(client, settings, &spec).await?);
     }
-    for view in ddl::views(cubes, database) {
-        bring_view(client, settings, &view, &mut done).await?;
+    if settings.aggregate.lanes.iter().any(|lane| lane == EVENTS_LANE) {
+        done.extend(migrate_table(client, settings, &table::events_table()).await?);
+        done.extend(create_or_replace_view(client, settings, &table::events_view(database)).await?);
     }
-    if settings.aggregate.lanes.iter().any(|lane| lane == events::table::LANE) {
-        bring_table(client, settings, &events::table::events_table(), &mut done).await?;
-        bring_view(client, settings, &events::table::events_view(database), &mut done).await?;
-    }
-    audit::bring(client, settings, &mut done).await?;
-    bring_view(client, settings, &audit::view(database), &mut done).await?;
-    metric_definitions::bring(client, settings, &mut done).await?;
     Ok(done)
 }
 
-/// Makes a table whose columns never change, when it is missing, and says whether it did.
-pub(crate) async fn create_missing(
+/// Creates a table whose columns never change, if it is missing, and returns whether it did.
+///
+/// # Errors
+/// ClickHouse returned an error or did not answer.
+pub async fn create_missing_table(
     client: &Client,
     settings: &Settings,
     table: &str,
@@ -60,19 +47,60 @@ pub(crate) async fn create_missing(
     Ok(is_missing)
 }
 
-async fn bring_table(
+/// Creates or replaces a view whose SELECT is not the present one, and returns what it did. The comment of a view ends
+/// in a hash of its SELECT, because the server does not keep the SELECT as it was written.
+///
+/// # Errors
+/// ClickHouse returned an error or did not answer.
+pub async fn create_or_replace_view(
+    client: &Client,
+    settings: &Settings,
+    view: &ViewSpec,
+) -> Result<Option<String>, Error> {
+    let database = &settings.clickhouse.database;
+    let name = format!("{database}.{}", view.name);
+    let comment = format!("{} [{:016x}]", view.meaning, xxh3_64(view.select.as_bytes())).trim().to_owned();
+    let found = server::table(client, settings, &view.name).await?;
+    if found.as_ref().is_some_and(|found| found.comment == comment) {
+        return Ok(None);
+    }
+    let create = format!(
+        "CREATE OR REPLACE VIEW {}.{} AS {} COMMENT '{}'",
+        quoted(database),
+        quoted(&view.name),
+        view.select,
+        comment.replace('\\', "\\\\").replace('\'', "\\'")
+    );
+    execute(client, settings, &view.name, &create).await?;
+    Ok(Some(format!("{} view {name}", if found.is_some() { "replaced" } else { "created" })))
+}
+
+async fn create_database(client: &Client, settings: &Settings) -> Result<Vec<String>, Error> {
+    let database = &settings.clickhouse.database;
+    let count: u64 = client
+        .query("SELECT count() FROM system.databases WHERE name = ?")
+        .bind(database)
+        .fetch_one()
+        .await
+        .map_err(|answer| server::stop(settings, "", &answer))?;
+    if count > 0 {
+        return Ok(Vec::new());
+    }
+    execute(client, settings, "", &format!("CREATE DATABASE IF NOT EXISTS {}", quoted(database))).await?;
+    Ok(vec![format!("created database {database}")])
+}
+
+async fn migrate_table(
     client: &Client,
     settings: &Settings,
     table: &TableSpec,
-    done: &mut Vec<String>,
-) -> Result<(), Error> {
+) -> Result<Vec<String>, Error> {
     let database = &settings.clickhouse.database;
     let name = format!("{database}.{}", table.name);
     let Some(found) = server::table(client, settings, &table.name).await? else {
         let create = table.create(database, &settings.clickhouse.engine);
         execute(client, settings, &table.name, &create).await?;
-        done.push(format!("created table {name} with {} columns", table.columns.len()));
-        return Ok(());
+        return Ok(vec![format!("created table {name} with {} columns", table.columns.len())]);
     };
     let present = server::columns(client, settings, &table.name).await?;
     let mut missing = Vec::new();
@@ -89,40 +117,13 @@ async fn bring_table(
         }
     }
     if !missing.is_empty() {
-        let add = table.add(database, &missing, &found.sorting_key);
+        let add = table.add_columns(database, &missing, &found.sorting_key);
         execute(client, settings, &table.name, &add).await?;
-        done.extend(missing.iter().map(|column| format!("added column {} to table {name}", column.name)));
     }
-    Ok(())
-}
-
-/// A view's comment ends in a fingerprint of its SELECT: the server prints a SELECT in words of its own.
-async fn bring_view(
-    client: &Client,
-    settings: &Settings,
-    view: &ViewSpec,
-    done: &mut Vec<String>,
-) -> Result<(), Error> {
-    let database = &settings.clickhouse.database;
-    let name = format!("{database}.{}", view.name);
-    let comment = format!("{} [{:016x}]", view.meaning, xxh3_64(view.select.as_bytes())).trim().to_owned();
-    let found = server::table(client, settings, &view.name).await?;
-    if found.as_ref().is_some_and(|found| found.comment == comment) {
-        return Ok(());
-    }
-    let create = format!(
-        "CREATE OR REPLACE VIEW {}.{} AS {} COMMENT '{}'",
-        quoted(database),
-        quoted(&view.name),
-        view.select,
-        comment.replace('\\', "\\\\").replace('\'', "\\'")
-    );
-    execute(client, settings, &view.name, &create).await?;
-    done.push(format!("{} view {name}", if found.is_some() { "replaced" } else { "created" }));
-    Ok(())
+    Ok(missing.iter().map(|column| format!("added column {} to table {name}", column.name)).collect())
 }
 
 async fn execute(client: &Client, settings: &Settings, table: &str, statement: &str) -> Result<(), Error> {
-    // `query_raw`: a `?` in a comment is no parameter.
+    // `query_raw`: a `?` in a comment is not a parameter.
     client.query_raw(statement).execute().await.map_err(|answer| server::stop(settings, table, &answer))
 }

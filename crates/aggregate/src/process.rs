@@ -2,7 +2,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event::Batch;
 use jiff::tz::TimeZone;
 use runtime::Source;
 use runtime::config::{ConfigError, Settings};
@@ -13,15 +12,11 @@ use runtime::shutdown::Shutdown;
 use runtime::topic::Topic;
 use tokio::runtime::Handle;
 
-use crate::accumulate::{Accumulator, Tally};
-use crate::block::{Block, Mark};
-use crate::compile::{CompiledLane, LaneTable};
 use crate::cube::CubeLane;
-use crate::ddl::{self, TableSpec};
-use crate::dead_letter::DeadLetters;
-use crate::events::{self, Events};
-use crate::lane::{self, Added, Input, LaneFold, LaneOptions};
+use crate::fold::{Accumulator, CompiledLane, DeadLetters, Events, LaneFold};
+use crate::lane::{self, LaneOptions};
 use crate::protocol::Rules;
+use crate::table::{self, EVENTS_LANE, LaneTable, TableSpec};
 use crate::time::now_ms;
 use crate::{Cubes, Error, Writer, cube, metric, server};
 
@@ -150,7 +145,7 @@ fn lane_called(name: &str, settings: &Settings, cubes: &Cubes) -> Result<Lane, E
         Ok(Lane {
             name: lane.as_str(),
             topic: Topic::EnrichedEvents,
-            table: ddl::lane_table(&LaneTable::new(cubes, lane)),
+            table: table::lane_table(&LaneTable::new(cubes, lane)),
             flush_interval,
             kind: LaneKind::Cubes(Arc::new(compiled)),
         })
@@ -161,14 +156,14 @@ fn lane_called(name: &str, settings: &Settings, cubes: &Cubes) -> Result<Lane, E
         "dead_letters" => Ok(Lane {
             name: "dead_letters",
             topic: Topic::DeadLetters,
-            table: ddl::dead_letters_table(),
+            table: table::dead_letters_table(),
             flush_interval: settings.aggregate.dead_letters_flush_interval,
             kind: LaneKind::DeadLetters,
         }),
-        events::table::LANE => Ok(Lane {
-            name: events::table::LANE,
+        EVENTS_LANE => Ok(Lane {
+            name: EVENTS_LANE,
             topic: Topic::EnrichedEvents,
-            table: events::table::events_table(),
+            table: table::events_table(),
             flush_interval: settings.aggregate.events_flush_interval,
             kind: LaneKind::Events(days(
                 settings.aggregate.events_retention.max(settings.ingest.max_event_age),
@@ -214,25 +209,5 @@ impl Lane {
             LaneKind::Events(keep_days) => Box::new(Events::new(*keep_days)),
         };
         lane::run(options, &source, fold, writer, tokio, shutdown, health)
-    }
-}
-
-impl LaneFold for Accumulator {
-    fn add(&mut self, input: &Input<'_>) -> Result<Added, String> {
-        let Some(value) = input.value else {
-            return Err("the record has no bytes; enrich never writes that".into());
-        };
-        let batch = Batch::decode(value).map_err(|error| error.to_string())?;
-        Self::add(self, input.partition, &batch);
-        // A cell is some hundred bytes and most events find theirs; an ID is 16.
-        Ok(Added { events: batch.rows() as u64, bytes: batch.rows() * 64 })
-    }
-
-    fn flush(&mut self, partition: i32, mark: Mark) -> (Vec<Block>, Tally) {
-        Self::flush(self, partition, mark)
-    }
-
-    fn discard(&mut self, partition: i32) {
-        Self::discard(self, partition);
     }
 }

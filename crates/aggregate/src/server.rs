@@ -6,7 +6,7 @@ use runtime::config::Settings;
 use serde::Deserialize;
 
 use crate::Error;
-use crate::ddl::{TableSpec, quoted};
+use crate::table::{TableSpec, quoted};
 
 const ASK_EVERY: Duration = Duration::from_millis(500);
 const SAY_EVERY: Duration = Duration::from_secs(5);

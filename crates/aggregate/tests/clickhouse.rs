@@ -7,14 +7,12 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-use aggregate::accumulate::Accumulator;
 use aggregate::block::{Block, Mark};
-use aggregate::compile::{CompiledLane, LaneTable};
 use aggregate::cube::{self, CubeLane};
-use aggregate::dead_letter::DeadLetters;
-use aggregate::lane::{Input, LaneFold};
+use aggregate::fold::{Accumulator, CompiledLane, DeadLetters, Input, LaneFold};
 use aggregate::server::Verdict;
-use aggregate::{Cubes, Writer, ddl, migrate, server};
+use aggregate::table::LaneTable;
+use aggregate::{Cubes, Writer, migrate, server, table};
 use clickhouse::Client;
 use devstack::{Stack, StackOptions};
 use event::{Batch, BatchBuilder, Field};
@@ -57,7 +55,7 @@ impl Database {
     }
 
     fn writer_of(&self, settings: &Settings, table: &str) -> Writer {
-        let spec = ddl::tables(&built_in()).into_iter().find(|spec| spec.name == table).unwrap();
+        let spec = table::tables(&built_in()).into_iter().find(|spec| spec.name == table).unwrap();
         self.runtime.block_on(Writer::new(&server::client(settings), settings, "live", &spec)).unwrap()
     }
 
@@ -154,7 +152,7 @@ fn migrate_makes_everything_once() {
     for view in views.chain(["dead_letters".to_owned()]) {
         assert_eq!(db.ask(&format!("SELECT count() FROM {view}")), "0", "{view}");
     }
-    for table in ddl::tables(&built_in()) {
+    for table in table::tables(&built_in()) {
         db.runtime.block_on(server::check_table(&db.client, &db.settings, &table)).unwrap();
     }
 }
@@ -188,7 +186,7 @@ fn migrate_adds_a_dimension_and_a_measure_to_a_table_with_rows() {
         ]
     );
     assert_eq!(db.migrate(&wider), Vec::<String>::new());
-    let spec = ddl::lane_table(&LaneTable::new(&wider, CubeLane::Live));
+    let spec = table::lane_table(&LaneTable::new(&wider, CubeLane::Live));
     db.runtime.block_on(server::check_table(&db.client, &db.settings, &spec)).unwrap();
     db.insert(&writer, &flushed(&wider, &[event(SUNDAY, "web", 2)], 2), "b");
     assert_eq!(db.ask("SELECT sum(events), sum(position_ms) FROM traffic WHERE pane = '10s'"), "2 0");
@@ -264,10 +262,10 @@ fn a_part_of_a_block_and_the_whole_share_their_token_and_the_markers_tell_what_l
     let (week, source) = (7 * 86_400 * SECOND, "1/enriched-events/3");
     let events = [event(SUNDAY, "web", 1), event(SUNDAY - week, "web", 1), event(SUNDAY, "ios", 2)];
     let blocks = flushed(&built_in(), &events, 42);
-    let weeks: Vec<u32> = blocks[0].weeks().iter().copied().collect();
+    let weeks: Vec<u32> = blocks[0].table_partitions().iter().copied().collect();
     let landed = |end| db.runtime.block_on(writer.landed(source, 2, end)).unwrap();
     assert!(landed(42).is_empty());
-    let second = [blocks[0].only(&[weeks[1]].into())];
+    let second = [blocks[0].restricted_to(&[weeks[1]].into())];
     assert_eq!((weeks.len(), second[0].data_rows() < blocks[0].data_rows()), (2, true));
     db.insert(&writer, &second, "t");
     assert_eq!(landed(42), [(0, weeks[1])].into());
@@ -346,7 +344,7 @@ fn trouble_that_needs_a_person_is_one_line_with_the_way_out() {
     db.migrate(&built_in());
     let name = db.settings.clickhouse.database.clone();
     let writer = db.writer("live_local");
-    let spec = ddl::lane_table(&LaneTable::new(&built_in(), CubeLane::Live));
+    let spec = table::lane_table(&LaneTable::new(&built_in(), CubeLane::Live));
     let blocks = flushed(&built_in(), &[event(SUNDAY, "web", 1)], 1);
     let checked = || {
         let checked = db.runtime.block_on(server::check_table(&db.client, &db.settings, &spec));

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use aggregate::Cubes;
-use aggregate::accumulate::{Accumulator, OTHER, Tally};
 use aggregate::block::{Block, Column, Mark};
-use aggregate::compile::CompiledLane;
 use aggregate::cube::{BUILT_IN, CubeLane};
+use aggregate::fold::{Accumulator, CompiledLane, FlushCounts, OTHER};
 use event::{Batch, BatchBuilder, Field, FieldKind};
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
@@ -52,7 +51,7 @@ fn millis(time: &str) -> i64 {
 
 struct Flushed {
     blocks: Vec<Block>,
-    tally: Tally,
+    counts: FlushCounts,
 }
 
 fn flushed(cubes: &Cubes, lane: CubeLane, zone: &str, max_groups: usize, events: &[Value]) -> Flushed {
@@ -62,8 +61,8 @@ fn flushed(cubes: &Cubes, lane: CubeLane, zone: &str, max_groups: usize, events:
     let (first, rest) = events.split_at(events.len() / 2);
     accumulator.add(0, &batch(first));
     accumulator.add(0, &batch(rest));
-    let (blocks, tally) = accumulator.flush(0, Mark::new("1/t/0", 9));
-    Flushed { blocks, tally }
+    let (blocks, counts) = accumulator.flush(0, Mark::new("1/t/0", 9));
+    Flushed { blocks, counts }
 }
 
 impl Flushed {
@@ -540,7 +539,7 @@ fn the_cap_counts_groups_and_not_buckets_and_totals_stay_exact() {
     // Two groups in thirty buckets fit where two groups are allowed; the third does not.
     let mut events: Vec<Value> = (0..30).flat_map(|minute| [at("a", minute), at("b", minute)]).collect();
     let two = flushed(&built_in(), CubeLane::Live, "UTC", 2, &events);
-    assert_eq!(two.tally.overflowed, 0);
+    assert_eq!(two.counts.overflowed, 0);
     assert_eq!(two.rows("traffic", "60s").len(), 60);
     events.extend([at("c", 1), at("d", 1), at("c", 2)]);
     let three = flushed(&built_in(), CubeLane::Live, "UTC", 2, &events);
@@ -551,7 +550,7 @@ fn the_cap_counts_groups_and_not_buckets_and_totals_stay_exact() {
         other[0].ends_with("events=2 devices={1}") && other[1].ends_with("events=1 devices={1}"),
         "{other:?}"
     );
-    assert_eq!(three.tally.overflowed, 3);
+    assert_eq!(three.counts.overflowed, 3);
     let total = |rows: &[String]| -> i64 {
         let events = rows
             .iter()

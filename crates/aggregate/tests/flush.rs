@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aggregate::Cubes;
-use aggregate::accumulate::{Accumulator, OTHER};
 use aggregate::block::{Block, Column, Mark};
-use aggregate::compile::CompiledLane;
 use aggregate::cube::{self, CubeLane};
+use aggregate::fold::{Accumulator, CompiledLane, OTHER};
 use event::{Batch, BatchBuilder, Field};
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
@@ -195,13 +194,13 @@ proptest! {
 
     #[test]
     fn a_flush_that_is_replayed_gives_the_same_bytes(events in events()) {
-        let flush = |ledger_week: Option<u32>| {
+        let flush = |ledger_table_partition: Option<u32>| {
             let mut accumulator = accumulator(MANY);
             events.chunks(7).for_each(|chunk| accumulator.add(0, &batch(chunk)));
-            accumulator.flush(0, Mark { ledger_week, ..Mark::new("s", 9) }).0
+            accumulator.flush(0, Mark { ledger_table_partition, ..Mark::new("s", 9) }).0
         };
         let first = flush(None);
-        let replayed = flush(first[0].weeks().first().copied());
+        let replayed = flush(first[0].table_partitions().first().copied());
         let digests = |blocks: &[Block]| blocks.iter().map(Block::digest).collect::<Vec<_>>();
         prop_assert_eq!(digests(&first), digests(&replayed));
     }
@@ -229,7 +228,7 @@ proptest! {
     fn groups_beyond_the_cap_lose_their_name_but_not_their_events(events in events()) {
         let mut accumulator = accumulator(1);
         accumulator.add(0, &batch(&events));
-        let (blocks, tally) = accumulator.flush(0, Mark::new("s", 1));
+        let (blocks, counts) = accumulator.flush(0, Mark::new("s", 1));
         let mut cells = BTreeMap::new();
         blocks.iter().for_each(|block| read(block, &mut cells));
         let naive = naive(&events);
@@ -247,8 +246,8 @@ proptest! {
             pane == "10s" && dimensions.values().all(|value| value == OTHER) && !dimensions.is_empty()
         };
         let others: i64 = cells.iter().filter(other).map(|(_, totals)| totals.events).sum();
-        prop_assert_eq!(others as u64, tally.overflowed);
-        prop_assert!(tally.overflowed <= named as u64);
-        prop_assert_eq!(tally.events, events.len() as u64);
+        prop_assert_eq!(others as u64, counts.overflowed);
+        prop_assert!(counts.overflowed <= named as u64);
+        prop_assert_eq!(counts.events, events.len() as u64);
     }
 }

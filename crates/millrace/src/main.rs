@@ -16,6 +16,7 @@ mod registry;
 mod report;
 mod row;
 mod table;
+mod tables;
 
 fn main() -> ExitCode {
     let outcome = command::run(arguments::Arguments::parse());

@@ -11,11 +11,13 @@ pub(crate) mod period;
 pub(crate) mod show;
 pub(crate) mod statement;
 
-use aggregate::{Cubes, metric_definitions::MetricDefinition};
+use aggregate::Cubes;
 
 #[cfg(test)]
 pub(crate) use catalogue::Kind;
 pub(crate) use catalogue::{Catalogue, Definition, Metric, Unit};
+
+use crate::tables::metric_definitions::MetricDefinition;
 
 /// The built-in catalogue as rows of its table; one line about what is wrong with it.
 pub(crate) fn definitions(cubes: &Cubes) -> Result<Vec<MetricDefinition>, String> {

@@ -1,9 +1,12 @@
-//! What must hold of cubes beside each other: those of a lane share one table, so a column name means one thing.
+//! Checks of names and limits, and of cubes against each other: the cubes of a lane share one table, so a column name
+//! has one meaning.
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Cube, CubeLane, Problem};
+use super::definition::Cube;
+use super::pane::CubeLane;
+use super::problem::CubeProblem;
 
-/// Columns every lane table has for itself.
+/// Columns that every lane table has.
 const RESERVED_COLUMNS: &[&str] = &[
     "cube",
     "pane",
@@ -16,25 +19,27 @@ const RESERVED_COLUMNS: &[&str] = &[
     "ledger_events",
     "ledger_duplicates",
 ];
-/// Tables and views of the database that are no cubes.
-const RESERVED_VIEWS: &[&str] = &["dead_letters", "events", "activity_history", "metric_definitions"];
-/// Most dimensions of one cube: each is a part of every group's key.
+/// Views of the database that are not cubes.
+const RESERVED_VIEWS: &[&str] = &["dead_letters", "events"];
+/// Most dimensions of one cube: each is part of every group's key.
 const MAX_DIMENSIONS: usize = 16;
 /// Most measures of one cube.
 const MAX_MEASURES: usize = 32;
-/// Most columns that the cubes of a lane may add to its table: each costs every part on disk a file's worth of work.
+/// Most columns that the cubes of a lane may add to its table: each costs a file in every data part on disk.
 const MAX_COLUMNS: usize = 250;
 
-/// Whether a cube, dimension or measure can be called so.
+/// Whether a cube, dimension or measure may have this name.
 pub(super) fn name(what: &str, name: &str) -> Result<(), String> {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         && name.len() <= 64;
     if !plain {
-        return Err(format!("{what} `{name}` is not of a-z, 0-9 and _, at most 64, a letter first"));
+        return Err(format!(
+            "{what} `{name}` must be of a-z, 0-9 and _, begin with a letter and have at most 64 characters"
+        ));
     }
     if RESERVED_COLUMNS.contains(&name) || name.ends_with("_ids") || name.ends_with("_local") {
-        return Err(format!("{what} `{name}` is taken by the tables themselves"));
+        return Err(format!("{what} `{name}` is reserved for the tables"));
     }
     Ok(())
 }
@@ -45,8 +50,8 @@ pub(super) fn columns(cube: &Cube) -> Vec<String> {
     let (dimensions, measures) = (cube.dimensions.len(), cube.measures.len());
     if dimensions > MAX_DIMENSIONS {
         problems.push(format!(
-            "too many columns: {dimensions} dimensions are more than {MAX_DIMENSIONS}; split it into cubes that are \
-             asked different questions"
+            "too many columns: {dimensions} dimensions are more than {MAX_DIMENSIONS}; split it into cubes that \
+             answer different questions"
         ));
     }
     if measures > MAX_MEASURES {
@@ -55,7 +60,7 @@ pub(super) fn columns(cube: &Cube) -> Vec<String> {
     let mut names = BTreeSet::new();
     for dimension in &cube.dimensions {
         if !names.insert(&dimension.name) {
-            problems.push(format!("dimension `{}` stands twice", dimension.name));
+            problems.push(format!("dimension `{}` is listed twice", dimension.name));
         }
     }
     for measure in &cube.measures {
@@ -67,13 +72,13 @@ pub(super) fn columns(cube: &Cube) -> Vec<String> {
     problems
 }
 
-/// What is wrong with the cubes beside each other.
-pub(super) fn together(cubes: &[Cube]) -> Vec<Problem> {
+/// What is wrong with the cubes compared with each other.
+pub(super) fn together(cubes: &[Cube]) -> Vec<CubeProblem> {
     let mut problems = Vec::new();
     let mut names = BTreeSet::new();
     let mut columns: BTreeMap<&str, (ColumnUse, &str)> = BTreeMap::new();
     for cube in cubes {
-        let mut fail = |problem: String| problems.push(Problem { cube: cube.name.clone(), problem });
+        let mut fail = |problem: String| problems.push(CubeProblem { cube: cube.name.clone(), problem });
         if !names.insert(cube.name.as_str()) || RESERVED_VIEWS.contains(&cube.name.as_str()) {
             fail("there is another view of this name".into());
             continue;
@@ -93,7 +98,7 @@ pub(super) fn together(cubes: &[Cube]) -> Vec<Problem> {
     problems
 }
 
-fn too_wide(cubes: &[Cube], lane: CubeLane) -> Option<Problem> {
+fn too_wide(cubes: &[Cube], lane: CubeLane) -> Option<CubeProblem> {
     let mut columns = BTreeMap::new();
     for cube in cubes.iter().filter(|cube| cube.lanes().any(|of| of == lane)) {
         columns.extend(uses(cube));
@@ -104,7 +109,7 @@ fn too_wide(cubes: &[Cube], lane: CubeLane) -> Option<Problem> {
                 lane.as_str(),
                 columns.len()
             );
-            return Some(Problem { cube: cube.name.clone(), problem });
+            return Some(CubeProblem { cube: cube.name.clone(), problem });
         }
     }
     None

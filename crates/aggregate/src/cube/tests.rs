@@ -1,4 +1,6 @@
-//! Files of cubes: what is understood, and what is said about mistakes.
+//! Files of cubes: how they are read, and how mistakes are reported.
+use event::{Field, predicate::Test};
+
 use super::*;
 
 const GOOD: &str = r#"
@@ -59,7 +61,7 @@ fn the_built_in_cubes_are_those_of_the_contract() {
 }
 
 #[test]
-fn a_measure_takes_its_fields_name_and_a_pane_its_lane() {
+fn a_measure_without_a_name_has_the_name_of_its_field() {
     let cubes = Cubes::parse(GOOD).unwrap();
     let cube = &cubes.cubes[0];
     let names: Vec<&str> = cube.measures.iter().map(|measure| measure.name.as_str()).collect();
@@ -69,19 +71,19 @@ fn a_measure_takes_its_fields_name_and_a_pane_its_lane() {
 }
 
 #[test]
-fn only_events_of_real_clients_count_unless_kind_is_asked_for() {
+fn only_kind_event_counts_in_a_cube_that_does_not_name_kind() {
     let kinds = |text: &str| Cubes::parse(text).unwrap().cubes[0].filter.event.clone();
     assert_eq!(kinds(GOOD).len(), 1);
     assert_eq!((kinds(GOOD)[0].field, kinds(GOOD)[0].test.text("test")), (Field::Kind, false));
-    let asked = GOOD.replace("dimensions =", "where = { kind = \"test\" }\ndimensions =");
-    assert!(kinds(&asked).len() == 1 && kinds(&asked)[0].test.text("test"));
+    let named = GOOD.replace("dimensions =", "where = { kind = \"test\" }\ndimensions =");
+    assert!(kinds(&named).len() == 1 && kinds(&named)[0].test.text("test"));
 }
 
 #[test]
-fn mistakes_are_explained() {
+fn every_mistake_is_explained() {
     for (from, to, expected) in [
         (r#""platform""#, r#""plattform""#, "the nearest is `platform`"),
-        (r#""platform""#, r#""app_id""#, "dimension `app_id` stands twice"),
+        (r#""platform""#, r#""app_id""#, "dimension `app_id` is listed twice"),
         (r#""platform""#, r#""event_time""#, "dimension `event_time` is a number, dimensions are texts"),
         (r#""platform""#, r#""tags""#, "dimension `tags` is a list, dimensions are texts; `explode` counts"),
         (r#""platform""#, r#"{ name = "os" }"#, "is neither the name of a field nor"),
@@ -100,7 +102,7 @@ fn mistakes_are_explained() {
             r#"name = "devices", p95"#,
             "`p95` cannot be added up over rows: count the events of each range",
         ),
-        (r#"name = "devices", uniq"#, r#"name = "devices", max"#, "`max` is no sum"),
+        (r#"name = "devices", uniq"#, r#"name = "devices", max"#, "`max` is not a sum"),
         (r#"name = "devices", uniq"#, r#"name = "devices", unique"#, "write uniq = \"field\""),
         (
             r#"name = "devices", uniq"#,
@@ -108,8 +110,8 @@ fn mistakes_are_explained() {
             "there is no key `summ`, the nearest is `sum`",
         ),
         (r#"name = "devices""#, r#"name = "events""#, "two columns are called `events`"),
-        (r#"name = "devices""#, r#"name = "src""#, "is taken by the tables themselves"),
-        (r#"name = "devices""#, r#"name = "Devices""#, "is not of a-z"),
+        (r#"name = "devices""#, r#"name = "src""#, "is reserved for the tables"),
+        (r#"name = "devices""#, r#"name = "Devices""#, "must be of a-z"),
         ("count = true", "count = false", "exactly one of"),
         (r#""60s""#, r#""5s""#, "there is no pane `5s`"),
         (r#""10s", "60s""#, r#""60s", "10s""#, "after a wider one"),
@@ -123,7 +125,7 @@ fn mistakes_are_explained() {
         (
             "dimensions",
             "explode = { field = \"tags\", as = [\"tag\"] }\ndimensions",
-            "`tag` is exploded and no dimension",
+            "`tag` is exploded and not a dimension",
         ),
     ] {
         let text = GOOD.replacen(from, to, 1);
@@ -134,7 +136,7 @@ fn mistakes_are_explained() {
 }
 
 #[test]
-fn an_exploded_field_can_be_asked_entry_by_entry() {
+fn a_condition_can_apply_to_the_entry_of_an_exploded_field() {
     let text = |where_: &str| {
         format!(
             r#"
@@ -166,7 +168,7 @@ fn an_exploded_field_can_be_asked_entry_by_entry() {
     for (where_, expected) in [
         (r#"{ active_definition = { in = "platform" } }"#, "`platform` is a text, `in` takes a list"),
         (r#"{ active_definition = { in = "active_dya" } }"#, "the nearest is `active_day`"),
-        (r#"{ active_definition = { in = "tags", not = "x" } }"#, "`in` stands alone"),
+        (r#"{ active_definition = { in = "tags", not = "x" } }"#, "`in` allows no other key"),
         (r#"{ active_definition = 3 }"#, "measure `n`: `where` for active_definition: 3 is not a text"),
     ] {
         let problem = entry(where_).unwrap_err().to_string();
@@ -175,7 +177,7 @@ fn an_exploded_field_can_be_asked_entry_by_entry() {
 }
 
 #[test]
-fn all_mistakes_are_said_at_once() {
+fn all_mistakes_are_reported_at_once() {
     let bad = r#"
         [[cube]]
         name = "one"
@@ -199,7 +201,7 @@ fn all_mistakes_are_said_at_once() {
 }
 
 #[test]
-fn too_many_columns_are_refused() {
+fn too_many_columns_are_an_error() {
     let names: Vec<String> = (0..33).map(|nth| format!("{{ name = \"m{nth}\", count = true }}")).collect();
     let text = GOOD.replace("{ name = \"events\", count = true }", &names.join(", "));
     let problem = Cubes::parse(&text).unwrap_err().to_string();
@@ -223,7 +225,7 @@ fn too_many_columns_are_refused() {
 }
 
 #[test]
-fn cubes_agree_about_a_column() {
+fn a_column_has_one_meaning_in_all_cubes_of_a_lane() {
     let other = GOOD
         .replace("traffic", "other")
         .replace(r#"name = "events", count = true"#, r#"name = "events", uniq = "user_key""#);
@@ -237,7 +239,7 @@ fn cubes_agree_about_a_column() {
 }
 
 #[test]
-fn a_file_beside_the_built_in_cubes_adds_or_replaces() {
+fn a_file_adds_cubes_to_the_built_in_ones_or_replaces_them() {
     let custom = GOOD.replace("traffic", "custom_orders");
     let cubes = Cubes::built_in_with(&custom).unwrap();
     assert_eq!(cubes.cubes.len(), Cubes::parse(BUILT_IN).unwrap().cubes.len() + 1);

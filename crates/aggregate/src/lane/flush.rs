@@ -17,11 +17,11 @@ impl Lane<'_> {
         let epoch = self.options.rules.epoch;
         let Some((begin, end, blocks, tally)) = self.take_buffer(partition, epoch, None) else { return 0 };
         let first = blocks.first();
-        let ledger_week = first.and_then(|block| block.weeks().first().copied()).unwrap_or(0);
-        let markers = blocks.iter().map(|block| block.weeks().len()).sum();
+        let ledger_week = first.and_then(|block| block.table_partitions().first().copied()).unwrap_or(0);
+        let markers = blocks.iter().map(|block| block.table_partitions().len()).sum();
         let (hash, chunks) = (digest(&blocks), blocks.len());
         let intent = Intent { end, committed_ms: 0, epoch, hash, chunks, markers, ledger_week };
-        let weeks = blocks.iter().map(|block| block.weeks().clone()).collect();
+        let weeks = blocks.iter().map(|block| block.table_partitions().clone()).collect();
         let received_max = tally.received_max;
         let (assignment, is_recovered) = (self.assignment, false);
         let flush = Flush::new(begin, intent, weeks);
@@ -35,7 +35,7 @@ impl Lane<'_> {
         partition: i32,
         epoch: u32,
         ledger_week: Option<u32>,
-    ) -> Option<(NextOffset, NextOffset, Vec<Block>, Tally)> {
+    ) -> Option<(NextOffset, NextOffset, Vec<Block>, FlushCounts)> {
         let state = self.partitions.get_mut(&partition)?;
         let (begin, end) = (state.begin, state.next);
         (state.begin, state.events, state.bytes) = (end, 0, 0);
@@ -47,7 +47,7 @@ impl Lane<'_> {
             tracing::warn!(lane = self.options.lane, partition, %error, "resuming failed");
         }
         let source = protocol::source(epoch, &self.delivery.topic, partition);
-        let mark = Mark { source, end: end.0 as u64, ledger_week };
+        let mark = Mark { source, end: end.0 as u64, ledger_table_partition: ledger_week };
         let (blocks, tally) = self.fold.flush(partition, mark);
         let lane = self.options.lane;
         metrics::counter!("millrace_aggregate_events_total", "lane" => lane).increment(tally.events);
@@ -64,7 +64,7 @@ impl Lane<'_> {
         else {
             return;
         };
-        let weeks = blocks.iter().map(|block| block.weeks().clone()).collect();
+        let weeks = blocks.iter().map(|block| block.table_partitions().clone()).collect();
         let flush = Flush::recovered(begin, &old, digest(&blocks), weeks, now_ms(), &self.options.rules);
         let lane = self.options.lane;
         metrics::counter!("millrace_aggregate_intents_replayed_total", "lane" => lane).increment(1);

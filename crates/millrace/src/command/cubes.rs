@@ -3,8 +3,8 @@ use std::{fs, path::PathBuf};
 
 use aggregate::{
     Cubes as AllCubes,
-    compile::LaneTable,
-    cube::{Cube, CubeError, CubeLane, Fold, Measure},
+    cube::{AggregateFunction, Cube, CubeError, CubeLane, Measure},
+    table::LaneTable,
 };
 use clap::{Args, Subcommand};
 use runtime::config::ConfigError;
@@ -183,10 +183,10 @@ fn measure_name(measure: &Measure) -> String {
 }
 
 fn fold(measure: &Measure) -> (&'static str, String) {
-    match &measure.fold {
-        Fold::Count => ("count", String::new()),
-        Fold::Sum(source) => ("sum", source.to_string()),
-        Fold::Uniq(source) => ("uniq", source.to_string()),
+    match &measure.function {
+        AggregateFunction::Count => ("count", String::new()),
+        AggregateFunction::Sum(source) => ("sum", source.to_string()),
+        AggregateFunction::Uniq(source) => ("uniq", source.to_string()),
     }
 }
 

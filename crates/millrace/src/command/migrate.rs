@@ -2,7 +2,7 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::{context::Context, error::Error, metrics};
+use crate::{context::Context, error::Error, metrics, tables};
 
 /// Bring database, tables, views and definitions of metrics in ClickHouse to what the catalogues say.
 ///
@@ -24,7 +24,8 @@ impl Migrate {
         let definitions = metrics::definitions(&cubes).map_err(Error::Failed)?;
         let changes = tokio.block_on(async {
             let mut changes = aggregate::migrate(&client, settings, &cubes).await?;
-            changes.extend(aggregate::metric_definitions::load(&client, settings, &definitions).await?);
+            changes.extend(tables::migrate(&client, settings).await?);
+            changes.extend(tables::metric_definitions::load(&client, settings, &definitions).await?);
             Ok::<_, aggregate::Error>(changes)
         })?;
         for change in &changes {

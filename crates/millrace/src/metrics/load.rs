@@ -1,10 +1,10 @@
 //! The catalogue as rows of the table `metric_definitions`.
 use std::collections::BTreeMap;
 
-use aggregate::metric_definitions::MetricDefinition;
 use serde::Serialize;
 
 use super::{Catalogue, cubes::View, statement};
+use crate::tables::metric_definitions::MetricDefinition;
 
 /// One row per definition.
 pub(crate) fn rows(catalogue: &Catalogue, views: &BTreeMap<String, View>) -> Vec<MetricDefinition> {

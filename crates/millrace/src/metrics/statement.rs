@@ -214,5 +214,5 @@ fn time(clock: Clock, step: Step) -> String {
 }
 
 fn quoted(name: &str) -> String {
-    aggregate::ddl::quoted(name)
+    aggregate::table::quoted(name)
 }

@@ -5,7 +5,6 @@
 //! the announcement stays unconfirmed, and [`history`](super::history) compares it with the registry.
 use std::{thread, time::Duration};
 
-use aggregate::audit;
 use event::Activity;
 use serde_json::Value;
 
@@ -15,6 +14,7 @@ use crate::{
     error::Error,
     output,
     registry::{self, Writer},
+    tables::activity_history as audit,
 };
 
 /// How often, and after which pause, a confirmation is tried: the change has happened already.

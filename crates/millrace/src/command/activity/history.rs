@@ -2,7 +2,6 @@
 //! a registry that nobody's change explains is said to be so.
 use std::collections::HashMap;
 
-use aggregate::audit;
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -12,7 +11,7 @@ use super::{
     change::{self, Difference, differences},
     unknown,
 };
-use crate::{context::Context, error::Error, output, table::Table};
+use crate::{context::Context, error::Error, output, table::Table, tables::activity_history as audit};
 
 /// Show who changed which activity, when, and each field's old and new value; oldest first.
 #[derive(Debug, Args)]

@@ -1,7 +1,7 @@
 //! The cubes in Markdown.
 use aggregate::{
     Cubes,
-    cube::{Cube, CubeLane, EntryCondition, Filter, Fold, Half, Source},
+    cube::{AggregateFunction, Cube, CubeLane, EntryCondition, Filter, Half, ValueSource},
 };
 use event::{
     Field,
@@ -53,20 +53,22 @@ fn one(cube: &Cube) -> String {
         .dimensions
         .iter()
         .map(|dimension| match &dimension.source {
-            Source::Field(field) if field.name() != dimension.name => {
+            ValueSource::Field(field) if field.name() != dimension.name => {
                 format!("`{}` (from `{}`)", dimension.name, field.name())
             }
-            Source::Property(path) => format!("`{}` (from `{path}`)", dimension.name),
-            Source::Field(_) | Source::Entry(_) => code(&dimension.name),
+            ValueSource::Property(path) => format!("`{}` (from `{path}`)", dimension.name),
+            ValueSource::Field(_) | ValueSource::Entry(_) => code(&dimension.name),
         })
         .collect();
     text += &format!("\n\nDimensions: {}.\n\n", dimensions.join(", "));
     let mut table = Table::new(&["measure", "counts", "read with"]);
     for measure in &cube.measures {
-        let what = match &measure.fold {
-            Fold::Count => "events".to_owned(),
-            Fold::Sum(source) => format!("sum of `{}`", name_of(source, cube)),
-            Fold::Uniq(source) => format!("different `{}`, about 0.5 % off", name_of(source, cube)),
+        let what = match &measure.function {
+            AggregateFunction::Count => "events".to_owned(),
+            AggregateFunction::Sum(source) => format!("sum of `{}`", name_of(source, cube)),
+            AggregateFunction::Uniq(source) => {
+                format!("different `{}`, about 0.5 % off", name_of(source, cube))
+            }
         };
         let filter = described(&measure.filter, cube);
         let what = if filter.is_empty() { what } else { format!("{what} where {filter}") };
@@ -82,11 +84,11 @@ fn is_kind_event(condition: &Condition) -> bool {
     condition.field == Field::Kind && asks(&condition.test)
 }
 
-fn name_of(source: &Source, cube: &Cube) -> String {
+fn name_of(source: &ValueSource, cube: &Cube) -> String {
     match source {
-        Source::Field(field) => field.name().to_owned(),
-        Source::Property(path) => path.to_string(),
-        Source::Entry(half) => half_name(*half, cube),
+        ValueSource::Field(field) => field.name().to_owned(),
+        ValueSource::Property(path) => path.to_string(),
+        ValueSource::Entry(half) => half_name(*half, cube),
     }
 }
 

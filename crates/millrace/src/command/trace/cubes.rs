@@ -4,10 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use aggregate::{
     Cubes,
-    accumulate::Accumulator,
     block::{Block, Column, Mark},
-    compile::CompiledLane,
     cube::{CubeLane, Pane},
+    fold::{Accumulator, CompiledLane},
 };
 use event::Batch;
 use jiff::{Timestamp, tz::TimeZone};

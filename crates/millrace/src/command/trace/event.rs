@@ -141,7 +141,7 @@ pub(crate) fn columns() -> String {
     let of_field = |field: &Field| {
         let name = field.name();
         match field.kind() {
-            FieldKind::Number if aggregate::events::table::is_time(*field) => {
+            FieldKind::Number if aggregate::table::is_time(*field) => {
                 format!("toUnixTimestamp64Milli({name}) AS {name}")
             }
             FieldKind::Key => format!("toString({name}) AS {name}"),

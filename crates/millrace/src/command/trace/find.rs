@@ -103,7 +103,7 @@ pub(crate) fn find(
 /// None when the lane `events` has no table.
 async fn in_tables(settings: &Settings, id: u128) -> Result<Option<Found>, Error> {
     let client = server::client(settings).with_database(&settings.clickhouse.database);
-    if server::table(&client, settings, aggregate::events::table::LANE).await?.is_none() {
+    if server::table(&client, settings, aggregate::table::EVENTS_LANE).await?.is_none() {
         return Ok(None);
     }
     let id_text = Uuid::from_u128(id).to_string();

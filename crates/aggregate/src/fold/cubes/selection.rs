@@ -1,25 +1,25 @@
-//! The rows of a batch that feed one cube: found, put into their cells, and measured.
+//! The rows of a batch that count in one cube: selected, put into their cells, and measured.
 use event::{Batch, Field, FieldKind};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Facts, Limit};
-use crate::compile::{CompiledCube, CompiledMeasure, Input};
+use super::compiled::{CompiledCube, CompiledMeasure, CompiledSource};
+use super::facts::Facts;
+use super::groups::{Groups, Limit};
+use super::interner::TextId;
 use crate::cube::{EntryCondition, Half};
-use crate::group::Groups;
-use crate::intern::TextId;
 
-/// Rows of a batch; where the cube explodes a field, a row once for each entry. The space is used again.
+/// Rows of a batch; where the cube explodes a field, a row once per entry. Its memory is reused.
 #[derive(Debug, Default)]
-pub(crate) struct Selection {
+pub(super) struct Selection {
     rows: Vec<u32>,
-    /// The entry of each row, as texts of the batch; empty where nothing is exploded.
+    /// The entry of each row, as texts of the batch; empty when no field is exploded.
     entries: Vec<Entry>,
     /// The cell of each row, in the cube's groups.
     cells: Vec<u32>,
-    /// The key of each row, one text after the other.
+    /// The key of each row: one text per dimension.
     keys: Vec<TextId>,
     hashes: Vec<u64>,
-    /// Places among `rows` that pass a measure's own conditions.
+    /// Indexes into `rows` of those that pass a measure's own conditions.
     passing: Vec<u32>,
 }
 
@@ -37,8 +37,8 @@ impl Entry {
 }
 
 impl Selection {
-    /// Finds the rows of a cube.
-    pub(crate) fn select(&mut self, cube: &CompiledCube, batch: &Batch, facts: &Facts) {
+    /// Selects the rows of a cube.
+    pub(super) fn select(&mut self, cube: &CompiledCube, batch: &Batch, facts: &Facts) {
         self.rows.clear();
         self.entries.clear();
         let mut mask = facts.passing(&cube.conditions);
@@ -65,12 +65,12 @@ impl Selection {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Finds the cell of each row, and returns how many rows went to the group of the rest.
-    pub(crate) fn place(
+    /// Finds the cell of each row, and returns how many rows went to the group [`OTHER`](super::OTHER).
+    pub(super) fn place(
         &mut self,
         cube: &CompiledCube,
         batch: &Batch,
@@ -92,7 +92,7 @@ impl Selection {
         overflowed
     }
 
-    /// Column by column, so that the compiler can keep several rows in flight.
+    /// Computes key and hash of each row: dimension by dimension, so that the processor works on several rows at once.
     fn key_rows(&mut self, cube: &CompiledCube, batch: &Batch, facts: &mut Facts, limit: &mut Limit<'_>) {
         let Self { rows, entries, keys, hashes, .. } = self;
         let width = cube.dimensions.len();
@@ -100,27 +100,27 @@ impl Selection {
         hashes.resize(rows.len(), 0);
         keys.clear();
         keys.resize(rows.len() * width, 0);
-        for (nth, &(input, _)) in cube.dimensions.iter().enumerate() {
+        for (nth, &(source, _)) in cube.dimensions.iter().enumerate() {
             let places = keys.iter_mut().skip(nth).step_by(width.max(1));
             let hashed = hashes.iter_mut().zip(places);
             let note = |hash: &mut u64, place: &mut TextId, text: TextId| {
                 *place = text;
                 *hash = Groups::hashed(*hash, text);
             };
-            match input {
-                Input::Field(field) => {
+            match source {
+                CompiledSource::Field(field) => {
                     let texts = batch.text_column(field);
                     for ((hash, place), &row) in hashed.zip(rows.iter()) {
                         let text = texts.get(row as usize).copied().unwrap_or(0);
                         note(hash, place, facts.text_id(text, batch, limit.interner));
                     }
                 }
-                Input::Entry(half) => {
+                CompiledSource::Entry(half) => {
                     for ((hash, place), entry) in hashed.zip(entries.iter()) {
                         note(hash, place, facts.text_id(entry.text(half), batch, limit.interner));
                     }
                 }
-                Input::Property(slot) => {
+                CompiledSource::Property(slot) => {
                     let texts = &facts.property(slot).texts;
                     for ((hash, place), &row) in hashed.zip(rows.iter()) {
                         note(hash, place, texts[row as usize]);
@@ -131,17 +131,17 @@ impl Selection {
     }
 
     /// Adds the rows to the measures of their cells.
-    pub(crate) fn measure(&mut self, cube: &CompiledCube, batch: &Batch, facts: &Facts, groups: &mut Groups) {
+    pub(super) fn measure(&mut self, cube: &CompiledCube, batch: &Batch, facts: &Facts, groups: &mut Groups) {
         let received = batch.number_column(Field::ReceivedAt);
         for (&row, &cell) in self.rows.iter().zip(&self.cells) {
             groups.received(cell, received.get(row as usize).copied().unwrap_or(0));
         }
         for (place, sum) in cube.sums.iter().enumerate() {
-            let values = match sum.input {
+            let values = match sum.source {
                 None => None,
-                Some(Input::Field(field)) => Some(batch.number_column(field)),
-                Some(Input::Property(slot)) => Some(facts.property(slot).numbers.as_slice()),
-                Some(Input::Entry(_)) => continue,
+                Some(CompiledSource::Field(field)) => Some(batch.number_column(field)),
+                Some(CompiledSource::Property(slot)) => Some(facts.property(slot).numbers.as_slice()),
+                Some(CompiledSource::Entry(_)) => continue,
             };
             match values {
                 None => self.each_passing(sum, batch, facts, |_, cell| groups.add(cell, place, 1)),
@@ -153,20 +153,20 @@ impl Selection {
             }
         }
         for (place, uniq) in cube.uniqs.iter().enumerate() {
-            // 0 is nobody: a device or user that is not known is not one more.
+            // 0 is an unknown device or user: it does not count.
             let mut saw = |cell: u32, id: u64| {
                 if id != 0 {
                     groups.saw(cell, place, id);
                 }
             };
-            match uniq.input {
-                Some(Input::Field(field)) if field.kind() == FieldKind::Key => {
+            match uniq.source {
+                Some(CompiledSource::Field(field)) if field.kind() == FieldKind::Key => {
                     let keys = batch.key_column(field);
                     self.each_passing(uniq, batch, facts, |row, cell| {
                         saw(cell, keys.get(row as usize).copied().unwrap_or(0));
                     });
                 }
-                Some(Input::Field(field)) => {
+                Some(CompiledSource::Field(field)) => {
                     let texts = batch.text_column(field);
                     self.each_passing(uniq, batch, facts, |row, cell| {
                         match texts.get(row as usize).copied().unwrap_or(0) {
@@ -175,11 +175,11 @@ impl Selection {
                         }
                     });
                 }
-                Some(Input::Property(slot)) => {
+                Some(CompiledSource::Property(slot)) => {
                     let ids = &facts.property(slot).ids;
                     self.each_passing(uniq, batch, facts, |row, cell| saw(cell, ids[row as usize]));
                 }
-                Some(Input::Entry(_)) | None => (),
+                Some(CompiledSource::Entry(_)) | None => (),
             }
         }
     }
@@ -217,7 +217,7 @@ fn holds(conditions: &[EntryCondition], entry: Entry, batch: &Batch, row: u32) -
         EntryCondition::Is(half, test) => test.text(batch.resolve(entry.text(*half))),
         EntryCondition::IsIn(half, list) => {
             let wanted = entry.text(*half);
-            // Two stages may have written the same text under two numbers.
+            // A batch may hold the same text under two numbers, when two stages wrote it.
             let is_it = |&text: &u32| text == wanted || batch.resolve(text) == batch.resolve(wanted);
             batch.list(*list, row as usize).iter().any(is_it)
         }

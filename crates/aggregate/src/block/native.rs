@@ -1,55 +1,58 @@
-//! A block in ClickHouse's Native format: for each column its name, its type and its values.
+//! Writes a block in ClickHouse's Native format: for each column its name, its type and its values.
 //!
-//! The client crate builds such blocks too, value by value; most values of a wide table are '' and 0, and that was a
-//! third of what aggregate costs. Here a block is written in pieces straight from its columns, and never held twice.
+//! Why by hand: columnar blocks cost ClickHouse 2.5-5 us of CPU per row, RowBinary 6-15 us. The client crate's
+//! `insert_native` also sends columnar blocks, but builds them value by value, and most values of a wide table are ''
+//! and 0. Writing straight from our columns took aggregate from 6.45 to 5.1 us of CPU per event. The bytes are produced
+//! in buffers of bounded size, so that a block is never in memory twice.
 use std::ops::Range;
 
-use crate::block::{Block, Column};
+use super::column::Column;
+use super::rows::Block;
 
-/// A piece is handed over when it has at least so many bytes.
-const PIECE_BYTES: usize = 256 * 1024;
-/// Values that are written between two looks at the size of the piece.
+/// A buffer is handed over when it has at least so many bytes.
+const BUFFER_BYTES: usize = 256 * 1024;
+/// Values that are written between two checks of the buffer's size.
 const STEP: usize = 4096;
 
-/// The bytes of a block, in pieces.
-pub(crate) struct Pieces<'a> {
+/// The bytes of a block, in buffers.
+pub(crate) struct NativeBuffers<'a> {
     columns: Vec<(&'a str, &'a Column)>,
     rows: usize,
-    /// The column that is being written; what is written of it, in steps.
+    /// The column that is written next, and the steps already written of it.
     column: usize,
     step: usize,
-    begun: bool,
+    has_begun: bool,
 }
 
-impl<'a> Pieces<'a> {
+impl<'a> NativeBuffers<'a> {
     pub(crate) fn of(block: &'a Block) -> Self {
-        Self { columns: block.columns().collect(), rows: block.rows(), column: 0, step: 0, begun: false }
+        Self { columns: block.columns().collect(), rows: block.rows(), column: 0, step: 0, has_begun: false }
     }
 }
 
-impl Iterator for Pieces<'_> {
+impl Iterator for NativeBuffers<'_> {
     type Item = Vec<u8>;
 
     fn next(&mut self) -> Option<Vec<u8>> {
-        let mut piece = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 4);
-        if !self.begun {
-            self.begun = true;
-            number(self.columns.len(), &mut piece);
-            number(self.rows, &mut piece);
+        let mut buffer = Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 4);
+        if !self.has_begun {
+            self.has_begun = true;
+            number(self.columns.len(), &mut buffer);
+            number(self.rows, &mut buffer);
         }
-        while piece.len() < PIECE_BYTES {
+        while buffer.len() < BUFFER_BYTES {
             let Some(&(name, column)) = self.columns.get(self.column) else { break };
             if self.step == 0 {
-                text(name.as_bytes(), &mut piece);
-                text(type_name(column).as_bytes(), &mut piece);
+                text(name.as_bytes(), &mut buffer);
+                text(type_name(column).as_bytes(), &mut buffer);
             }
-            if write_step(column, self.step, &mut piece) {
+            if write_step(column, self.step, &mut buffer) {
                 self.step += 1;
             } else {
                 (self.column, self.step) = (self.column + 1, 0);
             }
         }
-        if piece.is_empty() { None } else { Some(piece) }
+        if buffer.is_empty() { None } else { Some(buffer) }
     }
 }
 
@@ -60,7 +63,7 @@ fn type_name(column: &Column) -> &'static str {
         Column::Seconds(_) => "UInt32",
         Column::Offset(_) => "UInt64",
         Column::Number(_) => "Int64",
-        // As a plain Int64 the server would take them for seconds.
+        // The server reads a plain Int64 as seconds.
         Column::Millis(_) => "DateTime64(3, 'UTC')",
         Column::Ids { .. } => "Array(UInt64)",
         Column::Texts { .. } => "Array(String)",
@@ -68,7 +71,7 @@ fn type_name(column: &Column) -> &'static str {
     }
 }
 
-/// Writes one step of a column's values, and says whether another follows. Of lists, all ends come before all entries.
+/// Writes one step of a column's values and returns whether another follows. All ends of lists come before all entries.
 fn write_step(column: &Column, step: usize, into: &mut Vec<u8>) -> bool {
     match column {
         Column::Text { text, ends } => texts(text, ends, step, into),
@@ -78,7 +81,7 @@ fn write_step(column: &Column, step: usize, into: &mut Vec<u8>) -> bool {
         Column::Number(values) | Column::Millis(values) => {
             fixed(values, step, |value| value.to_le_bytes(), into)
         }
-        // The server keeps two 64-bit halves, the high one first.
+        // A UUID is two 64-bit halves, the high one first.
         Column::Uuid(values) => fixed(values, step, |value| value.rotate_left(64).to_le_bytes(), into),
         Column::Ids { ids, ends } => match step.checked_sub(steps(ends.len())) {
             None => list_ends(ends, step, into) || !ids.is_empty(),
@@ -131,7 +134,7 @@ fn text(bytes: &[u8], into: &mut Vec<u8>) {
     into.extend_from_slice(bytes);
 }
 
-/// A number of variable length: seven bits a byte, the lowest first.
+/// A number in the variable-length encoding: seven bits per byte, the lowest first.
 #[inline]
 fn number(mut value: usize, into: &mut Vec<u8>) {
     while value >= 0x80 {
@@ -155,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn values_stand_as_the_format_says() {
+    fn values_are_written_as_the_native_format_defines() {
         let long = "x".repeat(200);
         let ends = vec![1, 1, 201];
         for (column, expected) in [
@@ -182,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn every_value_is_written_once_however_many_there_are() {
+    fn every_value_is_written_once_for_any_number_of_values() {
         for count in [0, 1, STEP - 1, STEP, STEP + 1, 3 * STEP] {
             let numbers = Column::Number((0..count as i64).collect());
             assert_eq!(written(&numbers).len(), 8 * count);

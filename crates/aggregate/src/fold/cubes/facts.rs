@@ -1,19 +1,19 @@
-//! What a lane asks of every row of a batch before any cube is looked at: which conditions it passes, which cells its
-//! times fall into, what stands in its properties. Each is found once, however many cubes share it.
+//! What a lane needs to know of every row of a batch: which conditions it passes, into which cells its times fall, which
+//! values are in its properties. Each is found once, for all cubes that share it.
 use event::predicate::{PropertyValue, Test};
 use event::{Batch, Field, FieldKind, MAX_ROWS};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::compile::{CompiledCondition, CompiledLane};
-use crate::days::Days;
-use crate::intern::{Interner, TextId};
+use super::compiled::{CompiledCondition, CompiledLane};
+use super::days::Days;
+use super::interner::{Interner, TextId};
 
 const WORDS: usize = MAX_ROWS.div_ceil(64);
 const NOT_MAPPED: TextId = TextId::MAX;
 
-/// A set of rows of a batch, a bit each.
+/// A set of rows of a batch, one bit per row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mask([u64; WORDS]);
+pub(super) struct Mask([u64; WORDS]);
 
 impl Mask {
     const NONE: Self = Self([0; WORDS]);
@@ -35,17 +35,17 @@ impl Mask {
 
     /// Whether a row is in it.
     #[inline]
-    pub(crate) fn has(&self, row: u32) -> bool {
+    pub(super) fn has(&self, row: u32) -> bool {
         self.0[row as usize / 64] >> (row % 64) & 1 == 1
     }
 
-    /// Whether no row is.
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether no row is in it.
+    pub(super) fn is_empty(&self) -> bool {
         self.0 == [0; WORDS]
     }
 
-    /// Leaves the rows that are in both.
-    pub(crate) fn and(&mut self, other: &Self) {
+    /// Keeps the rows that are in both.
+    pub(super) fn and(&mut self, other: &Self) {
         self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word &= other);
     }
 
@@ -54,7 +54,7 @@ impl Mask {
     }
 
     /// Its rows in order.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = u32> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = u32> {
         self.0.iter().enumerate().flat_map(|(nth, &word)| {
             let mut left = word;
             std::iter::from_fn(move || {
@@ -66,46 +66,46 @@ impl Mask {
     }
 }
 
-/// What is known of the rows of one batch. The space is used again for the next.
+/// What is known of the rows of one batch. Its memory is reused for the next batch.
 #[derive(Debug)]
-pub(crate) struct Facts {
+pub(super) struct Facts {
     rows: usize,
     /// The rows that pass each condition of the lane.
     passes: Vec<Mask>,
     /// The cell of each row, by clock.
     cells: Vec<Vec<u32>>,
-    /// The interner's number of each text of the batch, as far as it was asked for.
+    /// The interner's number of each text of the batch that was looked up.
     text_ids: Vec<TextId>,
     properties: Vec<PropertyRows>,
-    /// What a condition said about each text of the batch: 0 not asked, 1 no, 2 yes.
-    said: Vec<u8>,
+    /// Whether each text of the batch passes the present condition: 0 not tested, 1 no, 2 yes.
+    tested_texts: Vec<u8>,
 }
 
-/// One value inside `properties`, row by row, in the shapes it is needed in.
+/// One value inside `properties`, row by row, in the forms in which it is used.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct PropertyRows {
+pub(super) struct PropertyRows {
     /// As a dimension.
-    pub(crate) texts: Vec<TextId>,
+    pub(super) texts: Vec<TextId>,
     /// As a number to add.
-    pub(crate) numbers: Vec<i64>,
+    pub(super) numbers: Vec<i64>,
     /// As an ID for a sketch; 0 for none.
-    pub(crate) ids: Vec<u64>,
+    pub(super) ids: Vec<u64>,
 }
 
 impl Facts {
-    pub(crate) fn new(lane: &CompiledLane) -> Self {
+    pub(super) fn new(lane: &CompiledLane) -> Self {
         Self {
             rows: 0,
             passes: vec![Mask::NONE; lane.conditions.len()],
             cells: vec![Vec::new(); lane.clocks.len()],
             text_ids: Vec::new(),
             properties: vec![PropertyRows::default(); lane.property_uses.len()],
-            said: Vec::new(),
+            tested_texts: Vec::new(),
         }
     }
 
-    /// Looks at a batch.
-    pub(crate) fn look_at(
+    /// Finds the facts of a batch.
+    pub(super) fn read(
         &mut self,
         lane: &CompiledLane,
         batch: &Batch,
@@ -117,7 +117,7 @@ impl Facts {
         self.text_ids.resize(batch.text_count(), NOT_MAPPED);
         for (passes, CompiledCondition { condition, slot }) in self.passes.iter_mut().zip(&lane.conditions) {
             *passes = match slot {
-                None => ask(condition.field, &condition.test, batch, &mut self.said),
+                None => rows_passing(condition.field, &condition.test, batch, &mut self.tested_texts),
                 Some(_) => Mask::NONE,
             };
         }
@@ -130,7 +130,7 @@ impl Facts {
         self.read_properties(lane, batch, interner);
     }
 
-    /// Parses the properties of those rows only that a cube still wants when its other conditions were asked.
+    /// Parses the properties of the rows that pass the other conditions of a cube that reads properties.
     fn read_properties(&mut self, lane: &CompiledLane, batch: &Batch, interner: &mut Interner) {
         let mut wanted = Mask::NONE;
         for cube in lane.cubes.iter().filter(|cube| cube.needs_properties) {
@@ -177,25 +177,25 @@ impl Facts {
     }
 
     /// The rows that pass all of these conditions.
-    pub(crate) fn passing(&self, conditions: &[usize]) -> Mask {
+    pub(super) fn passing(&self, conditions: &[usize]) -> Mask {
         let mut mask = Mask::first(self.rows);
         conditions.iter().for_each(|&condition| mask.and(&self.passes[condition]));
         mask
     }
 
     /// The cell of each row by a clock.
-    pub(crate) fn cells(&self, clock: usize) -> &[u32] {
+    pub(super) fn cells(&self, clock: usize) -> &[u32] {
         &self.cells[clock]
     }
 
-    /// A value inside `properties`; empty where no cube wanted any of this batch.
-    pub(crate) fn property(&self, slot: usize) -> &PropertyRows {
+    /// A value inside `properties`; empty when no row of this batch needs it.
+    pub(super) fn property(&self, slot: usize) -> &PropertyRows {
         &self.properties[slot]
     }
 
     /// The interner's number of a text of the batch.
     #[inline]
-    pub(crate) fn text_id(&mut self, text: u32, batch: &Batch, interner: &mut Interner) -> TextId {
+    pub(super) fn text_id(&mut self, text: u32, batch: &Batch, interner: &mut Interner) -> TextId {
         let id = &mut self.text_ids[text as usize];
         if *id == NOT_MAPPED {
             *id = interner.intern(batch.resolve(text));
@@ -204,16 +204,16 @@ impl Facts {
     }
 }
 
-/// Asks a condition about every row; of a text, once per different text.
-fn ask(field: Field, test: &Test, batch: &Batch, said: &mut Vec<u8>) -> Mask {
+/// The rows that pass a test on a field. Each distinct text is tested once.
+fn rows_passing(field: Field, test: &Test, batch: &Batch, tested_texts: &mut Vec<u8>) -> Mask {
     let mut mask = Mask::NONE;
     let (given, passes_empty) = match field.kind() {
         FieldKind::Text => {
             let texts = batch.text_column(field);
-            said.clear();
-            said.resize(batch.text_count(), 0);
+            tested_texts.clear();
+            tested_texts.resize(batch.text_count(), 0);
             for (row, &text) in texts.iter().enumerate() {
-                let known = &mut said[text as usize];
+                let known = &mut tested_texts[text as usize];
                 if *known == 0 {
                     *known = 1 + u8::from(test.text(batch.resolve(text)));
                 }
@@ -228,7 +228,7 @@ fn ask(field: Field, test: &Test, batch: &Batch, said: &mut Vec<u8>) -> Mask {
         }
         FieldKind::Key | FieldKind::Uuid | FieldKind::List | FieldKind::Map => {
             let keys = batch.key_column(field);
-            // Only whether it is there can be asked of a key.
+            // A condition on a key can only test whether it is set.
             let there = keys.iter().map(|&key| test.number(i64::from(key != 0)));
             there.enumerate().for_each(|(row, passes)| mask.set(row, passes));
             (keys.len(), test.number(0))
@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mask_gives_back_its_rows_in_order() {
+    fn a_mask_returns_its_rows_in_order() {
         let mut mask = Mask::NONE;
         let rows = [0, 1, 63, 64, 127, 128, 499];
         rows.iter().for_each(|&row| mask.set(row as usize, true));

@@ -1,21 +1,22 @@
-//! The table `events_local` and its view `events`, made from the field catalogue: a new field becomes a column with the
-//! next `millrace migrate`.
+//! The table `events_local` and its view `events`, derived from the field catalogue: the next `millrace migrate` adds a
+//! column for a new field.
 use event::{FIELDS, Field, FieldKind};
 
-use crate::block::{ColumnKind, Layout, Slices};
-use crate::ddl::{ColumnSpec, TableSpec, ViewSpec, quoted};
+use super::spec::{ColumnSpec, TableSpec, ViewSpec, quoted};
+use super::types::TEXT;
+use crate::block::{ColumnKind, Layout, TablePartitioning};
 
 /// The table of events; its view is `events`.
-pub const EVENTS: &str = "events_local";
+const EVENTS: &str = "events_local";
 /// Name of the lane and of the view.
-pub const LANE: &str = "events";
+pub const EVENTS_LANE: &str = "events";
 
-const FEW_VALUES: &str = "LowCardinality(String)";
+const PARTITIONING: TablePartitioning = TablePartitioning::ByWeek;
 
-/// Columns every row has beside the fields of its event; the first four are the lane's own and not in the view.
+/// Columns that every row has beside the fields of its event; the view leaves out the first four.
 const OWN: &[(&str, ColumnKind, &str)] = &[
     ("keep_days", ColumnKind::Small, "UInt16"),
-    ("src", ColumnKind::Text, FEW_VALUES),
+    ("src", ColumnKind::Text, TEXT),
     ("src_end", ColumnKind::Offset, "UInt64"),
     ("ledger_events", ColumnKind::Number, "Int64"),
     ("enriched_partition", ColumnKind::Number, "Int32"),
@@ -24,7 +25,7 @@ const OWN: &[(&str, ColumnKind, &str)] = &[
 ];
 const HIDDEN: usize = 4;
 
-/// By what one looks for single events. The rest is found by the sorting key.
+/// Fields by which single events are looked up. The sorting key serves all other queries.
 const LOOKED_UP: &[Field] = &[
     Field::EventId,
     Field::DeviceKey,
@@ -39,15 +40,12 @@ const LOOKED_UP: &[Field] = &[
     Field::ActivityId,
 ];
 
-/// Columns of a map: it is sent as two lists.
-pub(crate) mod map_columns {
-    /// The values stand so many columns behind the names.
-    pub(crate) const VALUES: usize = 1;
-}
+/// A map is sent as two lists; the column of its values follows that of its names by so many columns.
+pub(crate) const MAP_VALUES_OFFSET: usize = 1;
 
-/// Where columns stand in the layout.
+/// Indexes of the columns in the layout.
 #[derive(Debug, Clone)]
-pub(crate) struct EventPlaces {
+pub(crate) struct EventColumns {
     pub(crate) layout: Layout,
     pub(crate) keep_days: usize,
     pub(crate) src: usize,
@@ -56,11 +54,11 @@ pub(crate) struct EventPlaces {
     pub(crate) enriched_partition: usize,
     pub(crate) enriched_offset: usize,
     pub(crate) enriched_row: usize,
-    /// By the field's place in the catalogue.
+    /// By the field's index in the catalogue.
     fields: Vec<usize>,
 }
 
-impl Default for EventPlaces {
+impl Default for EventColumns {
     fn default() -> Self {
         let mut columns: Vec<(String, ColumnKind)> =
             OWN.iter().map(|&(name, kind, _)| (name.to_owned(), kind)).collect();
@@ -78,14 +76,14 @@ impl Default for EventPlaces {
             enriched_partition: own("enriched_partition"),
             enriched_offset: own("enriched_offset"),
             enriched_row: own("enriched_row"),
-            layout: Layout::new(columns),
+            layout: Layout::new(columns, PARTITIONING),
             fields,
         }
     }
 }
 
-impl EventPlaces {
-    /// Where the first column of a field stands.
+impl EventColumns {
+    /// The first column of a field.
     pub(crate) fn field(&self, field: Field) -> usize {
         self.fields.get(field.index()).copied().unwrap_or(usize::MAX)
     }
@@ -96,7 +94,7 @@ pub fn is_time(field: Field) -> bool {
     matches!(field, Field::EventTime | Field::ReceivedAt | Field::PublishedAt)
 }
 
-/// Whether the field says yes (1) or no (0).
+/// Whether the field is a flag: 1 or 0.
 fn is_flag(field: Field) -> bool {
     matches!(
         field,
@@ -111,7 +109,7 @@ fn is_flag(field: Field) -> bool {
     )
 }
 
-/// Whether nearly every event, device or thing has a value of its own: then a dictionary costs more than it saves.
+/// Whether nearly every event, device or item has its own value: then LowCardinality costs more than it saves.
 fn has_many_values(field: Field) -> bool {
     matches!(
         field,
@@ -161,7 +159,7 @@ fn columns_of(field: Field) -> Vec<ColumnSpec> {
     let one = |kind: &str| vec![ColumnSpec::new(name, kind)];
     match field.kind() {
         FieldKind::Text if has_many_values(field) => one("String"),
-        FieldKind::Text => one(FEW_VALUES),
+        FieldKind::Text => one(TEXT),
         FieldKind::Number if is_time(field) => one("DateTime64(3, 'UTC')"),
         FieldKind::Number if is_flag(field) => one("UInt8"),
         FieldKind::Number => one("Int64"),
@@ -187,7 +185,7 @@ fn columns_of(field: Field) -> Vec<ColumnSpec> {
     }
 }
 
-/// The table. Its rows stand as drill-down asks for them: one application, one kind of event, a span of time.
+/// The table. Its sorting key serves drill-down: one application, one event name, a range of time.
 pub fn events_table() -> TableSpec {
     let mut columns: Vec<ColumnSpec> =
         OWN.iter().map(|&(name, _, kind)| ColumnSpec::new(name, kind)).collect();
@@ -207,7 +205,7 @@ pub fn events_table() -> TableSpec {
     TableSpec {
         name: EVENTS.into(),
         time: Field::EventTime.name().into(),
-        slices: Slices::Weeks,
+        partitioning: PARTITIONING,
         columns,
         indexes,
         merges: false,
@@ -222,7 +220,7 @@ pub fn events_view(database: &str) -> ViewSpec {
     let own = OWN.iter().skip(HIDDEN).map(|&(name, ..)| quoted(name));
     let columns: Vec<String> = FIELDS.iter().map(|field| quoted(field.name())).chain(own).collect();
     ViewSpec {
-        name: LANE.into(),
+        name: EVENTS_LANE.into(),
         meaning: "Every enriched event, whatever its kind, and its place in enriched-events.".into(),
         select: format!("SELECT {} FROM {}.{EVENTS} WHERE src = ''", columns.join(", "), quoted(database)),
     }
@@ -239,7 +237,7 @@ mod tests {
         for field in FIELDS {
             assert!(has(field.name()), "{}", field.name());
         }
-        for (name, _) in EventPlaces::default().layout.columns() {
+        for (name, _) in EventColumns::default().layout.columns() {
             assert!(has(name), "{name}");
         }
         for name in &table.order {
@@ -249,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_never_merge_so_the_engine_only_keeps_them() {
+    fn the_engine_does_not_merge_rows() {
         let table = events_table();
         for (engine, expected) in [
             ("AggregatingMergeTree", "ENGINE = MergeTree\n"),
@@ -263,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_view_hides_what_serves_the_markers() {
+    fn the_view_leaves_out_the_columns_of_markers() {
         let select = events_view("db").select;
         assert!(select.contains("`event_id`") && select.contains("`enriched_offset`"));
         assert!(!select.contains("ledger_events") && !select.contains("keep_days"), "{select}");

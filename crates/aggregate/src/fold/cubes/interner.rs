@@ -1,16 +1,16 @@
-//! Texts as numbers for as long as a lane needs them. The numbers depend on what was seen before; nothing that is
-//! written to ClickHouse may depend on them.
+//! Texts as numbers. The numbers depend on which texts came before, so nothing that is written to ClickHouse may depend
+//! on them.
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 /// A text of the interner; 0 is ''.
-pub(crate) type TextId = u32;
+pub(super) type TextId = u32;
 
 /// Texts and their numbers.
 #[derive(Debug)]
-pub(crate) struct Interner {
+pub(super) struct Interner {
     texts: String,
     ends: Vec<usize>,
     known: HashTable<TextId>,
@@ -29,8 +29,8 @@ impl Default for Interner {
 }
 
 impl Interner {
-    /// The number of a text, a new one if it was not known.
-    pub(crate) fn intern(&mut self, text: &str) -> TextId {
+    /// The number of a text; a new text gets the next number.
+    pub(super) fn intern(&mut self, text: &str) -> TextId {
         if text.is_empty() {
             return 0;
         }
@@ -48,22 +48,22 @@ impl Interner {
     }
 
     /// The text of a number.
-    pub(crate) fn text(&self, id: TextId) -> &str {
+    pub(super) fn text(&self, id: TextId) -> &str {
         resolve(&self.texts, &self.ends, id)
     }
 
     /// How many numbers are in use, 0 included.
-    pub(crate) fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.ends.len()
     }
 
     /// Bytes of all texts.
-    pub(crate) fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.texts.len()
     }
 
-    /// Forgets every text. Numbers given before mean nothing afterwards.
-    pub(crate) fn clear(&mut self) {
+    /// Removes all texts. Numbers given before are no longer valid.
+    pub(super) fn clear(&mut self) {
         self.texts.clear();
         self.ends.truncate(1);
         self.known.clear();

@@ -1,45 +1,44 @@
-//! What each number means, where dashboards can read it: table `metric_definitions`, one row per metric, definition and
-//! version. `SELECT … FROM metric_definitions FINAL WHERE current` shows those in use.
+//! What each metric means, for dashboards: table `metric_definitions`, one row per metric, definition and version.
+//! `SELECT … FROM metric_definitions FINAL WHERE current` returns those in use.
+use aggregate::migrate::create_missing_table;
+use aggregate::table::quoted;
+use aggregate::{Error, server};
 use clickhouse::{Client, Row};
 use runtime::config::Settings;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
-use crate::ddl::quoted;
-use crate::{migrate, server};
-
 /// The table.
-pub const TABLE: &str = "metric_definitions";
+const TABLE: &str = "metric_definitions";
 
 /// One definition of a metric.
 #[derive(Debug, Clone, PartialEq, Eq, Row, Serialize, Deserialize)]
-pub struct MetricDefinition {
+pub(crate) struct MetricDefinition {
     /// The metric.
-    pub name: String,
+    pub(crate) name: String,
     /// The definition of it.
-    pub definition: String,
-    /// Another one means another meaning.
-    pub version: u32,
+    pub(crate) definition: String,
+    /// A new version has a new meaning.
+    pub(crate) version: u32,
     /// The metric's name for people, in Chinese.
-    pub title_zh: String,
+    pub(crate) title_zh: String,
     /// The metric's name for people, in English.
-    pub title_en: String,
+    pub(crate) title_en: String,
     /// What it means, in Chinese.
-    pub words_zh: String,
+    pub(crate) words_zh: String,
     /// What it means, in English.
-    pub words_en: String,
+    pub(crate) words_en: String,
     /// What a value counts.
-    pub unit: String,
+    pub(crate) unit: String,
     /// Whether values may be added up: sum, distinct, uniq, ratio or gauge.
-    pub kind: String,
+    pub(crate) kind: String,
     /// The view it reads.
-    pub cube: String,
-    /// Dimensions it can be asked by, beside those it is always split by.
-    pub dimensions: Vec<String>,
+    pub(crate) cube: String,
+    /// Dimensions it can be split by, without those it is always split by.
+    pub(crate) dimensions: Vec<String>,
     /// Its SQL, with placeholders.
-    pub sql: String,
+    pub(crate) sql: String,
     /// 1 while the catalogue has it, else 0.
-    pub current: u8,
+    pub(crate) current: u8,
 }
 
 fn create(database: &str, engine: &str) -> String {
@@ -67,22 +66,23 @@ COMMENT 'What each metric means. FINAL WHERE current shows those in use.'",
     )
 }
 
-/// Makes the table when it is missing and says so.
-pub(crate) async fn bring(client: &Client, settings: &Settings, done: &mut Vec<String>) -> Result<(), Error> {
-    let database = &settings.clickhouse.database;
-    let create = create(database, &settings.clickhouse.engine);
-    if migrate::create_missing(client, settings, TABLE, &create).await? {
-        done.push(format!("created table {database}.{TABLE}"));
-    }
-    Ok(())
-}
-
-/// Brings the table to what the catalogue says and returns one line for each thing done. Older versions stay; those
-/// the catalogue no longer has are marked.
+/// Creates the table when it is missing and returns one line per change.
 ///
 /// # Errors
-/// The server refuses or does not answer.
-pub async fn load(
+/// ClickHouse returned an error or did not answer.
+pub(crate) async fn migrate(client: &Client, settings: &Settings) -> Result<Vec<String>, Error> {
+    let database = &settings.clickhouse.database;
+    let create = create(database, &settings.clickhouse.engine);
+    let created = create_missing_table(client, settings, TABLE, &create).await?;
+    Ok(if created { vec![format!("created table {database}.{TABLE}")] } else { Vec::new() })
+}
+
+/// Updates the table to the catalogue and returns one line per change. Older versions stay; those that are no longer in
+/// the catalogue become `current = 0`.
+///
+/// # Errors
+/// ClickHouse returned an error or did not answer.
+pub(crate) async fn load(
     client: &Client,
     settings: &Settings,
     catalogue: &[MetricDefinition],
@@ -116,7 +116,7 @@ pub async fn load(
     Ok(done)
 }
 
-/// Rows to write, and a line for each thing they do.
+/// Rows to write, and one line per change.
 fn changes(
     present: &[MetricDefinition],
     catalogue: &[MetricDefinition],
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_replicated_where_the_others_are() {
+    fn the_table_is_replicated_if_the_configured_engine_is() {
         assert!(
             create("db", "ReplicatedAggregatingMergeTree")
                 .contains("= ReplicatedReplacingMergeTree(loaded_at)")

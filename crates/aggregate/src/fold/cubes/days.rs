@@ -7,20 +7,20 @@ const KEPT: usize = 32;
 
 /// The days of one time zone, with those that were asked lately.
 #[derive(Debug, Clone)]
-pub struct Days {
+pub(super) struct Days {
     zone: TimeZone,
     known: Vec<(u32, u32)>,
 }
 
 impl Days {
     /// The days of a time zone.
-    pub fn new(zone: TimeZone) -> Self {
+    pub(super) fn new(zone: TimeZone) -> Self {
         Self { zone, known: Vec::with_capacity(KEPT) }
     }
 
     /// The first second of the day that a moment lies in, both in seconds since 1970.
     #[inline]
-    pub fn start(&mut self, seconds: u32) -> u32 {
+    pub(super) fn start(&mut self, seconds: u32) -> u32 {
         match self.known.first() {
             Some(&(start, end)) if start <= seconds && seconds < end => start,
             _ => self.look_up(seconds),

@@ -1,86 +1,83 @@
-//! Optional lane: every enriched event as a row, whatever its kind, with all fields of the catalogue as columns. For
-//! drill-down, funnels and `millrace trace`; no cube is made from it.
+//! The buffer of the optional lane `events`: one row per enriched event of any kind, with all fields of the catalogue as
+//! columns. For drill-down, funnels and `millrace trace`; no cube reads it.
 //!
-//! Like any lane it keeps to the rule that a flush is a pure function of its records: the rows stand in the order of
-//! the records, and each carries its own place in the topic.
-pub mod table;
+//! A flush is a pure function of its records: the rows are in the order of the records, and each has its own position in
+//! the topic.
 
 use std::collections::BTreeMap;
 
 use event::{Batch, FIELDS, Field, FieldKind};
 
-use self::table::{EventPlaces, map_columns};
-use crate::accumulate::Tally;
-use crate::block::{Block, Cutter, Mark, Marker, Value};
-use crate::compile::MARKER_DAYS;
-use crate::lane::{Added, Input, LaneFold};
+use super::lane_fold::{Added, FlushCounts, Input, LaneFold};
+use crate::block::{Block, BlockBuilder, MARKER_DAYS, Mark, MarkerRows, Value};
+use crate::table::{self, EventColumns, MAP_VALUES_OFFSET};
 
-/// Memory of a decoded batch beside its values.
+/// Bytes of a decoded batch without its values.
 const BATCH_BYTES: usize = 16 * 1024;
 
-/// Holds the batches of each partition that have not been written yet.
+/// Holds the batches of each Kafka partition since its last flush.
 #[derive(Debug)]
 pub struct Events {
-    places: EventPlaces,
+    columns: EventColumns,
     keep_days: u16,
-    partitions: BTreeMap<i32, Vec<Held>>,
+    partitions: BTreeMap<i32, Vec<HeldBatch>>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct HeldBatch {
     offset: i64,
     batch: Batch,
 }
 
 impl Events {
-    /// An empty buffer whose rows are kept for so many days.
+    /// An empty buffer. Rows are kept for so many days.
     pub fn new(keep_days: u16) -> Self {
-        Self { places: EventPlaces::default(), keep_days, partitions: BTreeMap::new() }
+        Self { columns: EventColumns::default(), keep_days, partitions: BTreeMap::new() }
     }
 }
 
 impl LaneFold for Events {
     fn add(&mut self, input: &Input<'_>) -> Result<Added, String> {
         let Some(value) = input.value else {
-            return Err("the record has no bytes; enrich never writes that".into());
+            return Err("the record has no value; enrich never writes such a record".into());
         };
         let batch = Batch::decode(value).map_err(|error| error.to_string())?;
-        // Texts stand once in a batch and numbers are packed; what is held, and then written, is larger.
+        // A batch has each text once and packs its numbers; its rows are larger.
         let added = Added { events: batch.rows() as u64, bytes: BATCH_BYTES + 4 * value.len() };
-        self.partitions.entry(input.partition).or_default().push(Held { offset: input.offset, batch });
+        self.partitions.entry(input.partition).or_default().push(HeldBatch { offset: input.offset, batch });
         Ok(added)
     }
 
-    fn flush(&mut self, partition: i32, mark: Mark) -> (Vec<Block>, Tally) {
+    fn flush(&mut self, partition: i32, mark: Mark) -> (Vec<Block>, FlushCounts) {
         let batches = self.partitions.remove(&partition).unwrap_or_default();
-        let mut tally = Tally::default();
-        for Held { batch, .. } in &batches {
-            tally.events += batch.rows() as u64;
+        let mut counts = FlushCounts::default();
+        for HeldBatch { batch, .. } in &batches {
+            counts.events += batch.rows() as u64;
             let newest = batch.number_column(Field::ReceivedAt).iter().copied().max().unwrap_or(0);
-            tally.received_max = tally.received_max.max(newest);
+            counts.received_max = counts.received_max.max(newest);
         }
-        let places = &self.places;
-        let marker = Marker {
+        let columns = &self.columns;
+        let markers = MarkerRows {
             mark,
-            ledger: vec![(places.ledger_events, tally.events as i64)],
+            ledger: vec![(columns.ledger_events, counts.events as i64)],
             keep_days: MARKER_DAYS.max(self.keep_days),
-            time: places.field(Field::EventTime),
-            keep: places.keep_days,
-            src: places.src,
-            src_end: places.src_end,
+            time_column: columns.field(Field::EventTime),
+            keep_days_column: columns.keep_days,
+            src_column: columns.src,
+            src_end_column: columns.src_end,
         };
-        let mut cutter = Cutter::new(places.layout.clone(), marker);
+        let mut builder = BlockBuilder::new(columns.layout.clone(), markers);
         for held in &batches {
-            let writer = RowWriter {
-                places,
+            let rows = EventRowBuilder {
+                columns,
                 keep_days: self.keep_days,
                 partition,
                 held,
                 present: present(&held.batch),
             };
-            (0..held.batch.rows()).for_each(|row| writer.write(row, &mut cutter));
+            (0..held.batch.rows()).for_each(|row| rows.write(row, &mut builder));
         }
-        (cutter.finish(), tally)
+        (builder.finish(), counts)
     }
 
     fn discard(&mut self, partition: i32) {
@@ -88,7 +85,7 @@ impl LaneFold for Events {
     }
 }
 
-/// Fields that at least one event of the batch has: most have a third of them.
+/// Fields that at least one event of the batch has: about a third of all, in most batches.
 fn present(batch: &Batch) -> Vec<Field> {
     let has_values = |field: &Field| match field.kind() {
         FieldKind::Text => !batch.text_column(*field).is_empty(),
@@ -99,53 +96,54 @@ fn present(batch: &Batch) -> Vec<Field> {
     FIELDS.iter().copied().filter(has_values).collect()
 }
 
-struct RowWriter<'a> {
-    places: &'a EventPlaces,
+struct EventRowBuilder<'a> {
+    columns: &'a EventColumns,
     keep_days: u16,
     partition: i32,
-    held: &'a Held,
+    held: &'a HeldBatch,
     present: Vec<Field>,
 }
 
-impl RowWriter<'_> {
-    fn write(&self, row: usize, cutter: &mut Cutter) {
-        let Self { places, held: Held { offset, batch }, .. } = self;
+impl EventRowBuilder<'_> {
+    fn write(&self, row: usize, builder: &mut BlockBuilder) {
+        let Self { columns, held: HeldBatch { offset, batch }, .. } = self;
         let event_time = stored_time(batch.number(Field::EventTime, row));
-        cutter.begin_row(u32::try_from(event_time / 1000).unwrap_or(u32::MAX), self.bytes(row));
-        cutter.set(places.keep_days, Value::Small(self.keep_days));
-        cutter.set(places.enriched_partition, Value::Number(i64::from(self.partition)));
-        cutter.set(places.enriched_offset, Value::Number(*offset));
-        cutter.set(places.enriched_row, Value::Number(row as i64));
+        builder.begin_row(u32::try_from(event_time / 1000).unwrap_or(u32::MAX), self.bytes(row));
+        builder.set(columns.keep_days, Value::Small(self.keep_days));
+        builder.set(columns.enriched_partition, Value::Number(i64::from(self.partition)));
+        builder.set(columns.enriched_offset, Value::Number(*offset));
+        builder.set(columns.enriched_row, Value::Number(row as i64));
         for &field in &self.present {
-            self.write_field(field, row, cutter);
+            self.write_field(field, row, builder);
         }
-        cutter.end_row();
+        builder.end_row();
     }
 
-    /// Sets what is there; for the rest the columns' defaults say the same as the catalogue: '', 0, nothing.
-    fn write_field(&self, field: Field, row: usize, cutter: &mut Cutter) {
+    /// Sets a value that is not empty. Otherwise the default of the column is what the catalogue defines: '', 0 or an
+    /// empty list.
+    fn write_field(&self, field: Field, row: usize, builder: &mut BlockBuilder) {
         let batch = &self.held.batch;
-        let place = self.places.field(field);
+        let column = self.columns.field(field);
         match field.kind() {
             FieldKind::Text => match batch.text(field, row) {
                 "" => (),
-                text => cutter.set(place, Value::Text(text)),
+                text => builder.set(column, Value::Text(text)),
             },
             FieldKind::Number => match batch.number(field, row) {
                 0 => (),
-                number if table::is_time(field) => cutter.set(place, Value::Number(stored_time(number))),
-                number => cutter.set(place, Value::Number(number)),
+                number if table::is_time(field) => builder.set(column, Value::Number(stored_time(number))),
+                number => builder.set(column, Value::Number(number)),
             },
             FieldKind::Key => match batch.key(field, row) {
                 0 => (),
-                key => cutter.set(place, Value::Offset(key)),
+                key => builder.set(column, Value::Offset(key)),
             },
-            FieldKind::Uuid => cutter.set(place, Value::Uuid(batch.uuid(field, row))),
+            FieldKind::Uuid => builder.set(column, Value::Uuid(batch.uuid(field, row))),
             FieldKind::List => {
                 let texts: Vec<&str> =
                     batch.list(field, row).iter().map(|&text| batch.resolve(text)).collect();
                 if !texts.is_empty() {
-                    cutter.set(place, Value::Texts(&texts));
+                    builder.set(column, Value::Texts(&texts));
                 }
             }
             FieldKind::Map => {
@@ -153,8 +151,8 @@ impl RowWriter<'_> {
                 let (names, values): (Vec<&str>, Vec<&str>) =
                     pairs.map(|pair| (batch.resolve(pair[0]), batch.resolve(pair[1]))).unzip();
                 if !names.is_empty() {
-                    cutter.set(place, Value::Texts(&names));
-                    cutter.set(place + map_columns::VALUES, Value::Texts(&values));
+                    builder.set(column, Value::Texts(&names));
+                    builder.set(column + MAP_VALUES_OFFSET, Value::Texts(&values));
                 }
             }
         }
@@ -175,7 +173,7 @@ impl RowWriter<'_> {
     }
 }
 
-/// A time as the table can partition it: from 1970 to 2106.
+/// A time within the range of the table's partitioning function: 1970 to 2106.
 fn stored_time(ms: i64) -> i64 {
     ms.clamp(0, i64::from(u32::MAX) * 1000)
 }
@@ -225,12 +223,12 @@ mod tests {
     }
 
     #[test]
-    fn each_event_of_each_batch_is_a_row_with_its_place_and_the_marker_counts_them() {
+    fn each_event_is_a_row_with_its_position_and_the_marker_has_their_count() {
         let mut events = Events::new(30);
         assert_eq!(add(&mut events, 7, &batch(&[1, 2])).events, 2);
         add(&mut events, 9, &batch(&[3]));
-        let (blocks, tally) = events.flush(3, Mark::new("1/enriched-events/3", 10));
-        assert_eq!((tally.events, tally.received_max), (3, MONDAY + 1003));
+        let (blocks, counts) = events.flush(3, Mark::new("1/enriched-events/3", 10));
+        assert_eq!((counts.events, counts.received_max), (3, MONDAY + 1003));
         assert_eq!((blocks.len(), blocks[0].data_rows(), blocks[0].rows()), (1, 3, 4));
         for (name, expected) in [
             ("event_id", Column::Uuid(vec![1, 2, 3, 0])),
@@ -247,12 +245,12 @@ mod tests {
             panic!("the values of a map are lists of texts")
         };
         assert_eq!((text.as_str(), ends.len(), lists.as_slice()), ("BABABA", 6, &[2, 4, 6, 6][..]));
-        assert!(blocks[0].columns().all(|(name, _)| name != "user_id"), "nobody was logged in");
+        assert!(blocks[0].columns().all(|(name, _)| name != "user_id"), "no event has a user_id");
         assert!(events.flush(3, Mark::new("", 10)).0.is_empty());
     }
 
     #[test]
-    fn the_same_records_give_the_same_bytes_and_a_dropped_partition_gives_none() {
+    fn the_same_records_give_the_same_bytes_and_a_discarded_buffer_gives_none() {
         let flushed = |keep_days, discard| {
             let mut events = Events::new(keep_days);
             add(&mut events, 7, &batch(&[1, 2, 3]));
@@ -267,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_is_no_batch_is_refused() {
+    fn a_record_that_is_not_a_batch_is_an_error() {
         let mut events = Events::new(30);
         let input = Input {
             partition: 0,

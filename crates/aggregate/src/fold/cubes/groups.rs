@@ -1,24 +1,30 @@
-//! The groups and cells of one cube: a group is one combination of dimensions, a cell is a group in one bucket
-//! of the smallest pane.
+//! The groups and cells of one cube: a group is one combination of dimensions, a cell is a group in one cell of time.
 use hashbrown::HashTable;
 
-use crate::accumulate::{Limit, OTHER};
-use crate::compile::CompiledCube;
-use crate::intern::TextId;
+use super::compiled::CompiledCube;
+use super::interner::{Interner, TextId};
 
+/// The value of every dimension in the group that takes all groups above the limit.
+pub const OTHER: &str = "__other__";
 const NO_GROUP: u32 = u32::MAX;
-/// A sketch's list of IDs is not looked through for repeated ones before it is so long.
+/// Repeated IDs are removed from a sketch's list when it has this length.
 const COMPACT_FROM: usize = 32 * 1024;
+
+/// Bounds the number of groups of a cube; the interner has the text of the group above the limit.
+pub(super) struct Limit<'a> {
+    pub(super) max_groups: usize,
+    pub(super) interner: &'a mut Interner,
+}
 
 /// What was counted of one cube.
 #[derive(Debug)]
-pub(crate) struct Groups {
+pub(super) struct Groups {
     width: usize,
     sums_per_cell: usize,
     /// Texts of each group, `width` of them.
     keys: Vec<TextId>,
     by_key: HashTable<u32>,
-    /// The cell each group used last, and its bucket: nearly always the one needed next.
+    /// Bucket and cell that each group used last: nearly always the ones needed next.
     latest: Vec<(u32, u32)>,
     other: u32,
     /// Group and bucket of each cell.
@@ -26,12 +32,12 @@ pub(crate) struct Groups {
     by_cell: HashTable<u32>,
     sums: Vec<i64>,
     received_max: Vec<i64>,
-    /// For each sketch, what was seen.
+    /// The IDs of each sketch.
     seen: Vec<Seen>,
 }
 
-/// Cells and IDs of one sketch. Repeated ones are thrown out now and then, so that a flush that covers many seconds
-/// costs memory for what differs only.
+/// Cells and IDs of one sketch. Repeated pairs are removed from time to time, so that memory grows with the distinct
+/// ones only.
 #[derive(Debug, Clone)]
 struct Seen {
     pairs: Vec<(u32, u64)>,
@@ -39,7 +45,7 @@ struct Seen {
 }
 
 impl Groups {
-    pub(crate) fn new(cube: &CompiledCube) -> Self {
+    pub(super) fn new(cube: &CompiledCube) -> Self {
         Self {
             width: cube.dimensions.len(),
             sums_per_cell: cube.sums.len(),
@@ -55,14 +61,14 @@ impl Groups {
         }
     }
 
-    /// Adds the next text of a key to the hash of those before.
+    /// Adds the next text of a key to the hash of the texts before it.
     #[inline]
-    pub(crate) fn hashed(before: u64, text: TextId) -> u64 {
+    pub(super) fn hashed(before: u64, text: TextId) -> u64 {
         mixed(before ^ u64::from(text))
     }
 
-    /// The group of these texts, and whether it is that of the rest.
-    pub(crate) fn group(&mut self, hash: u64, wanted: &[TextId], limit: &mut Limit<'_>) -> (u32, bool) {
+    /// The group of these texts, and whether it is the group [`OTHER`].
+    pub(super) fn group(&mut self, hash: u64, wanted: &[TextId], limit: &mut Limit<'_>) -> (u32, bool) {
         let width = self.width;
         let keys = &self.keys;
         let key_of = |group: u32| &keys[group as usize * width..(group as usize + 1) * width];
@@ -93,7 +99,7 @@ impl Groups {
     }
 
     /// The cell of a group in a bucket.
-    pub(crate) fn cell(&mut self, group: u32, bucket: u32) -> u32 {
+    pub(super) fn cell(&mut self, group: u32, bucket: u32) -> u32 {
         let (latest_bucket, latest_cell) = self.latest[group as usize];
         if latest_cell != NO_GROUP && latest_bucket == bucket {
             return latest_cell;
@@ -114,20 +120,20 @@ impl Groups {
         cell
     }
 
-    /// Notes when a row of the cell reached the broker.
-    pub(crate) fn received(&mut self, cell: u32, millis: i64) {
+    /// Notes when a row of the cell was received.
+    pub(super) fn received(&mut self, cell: u32, millis: i64) {
         let newest = &mut self.received_max[cell as usize];
         *newest = millis.max(*newest);
     }
 
-    /// Adds to a sum. It wraps as ClickHouse's own does, so that the order of additions never matters.
-    pub(crate) fn add(&mut self, cell: u32, sum: usize, value: i64) {
-        let place = &mut self.sums[cell as usize * self.sums_per_cell + sum];
-        *place = place.wrapping_add(value);
+    /// Adds to a sum. It wraps as in ClickHouse, so the order of additions has no influence.
+    pub(super) fn add(&mut self, cell: u32, sum: usize, value: i64) {
+        let total = &mut self.sums[cell as usize * self.sums_per_cell + sum];
+        *total = total.wrapping_add(value);
     }
 
     /// Notes an ID for a sketch.
-    pub(crate) fn saw(&mut self, cell: u32, sketch: usize, id: u64) {
+    pub(super) fn saw(&mut self, cell: u32, sketch: usize, id: u64) {
         let seen = &mut self.seen[sketch];
         seen.pairs.push((cell, id));
         if seen.pairs.len() >= seen.compact_at {
@@ -138,32 +144,32 @@ impl Groups {
     }
 
     /// Number of groups.
-    pub(crate) fn group_count(&self) -> usize {
+    pub(super) fn group_count(&self) -> usize {
         self.latest.len()
     }
 
     /// The texts of a group.
-    pub(crate) fn key(&self, group: u32) -> &[TextId] {
+    pub(super) fn key(&self, group: u32) -> &[TextId] {
         &self.keys[group as usize * self.width..(group as usize + 1) * self.width]
     }
 
     /// Group and bucket of each cell.
-    pub(crate) fn cells(&self) -> &[(u32, u32)] {
+    pub(super) fn cells(&self) -> &[(u32, u32)] {
         &self.cells
     }
 
     /// The sums of a cell.
-    pub(crate) fn sums(&self, cell: u32) -> &[i64] {
+    pub(super) fn sums(&self, cell: u32) -> &[i64] {
         &self.sums[cell as usize * self.sums_per_cell..(cell as usize + 1) * self.sums_per_cell]
     }
 
-    /// When the newest row of a cell reached the broker.
-    pub(crate) fn received_max(&self, cell: u32) -> i64 {
+    /// When the newest row of a cell was received.
+    pub(super) fn received_max(&self, cell: u32) -> i64 {
         self.received_max[cell as usize]
     }
 
-    /// The IDs of a sketch by cell: all of them, and where each cell's begin. May hold an ID twice.
-    pub(crate) fn ids(&self, sketch: usize) -> (Vec<u64>, Vec<usize>) {
+    /// The IDs of a sketch by cell: all IDs, and the start of each cell's IDs. May hold an ID twice.
+    pub(super) fn ids(&self, sketch: usize) -> (Vec<u64>, Vec<usize>) {
         let seen = &self.seen[sketch].pairs;
         let mut starts = vec![0; self.cells.len() + 1];
         for &(cell, _) in seen {
@@ -182,7 +188,8 @@ impl Groups {
     }
 }
 
-/// One round of a folded multiplication; keys are small numbers given by ourselves, so it need not be stronger.
+/// One round of a folded multiplication. Keys are small numbers that clients do not choose, so a stronger hash is not
+/// needed.
 fn mixed(value: u64) -> u64 {
     let wide = u128::from(value ^ 0x9e37_79b9_7f4a_7c15) * u128::from(0xd6e8_feb8_6659_fd93_u64);
     (wide as u64) ^ (wide >> 64) as u64
@@ -198,13 +205,13 @@ fn cell_hash((group, bucket): (u32, u32)) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::compiled::CompiledLane;
     use super::*;
-    use crate::compile::CompiledLane;
     use crate::cube::{BUILT_IN, CubeLane, Cubes};
     use jiff::tz::TimeZone;
 
     #[test]
-    fn repeated_ids_cost_no_memory_and_none_is_lost() {
+    fn repeated_ids_take_no_memory_and_no_id_is_lost() {
         let cubes = Cubes::parse(BUILT_IN).unwrap();
         let lane = CompiledLane::new(&cubes, CubeLane::Report, 7, TimeZone::UTC);
         let traffic = lane.cubes.iter().find(|cube| cube.name == "traffic").unwrap();
@@ -226,7 +233,7 @@ mod tests {
 
     impl Groups {
         fn cell_of_first_group(&mut self, bucket: u32) -> u32 {
-            let mut interner = crate::intern::Interner::default();
+            let mut interner = Interner::default();
             let key = vec![0; self.width];
             let mut limit = Limit { max_groups: 9, interner: &mut interner };
             let (group, _) = self.group(hash_of(&key), &key, &mut limit);

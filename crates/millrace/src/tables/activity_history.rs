@@ -1,26 +1,26 @@
 //! Who changed the activity registry, when and how: table `activity_history_local`, read through its view
 //! `activity_history`, kept for ever.
 //!
-//! Kafka and ClickHouse share no transaction, so a change is written twice: unconfirmed before the registry is
-//! written, and confirmed after it. Both rows have the same key and become one. Whoever dies in between leaves an
-//! unconfirmed change, which says so; a change that was never announced cannot happen.
+//! Kafka and ClickHouse share no transaction, so a change is written twice: unconfirmed before it is written to the
+//! registry, and confirmed after it. Both rows have the same key and are merged into one. A process that is killed in
+//! between leaves an unconfirmed change; a change without any row here has not happened.
 use std::time::Duration;
 
+use aggregate::Error;
+use aggregate::migrate::{create_missing_table, create_or_replace_view};
+use aggregate::server;
+use aggregate::table::{ColumnSpec, ViewSpec, quoted};
 use clickhouse::{Client, Row};
 use runtime::config::Settings;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
-use crate::ddl::{ColumnSpec, ViewSpec, quoted};
-use crate::{migrate, server};
-
-/// The view that people read.
-pub const VIEW: &str = "activity_history";
+/// The view for readers.
+const VIEW: &str = "activity_history";
 const TABLE: &str = "activity_history_local";
-/// Somebody waits in front of a terminal.
+/// Short, because an operator waits for the answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Columns, their types, and whether they are part of the key. Rows of one key agree in all but `confirmed`.
+/// Columns, their types, and whether they are part of the key. Rows of one key differ in `confirmed` only.
 const COLUMNS: &[(&str, &str, bool)] = &[
     ("activity_id", "String", true),
     ("at", "DateTime64(3, 'UTC')", true),
@@ -36,31 +36,31 @@ const COLUMNS: &[(&str, &str, bool)] = &[
 
 /// One change of one activity.
 #[derive(Debug, Clone, PartialEq, Eq, Row, Serialize, Deserialize)]
-pub struct Change {
+pub(crate) struct Change {
     /// The activity.
-    pub activity_id: String,
+    pub(crate) activity_id: String,
     /// When it was made, epoch milliseconds.
-    pub at: i64,
+    pub(crate) at: i64,
     /// A UUID of its own, as text.
-    pub change_id: String,
+    pub(crate) change_id: String,
     /// Who made it.
-    pub who: String,
+    pub(crate) who: String,
     /// The command that made it: create, end or import.
-    pub action: String,
-    /// Why, if somebody said so.
-    pub reason: String,
+    pub(crate) action: String,
+    /// Why; may be ''.
+    pub(crate) reason: String,
     /// The fields that changed, by their names in JSON.
-    pub changed: Vec<String>,
+    pub(crate) changed: Vec<String>,
     /// The entry before it, as JSON; '' when there was none.
-    pub before: String,
+    pub(crate) before: String,
     /// The entry after it, as JSON.
-    pub after: String,
-    /// 1 when the registry is known to have taken it, else 0.
-    pub confirmed: u8,
+    pub(crate) after: String,
+    /// 1 when Kafka has acknowledged the write to the registry, else 0.
+    pub(crate) confirmed: u8,
 }
 
-/// The statement that makes the table.
-pub(crate) fn create(database: &str, engine: &str) -> String {
+/// The statement that creates the table.
+fn create(database: &str, engine: &str) -> String {
     let columns: Vec<String> = columns().iter().map(ColumnSpec::definition).collect();
     let order: Vec<String> =
         COLUMNS.iter().filter(|column| column.2).map(|column| quoted(column.0)).collect();
@@ -76,8 +76,8 @@ fn columns() -> Vec<ColumnSpec> {
     COLUMNS.iter().map(|&(name, kind, _)| ColumnSpec::new(name, kind)).collect()
 }
 
-/// The view: one row per change, also while the server has not yet put the two rows of a change together.
-pub(crate) fn view(database: &str) -> ViewSpec {
+/// The view: one row per change, also before the server has merged the two rows of a change.
+fn view(database: &str) -> ViewSpec {
     let shown = COLUMNS.iter().map(|&(name, kind, key)| match key {
         true => quoted(name),
         false if kind.contains("(max") => format!("max(history.{0}) AS {0}", quoted(name)),
@@ -95,21 +95,27 @@ pub(crate) fn view(database: &str) -> ViewSpec {
     }
 }
 
-/// Makes what is missing and adds a line for each thing done. The columns of a table that is there are left alone.
-pub(crate) async fn bring(client: &Client, settings: &Settings, done: &mut Vec<String>) -> Result<(), Error> {
-    let database = &settings.clickhouse.database;
-    let create = create(database, &settings.clickhouse.engine);
-    if migrate::create_missing(client, settings, TABLE, &create).await? {
-        done.push(format!("created table {database}.{TABLE} with {} columns", COLUMNS.len()));
-    }
-    Ok(())
-}
-
-/// Writes changes in one insert. To write the same ones again does no harm.
+/// Creates table and view when they are missing and returns one line per change. The columns of an existing table stay
+/// as they are.
 ///
 /// # Errors
-/// The server refused, or did not answer within ten seconds.
-pub async fn write(client: &Client, settings: &Settings, changes: &[Change]) -> Result<(), Error> {
+/// ClickHouse returned an error or did not answer.
+pub(crate) async fn migrate(client: &Client, settings: &Settings) -> Result<Vec<String>, Error> {
+    let database = &settings.clickhouse.database;
+    let create = create(database, &settings.clickhouse.engine);
+    let mut done = Vec::new();
+    if create_missing_table(client, settings, TABLE, &create).await? {
+        done.push(format!("created table {database}.{TABLE} with {} columns", COLUMNS.len()));
+    }
+    done.extend(create_or_replace_view(client, settings, &view(database)).await?);
+    Ok(done)
+}
+
+/// Writes changes in one insert. Writing the same ones again has no effect.
+///
+/// # Errors
+/// ClickHouse returned an error, or did not answer within ten seconds.
+pub(crate) async fn write(client: &Client, settings: &Settings, changes: &[Change]) -> Result<(), Error> {
     if changes.is_empty() {
         return Ok(());
     }
@@ -122,7 +128,7 @@ pub async fn write(client: &Client, settings: &Settings, changes: &[Change]) -> 
     let mut lines = Vec::new();
     for change in changes {
         let unwritable = |error: serde_json::Error| Error::ClickHouse(error.to_string());
-        // A decimal number is what the server reads as seconds with milliseconds behind the point.
+        // The server reads a decimal number as seconds.
         let mut row = serde_json::to_value(change).map_err(unwritable)?;
         row["at"] = format!("{}.{:03}", change.at.div_euclid(1000), change.at.rem_euclid(1000)).into();
         serde_json::to_writer(&mut lines, &row).map_err(unwritable)?;
@@ -133,14 +139,14 @@ pub async fn write(client: &Client, settings: &Settings, changes: &[Change]) -> 
         insert.write_buffered(&lines);
         insert.end().await
     };
-    answered(settings, sent).await
+    with_timeout(settings, sent).await
 }
 
 /// The changes of one activity, or of all, the latest `limit` of them, oldest first.
 ///
 /// # Errors
 /// As [`write`].
-pub async fn read(
+pub(crate) async fn read(
     client: &Client,
     settings: &Settings,
     activity_id: Option<&str>,
@@ -157,12 +163,12 @@ pub async fn read(
     if let Some(id) = activity_id {
         query = query.bind(id);
     }
-    let mut changes: Vec<Change> = answered(settings, query.bind(limit).fetch_all::<Change>()).await?;
+    let mut changes: Vec<Change> = with_timeout(settings, query.bind(limit).fetch_all::<Change>()).await?;
     changes.reverse();
     Ok(changes)
 }
 
-async fn answered<T>(
+async fn with_timeout<T>(
     settings: &Settings,
     answer: impl Future<Output = Result<T, clickhouse::error::Error>>,
 ) -> Result<T, Error> {
@@ -176,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_two_rows_of_a_change_share_their_key_and_become_confirmed() {
+    fn the_two_rows_of_a_change_share_their_key_and_merge_into_a_confirmed_one() {
         let create = create("db", "ReplicatedAggregatingMergeTree");
         for part in [
             "`db`.activity_history_local",
@@ -191,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_of_a_change_is_a_column() {
+    fn every_field_of_a_change_is_a_column() {
         let change = Change {
             activity_id: "a".into(),
             at: 0,

@@ -1,29 +1,27 @@
-//! Dead letters as rows: the reason and origin from the headers, the bytes as far as a table should hold them.
-//! The message in `dead-letters` keeps all of them.
+//! The buffer of the lane `dead_letters`: one row per dead letter, with reason and origin from the headers and the first
+//! 64 KiB of the payload. The record in `dead-letters` keeps all of it.
 use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use event::header;
 
-use crate::accumulate::Tally;
-use crate::block::{Block, Cutter, Layout, Mark, Marker, Value};
-use crate::compile::MARKER_DAYS;
-use crate::ddl::{DEAD_LETTER_DAYS, dead_letter_place, dead_letters_layout};
-use crate::lane::{Added, Input, LaneFold};
+use super::lane_fold::{Added, FlushCounts, Input, LaneFold};
+use crate::block::{Block, BlockBuilder, Layout, MARKER_DAYS, Mark, MarkerRows, Value};
+use crate::table::{DEAD_LETTER_DAYS, dead_letters_column, dead_letters_layout};
 
-/// Most bytes of a payload that the table holds.
-pub const MAX_PAYLOAD: usize = 64 * 1024;
+/// Most bytes of a payload in the table.
+const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
 
-/// Holds the letters of each partition that have not been written yet.
+/// Holds the dead letters of each Kafka partition since its last flush.
 #[derive(Debug)]
 pub struct DeadLetters {
     layout: Layout,
-    places: Places,
-    partitions: BTreeMap<i32, Vec<Letter>>,
+    columns: Columns,
+    partitions: BTreeMap<i32, Vec<DeadLetter>>,
 }
 
 #[derive(Debug)]
-struct Places {
+struct Columns {
     received_at: usize,
     keep_days: usize,
     src: usize,
@@ -40,7 +38,7 @@ struct Places {
 }
 
 #[derive(Debug)]
-struct Letter {
+struct DeadLetter {
     offset: i64,
     received_at: i64,
     headers: BTreeMap<String, String>,
@@ -52,7 +50,7 @@ struct Letter {
 
 impl Default for DeadLetters {
     fn default() -> Self {
-        let at = dead_letter_place;
+        let at = dead_letters_column;
         let texts = [
             header::CODE,
             header::MESSAGE,
@@ -67,7 +65,7 @@ impl Default for DeadLetters {
         let numbers = [header::ORIGIN_PARTITION, header::ORIGIN_OFFSET, header::ORIGIN_INDEX];
         Self {
             layout: dead_letters_layout(),
-            places: Places {
+            columns: Columns {
                 received_at: at("received_at"),
                 keep_days: at("keep_days"),
                 src: at("src"),
@@ -95,14 +93,14 @@ impl LaneFold for DeadLetters {
             .map(|(name, value)| ((*name).to_owned(), String::from_utf8_lossy(value).into_owned()))
             .collect();
         if !headers.contains_key(header::CODE) {
-            return Err("a dead letter without the header `code` was not written by this pipeline".into());
+            return Err("the record has no header `code`, so this pipeline did not write it".into());
         }
         let bytes = input.value.unwrap_or_default();
-        let (payload, encoding) = shown(bytes);
+        let (payload, encoding) = readable(bytes);
         let received_at = headers.get(header::RECEIVED_AT).and_then(|value| value.parse().ok());
-        let letter = Letter {
+        let letter = DeadLetter {
             offset: input.offset,
-            // A letter without its own time is as old as its message.
+            // Without this header the time of the Kafka record is used.
             received_at: received_at.unwrap_or(input.timestamp_ms).max(0),
             headers,
             key: String::from_utf8_lossy(input.key.unwrap_or_default()).into_owned(),
@@ -115,25 +113,25 @@ impl LaneFold for DeadLetters {
         Ok(Added { events: 1, bytes })
     }
 
-    fn flush(&mut self, partition: i32, mark: Mark) -> (Vec<Block>, Tally) {
+    fn flush(&mut self, partition: i32, mark: Mark) -> (Vec<Block>, FlushCounts) {
         let letters = self.partitions.remove(&partition).unwrap_or_default();
-        let places = &self.places;
-        let marker = Marker {
+        let columns = &self.columns;
+        let markers = MarkerRows {
             mark,
-            ledger: vec![(places.ledger_events, letters.len() as i64)],
+            ledger: vec![(columns.ledger_events, letters.len() as i64)],
             keep_days: MARKER_DAYS.max(DEAD_LETTER_DAYS),
-            time: places.received_at,
-            keep: places.keep_days,
-            src: places.src,
-            src_end: places.src_end,
+            time_column: columns.received_at,
+            keep_days_column: columns.keep_days,
+            src_column: columns.src,
+            src_end_column: columns.src_end,
         };
-        let mut tally = Tally { events: letters.len() as u64, ..Tally::default() };
-        let mut cutter = Cutter::new(self.layout.clone(), marker);
+        let mut counts = FlushCounts { events: letters.len() as u64, ..FlushCounts::default() };
+        let mut builder = BlockBuilder::new(self.layout.clone(), markers);
         for letter in &letters {
-            tally.received_max = tally.received_max.max(letter.received_at);
-            letter.write(partition, places, &mut cutter);
+            counts.received_max = counts.received_max.max(letter.received_at);
+            letter.write(partition, columns, &mut builder);
         }
-        (cutter.finish(), tally)
+        (builder.finish(), counts)
     }
 
     fn discard(&mut self, partition: i32) {
@@ -141,39 +139,39 @@ impl LaneFold for DeadLetters {
     }
 }
 
-impl Letter {
+impl DeadLetter {
     fn bytes(&self) -> usize {
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 64).sum();
         headers + self.key.len() + self.payload.len() + 128
     }
 
-    fn write(&self, partition: i32, places: &Places, cutter: &mut Cutter) {
+    fn write(&self, partition: i32, columns: &Columns, builder: &mut BlockBuilder) {
         let seconds = u32::try_from(self.received_at / 1000).unwrap_or(u32::MAX);
-        cutter.begin_row(seconds, self.bytes());
-        cutter.set(places.received_at, Value::Number(self.received_at.min(i64::from(u32::MAX) * 1000)));
-        cutter.set(places.keep_days, Value::Small(DEAD_LETTER_DAYS));
-        for &(name, place) in &places.texts {
-            cutter.set(place, Value::Text(self.headers.get(name).map_or("", String::as_str)));
+        builder.begin_row(seconds, self.bytes());
+        builder.set(columns.received_at, Value::Number(self.received_at.min(i64::from(u32::MAX) * 1000)));
+        builder.set(columns.keep_days, Value::Small(DEAD_LETTER_DAYS));
+        for &(name, column) in &columns.texts {
+            builder.set(column, Value::Text(self.headers.get(name).map_or("", String::as_str)));
         }
-        for &(name, place) in &places.numbers {
+        for &(name, column) in &columns.numbers {
             let number = self.headers.get(name).and_then(|value| value.parse().ok());
-            cutter.set(place, Value::Number(number.unwrap_or(0)));
+            builder.set(column, Value::Number(number.unwrap_or(0)));
         }
-        cutter.set(places.key, Value::Text(&self.key));
-        cutter.set(places.payload, Value::Text(&self.payload));
-        cutter.set(places.payload_encoding, Value::Text(self.encoding));
-        cutter.set(places.payload_bytes, Value::Number(self.payload_bytes as i64));
-        cutter.set(places.letter_partition, Value::Number(i64::from(partition)));
-        cutter.set(places.letter_offset, Value::Number(self.offset));
-        cutter.end_row();
+        builder.set(columns.key, Value::Text(&self.key));
+        builder.set(columns.payload, Value::Text(&self.payload));
+        builder.set(columns.payload_encoding, Value::Text(self.encoding));
+        builder.set(columns.payload_bytes, Value::Number(self.payload_bytes as i64));
+        builder.set(columns.letter_partition, Value::Number(i64::from(partition)));
+        builder.set(columns.letter_offset, Value::Number(self.offset));
+        builder.end_row();
     }
 }
 
-/// The payload as text, or as base64 when it is none, of its first 64 KiB.
-fn shown(bytes: &[u8]) -> (String, &'static str) {
+/// The first 64 KiB of a payload: as text if it is UTF-8, else as base64.
+fn readable(bytes: &[u8]) -> (String, &'static str) {
     match std::str::from_utf8(bytes) {
-        Ok(text) => (text[..text.floor_char_boundary(MAX_PAYLOAD)].to_owned(), "text"),
-        Err(_) => (STANDARD.encode(&bytes[..bytes.len().min(MAX_PAYLOAD)]), "base64"),
+        Ok(text) => (text[..text.floor_char_boundary(MAX_PAYLOAD_BYTES)].to_owned(), "text"),
+        Err(_) => (STANDARD.encode(&bytes[..bytes.len().min(MAX_PAYLOAD_BYTES)]), "base64"),
     }
 }
 
@@ -182,7 +180,7 @@ mod tests {
     use super::*;
     use crate::block::Column;
 
-    fn letter<'a>(offset: i64, value: &'a [u8]) -> Input<'a> {
+    fn input<'a>(offset: i64, value: &'a [u8]) -> Input<'a> {
         Input {
             partition: 3,
             offset,
@@ -202,15 +200,15 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_is_a_row_with_its_origin() {
+    fn a_dead_letter_is_a_row_with_its_origin() {
         let mut letters = DeadLetters::default();
-        letters.add(&letter(8, b"{}")).unwrap();
-        let (blocks, tally) = letters.flush(3, Mark::new("1/dead-letters/3", 9));
-        assert_eq!((tally.events, tally.received_max), (1, 1_700_000_000_123));
+        letters.add(&input(8, b"{}")).unwrap();
+        let (blocks, counts) = letters.flush(3, Mark::new("1/dead-letters/3", 9));
+        assert_eq!((counts.events, counts.received_max), (1, 1_700_000_000_123));
         assert_eq!((blocks[0].data_rows(), blocks[0].rows()), (1, 2));
         assert_eq!(column(&blocks[0], "origin_offset"), Column::Number(vec![77, 0]));
         assert_eq!(column(&blocks[0], "letter_offset"), Column::Number(vec![8, 0]));
-        // The marker lies at the first instant of the week of 2023-11-14.
+        // The marker has the first instant of the week of 2023-11-14.
         assert_eq!(
             column(&blocks[0], "received_at"),
             Column::Millis(vec![1_700_000_000_123, 1_699_833_600_000])
@@ -220,17 +218,17 @@ mod tests {
 
     #[test]
     fn payloads_are_text_or_base64_and_cut_at_64_kib() {
-        assert_eq!(shown("活".as_bytes()), ("活".to_owned(), "text"));
-        assert_eq!(shown(&[0xff, 0xfe]), ("//4=".to_owned(), "base64"));
+        assert_eq!(readable("活".as_bytes()), ("活".to_owned(), "text"));
+        assert_eq!(readable(&[0xff, 0xfe]), ("//4=".to_owned(), "base64"));
         let long = "活".repeat(30_000);
-        assert_eq!(shown(long.as_bytes()).0.len(), 65_535);
-        assert_eq!(shown(&[0xff; 70_000]).0.len(), MAX_PAYLOAD.div_ceil(3) * 4);
+        assert_eq!(readable(long.as_bytes()).0.len(), 65_535);
+        assert_eq!(readable(&[0xff; 70_000]).0.len(), MAX_PAYLOAD_BYTES.div_ceil(3) * 4);
     }
 
     #[test]
-    fn a_message_that_is_no_dead_letter_is_refused() {
-        let mut input = letter(1, b"x");
-        input.headers.clear();
-        assert!(DeadLetters::default().add(&input).unwrap_err().contains("without the header `code`"));
+    fn a_record_that_is_not_a_dead_letter_is_an_error() {
+        let mut record = input(1, b"x");
+        record.headers.clear();
+        assert!(DeadLetters::default().add(&record).unwrap_err().contains("no header `code`"));
     }
 }

@@ -1,34 +1,36 @@
-//! The rows of a flush, from the cells of a cube: every pane, sorted by bucket and by the texts of the dimensions.
-use crate::block::{Cutter, Value};
-use crate::compile::{CompiledCube, pane_of, place};
+//! The rows of a flush, made from the cells of a cube: pane by pane, sorted by bucket and by the texts of the dimensions.
+use super::clock::bucket_of;
+use super::compiled::CompiledCube;
+use super::days::Days;
+use super::groups::Groups;
+use super::interner::Interner;
+use crate::block::{BlockBuilder, Value};
 use crate::cube::Pane;
-use crate::days::Days;
-use crate::group::Groups;
-use crate::intern::Interner;
+use crate::table::lane_column;
 
-/// Bytes of a row beside its texts and IDs, roughly.
+/// Estimated bytes of a row without its texts and IDs.
 const ROW_BYTES: usize = 64;
 
 /// Writes all rows of one cube.
-pub(crate) fn write(
+pub(super) fn write(
     cube: &CompiledCube,
     groups: &Groups,
     interner: &Interner,
     days: &mut Days,
-    cutter: &mut Cutter,
+    builder: &mut BlockBuilder,
 ) {
     if groups.cells().is_empty() {
         return;
     }
     let ranks = ranked(groups, interner);
     let sketches: Vec<_> = (0..cube.uniqs.len()).map(|sketch| groups.ids(sketch)).collect();
-    let writer = Writer { cube, groups, interner, sketches: &sketches };
+    let rows = RowBuilder { cube, groups, interner, sketches: &sketches };
     for &pane in &cube.panes {
-        writer.pane(pane, &ranks, days, cutter);
+        rows.pane(pane, &ranks, days, builder);
     }
 }
 
-/// The place of each group when all are sorted by their texts.
+/// The rank of each group in the order of their texts.
 fn ranked(groups: &Groups, interner: &Interner) -> Vec<u32> {
     let count = groups.group_count() as u32;
     let mut used: Vec<u32> = (0..count).flat_map(|group| groups.key(group).iter().copied()).collect();
@@ -49,55 +51,63 @@ fn ranked(groups: &Groups, interner: &Interner) -> Vec<u32> {
     ranks
 }
 
-struct Writer<'a> {
+struct RowBuilder<'a> {
     cube: &'a CompiledCube,
     groups: &'a Groups,
     interner: &'a Interner,
     sketches: &'a [(Vec<u64>, Vec<usize>)],
 }
 
-impl Writer<'_> {
-    /// Cells that fall into one bucket of the pane and are of one group stand together and become one row.
-    fn pane(&self, pane: Pane, ranks: &[u32], days: &mut Days, cutter: &mut Cutter) {
+impl RowBuilder<'_> {
+    /// Writes one row per bucket and group, from all cells that belong to it.
+    fn pane(&self, pane: Pane, ranks: &[u32], days: &mut Days, builder: &mut BlockBuilder) {
         let cells = self.groups.cells();
         let mut order: Vec<(u32, u32, u32)> = cells
             .iter()
             .enumerate()
-            .map(|(cell, &(group, bucket))| (pane_of(pane, bucket, days), ranks[group as usize], cell as u32))
+            .map(|(cell, &(group, bucket))| {
+                (bucket_of(pane, bucket, days), ranks[group as usize], cell as u32)
+            })
             .collect();
         order.sort_unstable();
         for row in order.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
             let bucket = row[0].0;
-            self.row(pane, bucket, row.iter().map(|&(_, _, cell)| cell), cutter);
+            self.row(pane, bucket, row.iter().map(|&(_, _, cell)| cell), builder);
         }
     }
 
-    fn row(&self, pane: Pane, bucket: u32, cells: impl Iterator<Item = u32> + Clone, cutter: &mut Cutter) {
+    fn row(
+        &self,
+        pane: Pane,
+        bucket: u32,
+        cells: impl Iterator<Item = u32> + Clone,
+        builder: &mut BlockBuilder,
+    ) {
         let Some(first) = cells.clone().next() else { return };
         let (group, _) = self.groups.cells()[first as usize];
         let ids: Vec<Vec<u64>> = self.sketches.iter().map(|sketch| merged(sketch, cells.clone())).collect();
-        cutter.begin_row(bucket, ROW_BYTES + ids.iter().map(|ids| ids.len() * 8).sum::<usize>());
-        cutter.set(place::CUBE, Value::Text(&self.cube.name));
-        cutter.set(place::PANE, Value::Text(pane.as_str()));
-        cutter.set(place::BUCKET, Value::Seconds(bucket));
-        cutter.set(place::KEEP_DAYS, Value::Small(self.cube.keep_days));
+        builder.begin_row(bucket, ROW_BYTES + ids.iter().map(|ids| ids.len() * 8).sum::<usize>());
+        builder.set(lane_column::CUBE, Value::Text(&self.cube.name));
+        builder.set(lane_column::PANE, Value::Text(pane.as_str()));
+        builder.set(lane_column::BUCKET, Value::Seconds(bucket));
+        builder.set(lane_column::KEEP_DAYS, Value::Small(self.cube.keep_days));
         let received_max = cells.clone().map(|cell| self.groups.received_max(cell)).max().unwrap_or(0);
-        cutter.set(place::RECEIVED_MAX, Value::Number(received_max));
+        builder.set(lane_column::RECEIVED_MAX, Value::Number(received_max));
         for (&(_, column), &text) in self.cube.dimensions.iter().zip(self.groups.key(group)) {
-            cutter.set(column, Value::Text(self.interner.text(text)));
+            builder.set(column, Value::Text(self.interner.text(text)));
         }
         for (nth, measure) in self.cube.sums.iter().enumerate() {
             let total = cells.clone().fold(0_i64, |sum, cell| sum.wrapping_add(self.groups.sums(cell)[nth]));
-            cutter.set(measure.column, Value::Number(total));
+            builder.set(measure.column, Value::Number(total));
         }
         for (measure, ids) in self.cube.uniqs.iter().zip(&ids) {
-            cutter.set(measure.column, Value::Ids(ids));
+            builder.set(measure.column, Value::Ids(ids));
         }
-        cutter.end_row();
+        builder.end_row();
     }
 }
 
-/// The different IDs of several cells, sorted.
+/// The distinct IDs of several cells, sorted.
 fn merged((ids, starts): &(Vec<u64>, Vec<usize>), cells: impl Iterator<Item = u32>) -> Vec<u64> {
     let mut all = Vec::new();
     for cell in cells {

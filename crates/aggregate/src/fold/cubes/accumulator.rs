@@ -1,0 +1,154 @@
+//! The buffer of the lanes `live` and `report`: what has been counted of each Kafka partition since its last flush.
+//!
+//! The rule: [`Accumulator::flush`] is a pure function of the batches added since the partition's last flush. No clock,
+//! no number of the interner and nothing of earlier flushes influences it.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use event::{Batch, Field};
+
+use super::compiled::CompiledLane;
+use super::days::Days;
+use super::facts::Facts;
+use super::groups::{Groups, Limit};
+use super::interner::Interner;
+use super::rows;
+use super::selection::Selection;
+use crate::block::{Block, BlockBuilder, Mark, MarkerRows};
+use crate::fold::lane_fold::{Added, FlushCounts, Input, LaneFold};
+use crate::table::lane_column;
+
+/// The interner is cleared between flushes when it holds more bytes of text than this.
+const INTERNER_BYTES: usize = 16 * 1024 * 1024;
+
+/// Holds what has been counted of each Kafka partition since its last flush.
+#[derive(Debug)]
+pub struct Accumulator {
+    lane: Arc<CompiledLane>,
+    max_groups: usize,
+    interner: Interner,
+    days: Days,
+    partitions: BTreeMap<i32, Counted>,
+    facts: Facts,
+    selection: Selection,
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    cubes: Vec<Groups>,
+    counts: FlushCounts,
+}
+
+impl Accumulator {
+    /// An empty accumulator. At most `max_groups` groups of each cube and flush are kept apart; further ones are counted
+    /// in the group [`OTHER`](super::OTHER).
+    pub fn new(lane: Arc<CompiledLane>, max_groups: usize) -> Self {
+        Self {
+            max_groups,
+            interner: Interner::default(),
+            days: Days::new(lane.zone.clone()),
+            partitions: BTreeMap::new(),
+            facts: Facts::new(&lane),
+            selection: Selection::default(),
+            lane,
+        }
+    }
+
+    /// Folds a batch of a partition.
+    pub fn add(&mut self, partition: i32, batch: &Batch) {
+        let Self { lane, max_groups, interner, days, partitions, facts, selection } = self;
+        let counted = partitions.entry(partition).or_insert_with(|| Counted {
+            cubes: lane.cubes.iter().map(Groups::new).collect(),
+            counts: FlushCounts::default(),
+        });
+        facts.read(lane, batch, days, interner);
+        for (cube, groups) in lane.cubes.iter().zip(&mut counted.cubes) {
+            selection.select(cube, batch, facts);
+            if selection.is_empty() {
+                continue;
+            }
+            let limit = Limit { max_groups: *max_groups, interner };
+            counted.counts.overflowed += selection.place(cube, batch, facts, groups, limit);
+            selection.measure(cube, batch, facts, groups);
+        }
+        counted.counts.events += batch.rows() as u64;
+        counted.counts.duplicates += duplicates(batch);
+        let newest = batch.number_column(Field::ReceivedAt).iter().copied().max().unwrap_or(0);
+        counted.counts.received_max = counted.counts.received_max.max(newest);
+    }
+
+    /// Takes everything counted of a partition, as rows in their fixed order, cut into blocks. `mark` goes into the
+    /// marker rows.
+    pub fn flush(&mut self, partition: i32, mark: Mark) -> (Vec<Block>, FlushCounts) {
+        let mut counted = self.partitions.remove(&partition).unwrap_or_default();
+        let ledger = [
+            (lane_column::LEDGER_EVENTS, counted.counts.events),
+            (lane_column::LEDGER_DUPLICATES, counted.counts.duplicates),
+        ];
+        let markers = MarkerRows {
+            mark,
+            ledger: ledger.map(|(column, count)| (column, count as i64)).to_vec(),
+            keep_days: self.lane.marker_keep_days,
+            time_column: lane_column::BUCKET,
+            keep_days_column: lane_column::KEEP_DAYS,
+            src_column: lane_column::SRC,
+            src_end_column: lane_column::SRC_END,
+        };
+        let mut builder = BlockBuilder::new(self.lane.layout.clone(), markers);
+        for (cube, groups) in self.lane.cubes.iter().zip(&mut counted.cubes) {
+            rows::write(cube, groups, &self.interner, &mut self.days, &mut builder);
+        }
+        self.clear_interner();
+        if counted.counts.events > 0 {
+            builder.keep_ledger(u32::try_from(counted.counts.received_max / 1000).unwrap_or(0));
+        }
+        (builder.finish(), counted.counts)
+    }
+
+    /// Drops everything counted of a partition.
+    pub fn discard(&mut self, partition: i32) {
+        self.partitions.remove(&partition);
+        self.clear_interner();
+    }
+
+    fn clear_interner(&mut self) {
+        if self.partitions.is_empty() && self.interner.bytes() > INTERNER_BYTES {
+            self.interner.clear();
+        }
+    }
+}
+
+impl LaneFold for Accumulator {
+    fn add(&mut self, input: &Input<'_>) -> Result<Added, String> {
+        let Some(value) = input.value else {
+            return Err("the record has no value; enrich never writes such a record".into());
+        };
+        let batch = Batch::decode(value).map_err(|error| error.to_string())?;
+        Self::add(self, input.partition, &batch);
+        // A cell takes some hundred bytes, but most events fall into an existing one; an ID takes 16.
+        Ok(Added { events: batch.rows() as u64, bytes: batch.rows() * 64 })
+    }
+
+    fn flush(&mut self, partition: i32, mark: Mark) -> (Vec<Block>, FlushCounts) {
+        Self::flush(self, partition, mark)
+    }
+
+    fn discard(&mut self, partition: i32) {
+        Self::discard(self, partition);
+    }
+}
+
+/// Number of rows of kind `duplicate`.
+fn duplicates(batch: &Batch) -> u64 {
+    let kinds = batch.text_column(Field::Kind);
+    // Most rows have the kind of the row before, so its text is compared once per run.
+    let mut last = (u32::MAX, false);
+    let mut count = 0;
+    for &kind in kinds {
+        if kind != last.0 {
+            last = (kind, batch.resolve(kind) == "duplicate");
+        }
+        count += u64::from(last.1);
+    }
+    count
+}
