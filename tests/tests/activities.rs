@@ -411,9 +411,9 @@ fn what_cannot_be_done_is_refused_with_the_way_out_and_changes_nothing() {
         (&["end", "summer"], &["there is no activity `summer`"]),
         (
             &["end", "summer-draw"],
-            &["activity summer-draw ended already at 20", "import it with another ends_at"],
+            &["activity summer-draw already ended at 20", "import it with another ends_at"],
         ),
-        (&["create", "--id", "summer-draw", "--name", "x"], &["activity summer-draw exists already"]),
+        (&["create", "--id", "summer-draw", "--name", "x"], &["activity summer-draw already exists"]),
         (&["create", "--name", "x", "--rule", "key=k,event=P"], &["event_name = \"P\""]),
         (
             &["import", bad],
@@ -421,7 +421,7 @@ fn what_cannot_be_done_is_refused_with_the_way_out_and_changes_nothing() {
                 "line 2: starts_at: \"tomorrow\" is not RFC 3339",
                 "line 3: rules[0] (key \"k\"): there is no field `page_pat`",
                 "the nearest is `page_path`",
-                "2 entries are wrong, so nothing was changed",
+                "2 entries are invalid; nothing was changed",
             ],
         ),
         (&["import", "/nowhere.jsonl"], &["/nowhere.jsonl: No such file"]),
@@ -434,7 +434,7 @@ fn what_cannot_be_done_is_refused_with_the_way_out_and_changes_nothing() {
     let mut without = pipeline.clone();
     without.set("MILLRACE__CLICKHOUSE__URL", "http://127.0.0.1:1");
     let errors = refused(&without, &["create", "--id", "unseen", "--name", "x"]);
-    assert!(errors.contains("nothing was changed, because the history of it cannot be kept"), "{errors}");
+    assert!(errors.contains("nothing was changed, because the history cannot be written"), "{errors}");
     let mut unmigrated = pipeline.clone();
     unmigrated.set("MILLRACE__CLICKHOUSE__DATABASE", "nowhere");
     let errors = refused(&unmigrated, &["create", "--id", "unseen", "--name", "x"]);
@@ -460,7 +460,7 @@ fn what_cannot_be_done_is_refused_with_the_way_out_and_changes_nothing() {
     let lost = &ask(&pipeline, &["history", "lost"])[0];
     assert_eq!(
         (&lost["who"], &lost["state"]),
-        (&json!("carol"), &json!("did not happen: announced, and not in the registry"))
+        (&json!("carol"), &json!("not done: unconfirmed and not in the registry"))
     );
     assert_eq!(run(&pipeline, &["export"]), exported);
     assert_eq!(ask(&pipeline, &["history", "summer-draw"]).as_array().unwrap().len(), 2);

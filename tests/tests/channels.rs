@@ -93,7 +93,7 @@ fn a_changed_file_of_rules_shows_what_it_would_change_before_it_decides() {
     let event = file("event.json", &event.unwrap().to_string());
     let said = millrace(&pipeline, &["channel", "explain", &format!("@{event}")]);
     for part in
-        ["campaign_other", "the event names no campaign", "by rule referrer_video", "device's history"]
+        ["campaign_other", "the event names no campaign", "by rule referrer_video", "device's last touch"]
     {
         assert!(said.contains(part), "no {part:?} in:\n{said}");
     }

@@ -192,7 +192,7 @@ fn trace_tells_the_whole_way_of_an_event_from_the_tables_as_from_the_topics() {
         "partition 1, offset 1, element 1",
         "corrected, moved by",
         "a new device",
-        "s-1 begins here",
+        "s-1 starts here",
         "paid_search / baidu / cpc",
         "not counted again",
     ] {

@@ -1,21 +1,18 @@
-//! What every command takes, and the list of commands.
+//! The command line: the options of every command. The commands themselves are in [`crate::command`].
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 
-use crate::command::{
-    activity, cat, channel, codes, cubes, docs, fields, metrics, migrate, reconcile, report, simulate,
-    status, topics, trace,
-};
+use crate::command::Command;
 
-/// Operates a Millrace pipeline: topics, tables, activities, simulated clients, and a look at what flows.
+/// Operate a Millrace pipeline: topics, tables, activities, metrics, simulated clients, and the events in flight.
 #[derive(Debug, Parser)]
 #[command(name = "millrace", version, max_term_width = 100, propagate_version = true, after_help = AFTER_HELP)]
 pub(crate) struct Arguments {
     /// TOML file that overrides the built-in defaults
     #[arg(long, value_name = "FILE", env = "MILLRACE_CONFIG", global = true)]
     pub(crate) config: Option<PathBuf>,
-    /// Print JSON for machines instead of text for people
+    /// Print JSON instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -27,50 +24,10 @@ Settings come from the built-in defaults, then --config FILE, then the environme
 Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.
 
 EXAMPLES
-  millrace topics create && millrace migrate     prepare Kafka and ClickHouse; both may be run again
+  millrace topics create && millrace migrate     prepare Kafka and ClickHouse; safe to run again
   millrace simulate --rate 2000                  send events of simulated clients until Ctrl-C
-  millrace status                                lag of every stage and age of the data
-  millrace cat dead-letters | jq ._headers.code  why events were refused";
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Make the Kafka topics, or check them
-    #[command(subcommand)]
-    Topics(topics::Topics),
-    /// Bring database, tables and views in ClickHouse up to date
-    Migrate(migrate::Migrate),
-    /// Send events of seeded, realistic clients whose truth is known
-    Simulate(simulate::Simulate),
-    /// Keep the registry of activities and the history of its changes
-    #[command(subcommand)]
-    Activity(activity::Activity),
-    /// Print the records of a topic as JSON lines
-    Cat(cat::Cat),
-    /// Explain how an event gets its channel, or what other rules would change
-    #[command(subcommand)]
-    Channel(channel::Channel),
-    /// Show lag, members and freshness of every stage
-    Status(status::Status),
-    /// Prove that no event was lost or counted twice
-    Reconcile(reconcile::Reconcile),
-    /// Look at what is counted, or check a file of cubes
-    #[command(subcommand)]
-    Cubes(cubes::Cubes),
-    /// Say what each number means, and ask for it
-    #[command(subcommand)]
-    Metrics(metrics::Metrics),
-    /// Show the whole way of one event and the reason of each step
-    Trace(trace::Trace),
-    /// Write the reference of fields, codes, cubes and metrics
-    Docs(docs::Docs),
-    /// Write the numbers of a day or a week as a spreadsheet
-    #[command(subcommand)]
-    Report(report::Report),
-    /// Print the catalogue of event fields
-    Fields(fields::Fields),
-    /// Print the codes of dead letters
-    Codes(codes::Codes),
-}
+  millrace status                                lag of every stage and age of the newest data
+  millrace cat dead-letters | jq ._headers.code  why events were rejected";
 
 #[cfg(test)]
 mod tests {
@@ -93,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_understood_or_refused() {
+    fn arguments_are_accepted_or_rejected() {
         for (line, accepted) in [
             ("topics create", true),
             ("topics", false),

@@ -1,39 +1,78 @@
-//! One file per command; each has its arguments as a type and one function `run`.
-use crate::{
-    arguments::{Arguments, Command},
-    context::Context,
-    error::Error,
-    output::Output,
-};
+//! The list of commands. Each has its own file or folder below, with its arguments as a type and a function `run`.
+use std::path::Path;
 
-pub(crate) mod activity;
-pub(crate) mod cat;
-pub(crate) mod channel;
-pub(crate) mod codes;
-pub(crate) mod cubes;
-pub(crate) mod docs;
-pub(crate) mod fields;
-pub(crate) mod metrics;
-pub(crate) mod migrate;
-pub(crate) mod reconcile;
-pub(crate) mod report;
-pub(crate) mod simulate;
-pub(crate) mod status;
-pub(crate) mod topics;
-pub(crate) mod trace;
+use clap::Subcommand;
 
-/// Runs the command that was asked for.
-pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
-    let mut output = Output::new(arguments.json);
-    // The catalogues are part of the program: they can be read with any configuration, or none.
-    match &arguments.command {
+use crate::{context::Context, error::Error, output::Output};
+
+mod activity;
+mod cat;
+mod channel;
+mod codes;
+mod cubes;
+mod docs;
+mod fields;
+mod metrics;
+mod migrate;
+mod reconcile;
+mod report;
+mod simulate;
+mod status;
+mod topics;
+mod trace;
+mod value_parsers;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create or check the Kafka topics
+    #[command(subcommand)]
+    Topics(topics::TopicsCommand),
+    /// Create or update the database, tables and views in ClickHouse
+    Migrate(migrate::Migrate),
+    /// Send events of simulated clients and print the expected results
+    Simulate(simulate::Simulate),
+    /// Manage the activity registry and show the history of its changes
+    #[command(subcommand)]
+    Activity(activity::ActivityCommand),
+    /// Print the records of a topic as JSON lines
+    Cat(cat::Cat),
+    /// Explain how an event gets its channel, or compare two files of channel rules
+    #[command(subcommand)]
+    Channel(channel::ChannelCommand),
+    /// Show lag, members and data age of every stage
+    Status(status::Status),
+    /// Check that no event was lost or counted twice
+    Reconcile(reconcile::Reconcile),
+    /// Show the cubes, or check a file of cubes
+    #[command(subcommand)]
+    Cubes(cubes::CubesCommand),
+    /// Show what each metric means, and query it
+    #[command(subcommand)]
+    Metrics(metrics::MetricsCommand),
+    /// Follow one event through every stage, with the reason for each decision
+    Trace(trace::Trace),
+    /// Write the reference of fields, codes, cubes and metrics
+    Docs(docs::Docs),
+    /// Write the metrics of a day or a week to a spreadsheet
+    #[command(subcommand)]
+    Report(report::ReportCommand),
+    /// Print the catalogue of event fields
+    Fields(fields::Fields),
+    /// Print the dead-letter codes
+    Codes(codes::Codes),
+}
+
+/// Runs a command.
+pub(crate) fn run(command: Command, config: Option<&Path>, mut output: Output) -> Result<(), Error> {
+    // The catalogues are part of the program: these commands need no configuration.
+    match &command {
         Command::Fields(fields) => return fields.run(&mut output),
         Command::Codes(codes) => return codes.run(&mut output),
         Command::Docs(docs) => return docs.run(&mut output),
         _ => (),
     }
-    let mut context = Context::new(arguments.config.as_deref(), output)?;
-    match arguments.command {
+    let mut context = Context::new(config, output)?;
+    match command {
         Command::Topics(topics) => topics.run(&mut context),
         Command::Migrate(migrate) => migrate.run(&mut context),
         Command::Simulate(simulate) => simulate.run(&mut context),

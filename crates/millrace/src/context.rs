@@ -1,4 +1,4 @@
-//! What a command works with: settings, a place to print to, and an asynchronous runtime for those who need one.
+//! What most commands need: the settings, the output, and a Tokio runtime.
 use std::path::Path;
 
 use runtime::config::{self, Settings};
@@ -15,7 +15,7 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(config: Option<&Path>, output: Output) -> Result<Self, Error> {
         let settings = config::load(config)?;
-        // One thread beside the main one, so that signals are heard while the main one works.
+        // One worker thread, so that signals are handled while the main thread works.
         let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         Ok(Self {
             settings,

@@ -1,4 +1,4 @@
-//! Why a command failed: one line that says what to do, and the exit code for scripts.
+//! Why a command failed: one line with what to do, and the exit code for scripts.
 use std::{
     io::{self, Write},
     path::PathBuf,
@@ -26,7 +26,7 @@ pub(crate) enum Error {
     Usage(String),
     #[error("{0}")]
     Failed(String),
-    /// Everything there is to say was printed by the command itself.
+    /// The command has printed the reason itself.
     #[error("")]
     Reported,
     #[error("{}: {source}", path.display())]
@@ -44,9 +44,9 @@ impl Error {
         move |source| Self::Kafka { action, source }
     }
 
-    /// Prints the error, if somebody has to know, and gives the exit code.
+    /// Prints the error to stderr and returns the exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        // Whoever reads has seen enough, for example `head`.
+        // The reader of a pipe, such as `head`, has closed it.
         if matches!(self, Self::Output(source) if source.kind() == io::ErrorKind::BrokenPipe) {
             return ExitCode::SUCCESS;
         }

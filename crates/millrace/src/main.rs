@@ -1,4 +1,4 @@
-//! `millrace`, the operator's command: makes topics and tables, shows what flows, keeps the activity registry.
+//! `millrace`, the operator's command: creates topics and tables, shows what flows, keeps the activity registry.
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -7,20 +7,19 @@ mod arguments;
 mod command;
 mod context;
 mod error;
+mod json_lines;
 mod kafka;
 mod metrics;
+mod nearest;
 mod output;
-mod proof;
-mod record;
 mod registry;
 mod report;
-mod row;
-mod table;
 mod tables;
 
 fn main() -> ExitCode {
-    let outcome = command::run(arguments::Arguments::parse());
-    match outcome {
+    let arguments = arguments::Arguments::parse();
+    let output = output::Output::new(arguments.json);
+    match command::run(arguments.command, arguments.config.as_deref(), output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(),
     }

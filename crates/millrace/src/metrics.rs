@@ -1,28 +1,17 @@
-//! Metrics: what each number means (`schemas/metrics.toml`) and the one way to ask for it, which commands and reports
-//! share.
+//! Metrics: the catalogue (`schemas/metrics.toml`) and the one way to query it, which commands and reports share.
 //!
-//! Pure parts: [`catalogue`] (what is written), [`cubes`] (what the views offer), [`period`] (when), [`statement`] (the
-//! SQL), [`show`] (for people). Around them: [`answer`] and [`load`] (ClickHouse).
-pub(crate) mod answer;
+//! Pure: [`catalogue`] (the file), [`views`] (the columns of the cubes), [`period`] (ranges and steps of time), [`query`] (the
+//! SQL of a query), [`rows`] (the rows of the table `metric_definitions`), [`format`] (values as text). [`clickhouse`] runs
+//! queries.
+//!
+//! The head of `schemas/metrics.toml` says how to add a metric.
 pub(crate) mod catalogue;
-pub(crate) mod cubes;
-pub(crate) mod load;
+pub(crate) mod clickhouse;
+pub(crate) mod format;
 pub(crate) mod period;
-pub(crate) mod show;
-pub(crate) mod statement;
-
-use aggregate::Cubes;
-
-#[cfg(test)]
-pub(crate) use catalogue::Kind;
-pub(crate) use catalogue::{Catalogue, Definition, Metric, Unit};
-
-use crate::tables::metric_definitions::MetricDefinition;
-
-/// The built-in catalogue as rows of its table; one line about what is wrong with it.
-pub(crate) fn definitions(cubes: &Cubes) -> Result<Vec<MetricDefinition>, String> {
-    Ok(load::rows(&Catalogue::built_in()?, &cubes::views(cubes)))
-}
+pub(crate) mod query;
+pub(crate) mod rows;
+pub(crate) mod views;
 
 #[cfg(test)]
 mod tests;

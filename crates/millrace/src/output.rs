@@ -1,10 +1,12 @@
-//! Where a command prints: text for people or JSON for machines, on a buffered stdout. Trouble and progress go to
-//! stderr, so that stdout can always be piped on.
+//! Where a command prints: text for people or JSON for programs, on a buffered stdout. Errors and progress go to stderr,
+//! so that stdout can always be piped.
 use std::io::{self, BufWriter, Stdout, Write};
 
+use comfy_table::Table;
 use serde::Serialize;
 
-use crate::table::Table;
+pub(crate) mod table;
+pub(crate) mod text;
 
 pub(crate) struct Output {
     json: bool,
@@ -16,12 +18,12 @@ impl Output {
         Self { json, out: BufWriter::with_capacity(64 * 1024, io::stdout()) }
     }
 
-    /// Whether a machine reads.
+    /// Whether `--json` was given.
     pub(crate) fn is_json(&self) -> bool {
         self.json
     }
 
-    /// Prints a line for people; with --json nothing.
+    /// Prints a line for people. Prints nothing with --json.
     pub(crate) fn line(&mut self, text: impl AsRef<str>) -> io::Result<()> {
         if !self.json {
             writeln!(self.out, "{}", text.as_ref())?;
@@ -30,16 +32,16 @@ impl Output {
         Ok(())
     }
 
-    /// Prints a table for people; with --json nothing.
+    /// Prints a table for people. Prints nothing with --json.
     pub(crate) fn table(&mut self, table: &Table) -> io::Result<()> {
         if !self.json {
-            self.out.write_all(table.render().as_bytes())?;
+            self.out.write_all(table::render(table).as_bytes())?;
             self.out.flush()?;
         }
         Ok(())
     }
 
-    /// Prints one JSON value on one line; without --json nothing.
+    /// Prints one JSON value on one line. Prints nothing without --json.
     pub(crate) fn json<T: Serialize + ?Sized>(&mut self, value: &T) -> io::Result<()> {
         if self.json {
             self.json_line(value)?;
@@ -48,19 +50,23 @@ impl Output {
         Ok(())
     }
 
-    /// Prints one JSON value on one line, whoever reads. Does not flush.
+    /// Prints one JSON value on one line, with or without --json. Does not flush.
     pub(crate) fn json_line<T: Serialize + ?Sized>(&mut self, value: &T) -> io::Result<()> {
         serde_json::to_writer(&mut self.out, value)?;
         self.out.write_all(b"\n")
     }
 
-    /// Hands what was printed to the reader.
+    /// The buffered stdout.
+    pub(crate) fn raw(&mut self) -> impl Write {
+        &mut self.out
+    }
+
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 }
 
-/// Tells people on stderr, whether or not a machine reads stdout.
+/// Prints a line to stderr, with or without --json.
 pub(crate) fn note(text: impl AsRef<str>) {
     let _ = writeln!(io::stderr(), "{}", text.as_ref());
 }

@@ -1,4 +1,4 @@
-//! The activity registry as it stands in its compacted topic: the last entry of a key counts, an empty one deletes.
+//! The activity registry: a compacted topic. The last record of a key is the activity, an empty one deletes it.
 use std::{collections::BTreeMap, time::Duration};
 
 use event::Activity;
@@ -16,8 +16,11 @@ use crate::{
     output,
 };
 
-/// Every activity by its ID. Entries that cannot be read are named on stderr and left out.
-pub(crate) fn read(context: &Context) -> Result<BTreeMap<String, Activity>, Error> {
+/// Activities by ID.
+pub(crate) type Activities = BTreeMap<String, Activity>;
+
+/// Reads the registry. Skips entries that cannot be parsed, with a note on stderr.
+pub(crate) fn read(context: &Context) -> Result<Activities, Error> {
     let settings = &context.settings;
     let topic = settings.kafka.topic(Topic::Activities);
     let consumer = kafka::connect(settings)?;
@@ -25,7 +28,7 @@ pub(crate) fn read(context: &Context) -> Result<BTreeMap<String, Activity>, Erro
     let bounds = kafka::bounds(&consumer, &topic, &partitions)?;
     let spans: Vec<Span> = bounds.into_iter().map(Span::from).collect();
     let mut reader = Reader::new(consumer, &topic, &spans, false)?;
-    let mut activities = BTreeMap::new();
+    let mut activities = Activities::new();
     loop {
         let message = match reader.next(Duration::from_millis(100))? {
             Read::Record(message) => message,
@@ -39,27 +42,28 @@ pub(crate) fn read(context: &Context) -> Result<BTreeMap<String, Activity>, Erro
             Some(Err(error)) => {
                 let (partition, offset) = (message.partition(), message.offset());
                 output::note(format!(
-                    "note: {topic}/{partition} offset {offset}, key {key:?}: {error}; left out"
+                    "note: skipped {topic} partition {partition}, offset {offset}, key {key:?}: {error}"
                 ));
             }
         }
     }
 }
 
-/// Writes entries and returns when Kafka has them safely.
+/// Writes entries and waits until Kafka has acknowledged them.
 pub(crate) fn write(context: &Context, activities: &[Activity]) -> Result<(), Error> {
     let activities: Vec<&Activity> = activities.iter().collect();
-    Writer::new(context)?.write(context, &activities).into_iter().collect()
+    RegistryProducer::new(context)?.write(context, &activities).into_iter().collect()
 }
 
-/// Writes to the registry. Making one finds out whether Kafka and the topic are there.
-pub(crate) struct Writer {
+/// Writes to the registry.
+pub(crate) struct RegistryProducer {
     topic: String,
     partitions: u32,
     producer: FutureProducer,
 }
 
-impl Writer {
+impl RegistryProducer {
+    /// Fails when Kafka is unreachable or the topic is missing.
     pub(crate) fn new(context: &Context) -> Result<Self, Error> {
         let settings = &context.settings;
         let topic = settings.kafka.topic(Topic::Activities);
@@ -73,7 +77,7 @@ impl Writer {
         Ok(Self { topic, partitions, producer })
     }
 
-    /// Writes entries, and says of each whether Kafka has it safely. One that failed may still have been written.
+    /// Writes entries. The result of each says whether Kafka acknowledged it; one that failed may have been written.
     pub(crate) fn write(&self, context: &Context, activities: &[&Activity]) -> Vec<Result<(), Error>> {
         let sent: Vec<_> = activities.iter().map(|activity| self.send(activity)).collect();
         let failed = || Error::kafka(format!("writing to {}", self.topic));

@@ -1,28 +1,22 @@
-//! Reports as spreadsheets: one sheet per subject, every number asked for by the name of its metric.
+//! Reports as spreadsheets: one sheet per subject, each number queried by the name of its metric.
 //!
-//! [`plan`] says what stands where, [`numbers`] asks and compares, [`page`] and [`block`] write.
-mod block;
-pub(crate) mod numbers;
-mod page;
-mod plan;
-mod triangle;
+//! [`sheets`] lists what is on each sheet, [`data`] queries and compares, [`sections`] and [`sheet_writer`] write.
+pub(crate) mod data;
+pub(crate) mod length;
+mod retention_triangle;
+mod sections;
+mod sheet_writer;
+mod sheets;
 
 use std::path::Path;
 
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Workbook, XlsxError};
 
+use self::{
+    data::ReportData,
+    sheet_writer::{CellFormats, SheetWriter},
+};
 use crate::error::Error;
-use numbers::Desk;
-use page::{Formats, Page};
-
-/// What a report looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Span {
-    /// One business day.
-    Daily,
-    /// One week from Monday to Sunday.
-    Weekly,
-}
 
 impl From<XlsxError> for Error {
     fn from(error: XlsxError) -> Self {
@@ -30,26 +24,26 @@ impl From<XlsxError> for Error {
     }
 }
 
-/// Asks for everything in the plan and writes the file. Gives the names of its sheets.
-pub(crate) fn write(desk: &Desk<'_>, file: &Path) -> Result<Vec<String>, Error> {
+/// Queries every number and writes the file. Returns the names of the sheets.
+pub(crate) fn write(data: &ReportData<'_>, file: &Path) -> Result<Vec<String>, Error> {
     let mut workbook = Workbook::new();
-    let created = ExcelDateTime::from_timestamp(desk.calendar.now.timestamp().as_second())?;
-    let title = format!("{} {}", desk.title(), desk.period());
+    let created = ExcelDateTime::from_timestamp(data.calendar.now.timestamp().as_second())?;
+    let title = format!("{} {}", data.title(), data.period());
     workbook.set_properties(&DocProperties::new().set_title(&title).set_creation_datetime(&created));
-    let formats = Formats::default();
+    let formats = CellFormats::default();
     let mut names = Vec::new();
-    for subject in plan::SUBJECTS {
-        let mut page = Page::new(workbook.add_worksheet(), &formats, subject.name())?;
-        page.heading(&format!("{} · {}", subject.zh, subject.en), &title, &desk.warning())?;
-        for part in subject.parts {
-            block::write(&mut page, desk, part)?;
+    for sheet in sheets::SHEETS {
+        let mut writer = SheetWriter::new(workbook.add_worksheet(), &formats, sheet.name())?;
+        writer.heading(&format!("{} · {}", sheet.zh, sheet.en), &title, &data.warning())?;
+        for section in sheet.sections {
+            sections::write(&mut writer, data, section)?;
         }
-        page.finish()?;
-        names.push(subject.name());
+        writer.finish()?;
+        names.push(sheet.name());
     }
-    let name = plan::DEFINITIONS.to_owned();
-    let mut page = Page::new(workbook.add_worksheet(), &formats, name.clone())?;
-    block::definitions(&mut page, desk.catalogue)?;
+    let name = sheets::DEFINITIONS.to_owned();
+    let mut writer = SheetWriter::new(workbook.add_worksheet(), &formats, name.clone())?;
+    sections::definitions(&mut writer, data.catalogue)?;
     names.push(name);
     workbook.save(file)?;
     Ok(names)

@@ -117,7 +117,7 @@ fn topics_are_created_once_and_a_wrong_one_is_found() {
     assert!(first.as_array().unwrap().iter().all(|topic| topic["created"] == true), "{first}");
     let again = pipeline.ask(&["topics", "create"]);
     assert!(again.as_array().unwrap().iter().all(|topic| topic["created"] == false), "{again}");
-    assert!(pipeline.succeed(&["topics", "check"]).contains("all topics are as they must be"));
+    assert!(pipeline.succeed(&["topics", "check"]).contains("all topics are correct"));
 
     let admin: AdminClient<DefaultClientContext> = client().create().unwrap();
     let raw = pipeline.topic("raw-events");
@@ -173,7 +173,7 @@ fn an_activity_is_registered_and_listed() {
 
     let taken = pipeline.run(&["activity", "create", "--name", "Third", "--id", "second"]);
     assert_eq!(taken.status.code(), Some(1));
-    assert!(stderr(&taken).contains("activity second exists already"), "{taken:?}");
+    assert!(stderr(&taken).contains("activity second already exists"), "{taken:?}");
     let wrong = pipeline.run(&["activity", "create", "--name", "Fourth", "--id", "a_b"]);
     assert_eq!(wrong.status.code(), Some(2));
     assert!(stderr(&wrong).contains("activity_id = \"a_b\""), "{wrong:?}");

@@ -9,16 +9,15 @@ use runtime::{config::Settings, topic::Topic};
 use crate::{
     context::Context,
     error::Error,
+    json_lines::{event::EventLine, position::RecordPosition, record::RecordLine},
     kafka::{self, Bounds, Read, Reader, Span},
     output::Output,
-    record::{Place, Record},
-    row::Row,
 };
 
-/// Print the records of a topic as JSON lines, from its beginning to its present end.
+/// Print the records of a topic as JSON lines, from its beginning to its current end
 ///
-/// clean-events and enriched-events: one line per event with every field it has, by the names of `millrace fields`.
-/// Others: one line per record, with its value as JSON where it is some, else as text or base64. Times are epoch
+/// clean-events and enriched-events: one line per event, with every field that is set, by the names of `millrace fields`.
+/// Other topics: one line per record, with the value as JSON if it is valid JSON, else as text or base64. Times are in epoch
 /// milliseconds.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -28,32 +27,32 @@ EXAMPLES
   millrace cat dead-letters | jq -r ._headers.code | sort | uniq -c
   millrace cat clean-events --partition 3 --from 4711 --limit 1")]
 pub(crate) struct Cat {
-    /// raw-events, clean-events, enriched-events, enrich-state, dead-letters, activities (kafka.topic_prefix is put
-    /// before them), or the full name of any other topic
+    /// raw-events, clean-events, enriched-events, enrich-state, dead-letters, activities (kafka.topic_prefix is added),
+    /// or the full name of any other topic
     topic: String,
-    /// Go on with new records until stopped
+    /// Wait for new records until Ctrl-C
     #[arg(long, short)]
     follow: bool,
-    /// Where to begin: `beginning`, `end`, or an offset
-    #[arg(long, value_name = "WHERE", default_value = "beginning")]
-    from: From,
-    /// Only this partition
+    /// Start position: `beginning`, `end`, or an offset
+    #[arg(long, value_name = "POSITION", default_value = "beginning")]
+    from: StartPosition,
+    /// Read this partition only
     #[arg(long, short, value_name = "N")]
     partition: Option<i32>,
-    /// Stop after so many lines
+    /// Stop after N lines
     #[arg(long, short = 'n', value_name = "N")]
     limit: Option<u64>,
 }
 
-/// Where to begin.
+/// Where to start reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum From {
+enum StartPosition {
     Beginning,
     End,
     Offset(i64),
 }
 
-impl FromStr for From {
+impl FromStr for StartPosition {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -62,13 +61,13 @@ impl FromStr for From {
             "end" => Ok(Self::End),
             _ => match text.parse() {
                 Ok(offset) if offset >= 0 => Ok(Self::Offset(offset)),
-                _ => Err("it must be `beginning`, `end` or an offset".into()),
+                _ => Err("expected `beginning`, `end` or an offset".into()),
             },
         }
     }
 }
 
-impl From {
+impl StartPosition {
     fn span(self, bounds: Bounds) -> Span {
         let start = match self {
             Self::Beginning => bounds.low,
@@ -82,8 +81,8 @@ impl From {
 impl Cat {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Error> {
         let Context { settings, output, .. } = context;
-        if self.from == From::End && !self.follow {
-            return Err(Error::Usage("--from end shows only records to come: add --follow".into()));
+        if self.from == StartPosition::End && !self.follow {
+            return Err(Error::Usage("--from end reads new records only: add --follow".into()));
         }
         let (topic, holds_batches) = resolve(settings, &self.topic);
         let consumer = kafka::connect(settings)?;
@@ -102,7 +101,7 @@ impl Cat {
             match reader.next(Duration::from_millis(100))? {
                 Read::Record(message) if holds_batches => left = print_events(output, &message, left)?,
                 Read::Record(message) => {
-                    output.json_line(&Record::of(&message))?;
+                    output.json_line(&RecordLine::of(&message))?;
                     left -= 1;
                 }
                 Read::Idle => output.flush()?,
@@ -113,12 +112,12 @@ impl Cat {
     }
 }
 
-/// Prints the events of a batch and returns how many lines are left.
+/// Prints the events of a batch and returns how many lines are left to print.
 fn print_events(output: &mut Output, message: &BorrowedMessage<'_>, mut left: u64) -> Result<u64, Error> {
     let batch = match Batch::decode(message.payload().unwrap_or_default()) {
         Ok(batch) => batch,
         Err(error) => {
-            output.json_line(&Record { problem: Some(error.to_string()), ..Record::of(message) })?;
+            output.json_line(&RecordLine { problem: Some(error.to_string()), ..RecordLine::of(message) })?;
             return Ok(left - 1);
         }
     };
@@ -126,13 +125,13 @@ fn print_events(output: &mut Output, message: &BorrowedMessage<'_>, mut left: u6
         if left == 0 {
             break;
         }
-        output.json_line(&Row { place: Place::of(message), batch: &batch, row })?;
+        output.json_line(&EventLine { position: RecordPosition::of(message), batch: &batch, row })?;
         left -= 1;
     }
     Ok(left)
 }
 
-/// The full name of a topic and whether its messages are batches of events.
+/// The full name of a topic, and whether its records are batches of events.
 fn resolve(settings: &Settings, name: &str) -> (String, bool) {
     let known = Topic::ALL.iter().find(|topic| topic.name() == name || settings.kafka.topic(**topic) == name);
     match known {
@@ -149,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_names_get_the_prefix_and_others_are_taken_as_they_are() {
+    fn short_names_get_the_prefix_and_other_names_do_not() {
         let prefix = ("MILLRACE__KAFKA__TOPIC_PREFIX".to_owned(), "eu.".to_owned());
         let settings = runtime::config::load_from(None, [prefix]).unwrap();
         for (name, topic, holds_batches) in [
@@ -166,7 +165,10 @@ mod tests {
     fn an_offset_outside_the_partition_is_moved_to_its_nearest_end() {
         let bounds = Bounds { partition: 2, low: 10, high: 20 };
         for (from, start) in [("beginning", 10), ("end", 20), ("15", 15), ("3", 10), ("99", 20)] {
-            assert_eq!(from.parse::<From>().unwrap().span(bounds), Span { partition: 2, start, end: 20 });
+            assert_eq!(
+                from.parse::<StartPosition>().unwrap().span(bounds),
+                Span { partition: 2, start, end: 20 }
+            );
         }
     }
 }

@@ -1,45 +1,34 @@
-//! `millrace channel`: why an event is credited to a channel, and what other rules would do.
-use std::path::Path;
-
+//! `millrace channel`: explains the channel of an event, and compares channel rules.
 use clap::Subcommand;
-use enrich::channel::ChannelRules;
-use runtime::config::Settings;
 
 use crate::{context::Context, error::Error};
 
 mod diff;
+mod event_evidence;
 mod explain;
-mod shown;
+mod rules_file;
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
-The rules are data: a file (enrich.channels_file), else those built in. Both commands judge what an
-event itself shows. The channel it is stamped with is that of its session, fixed by the session's
-first event; where that shows nothing, the device's last touch of the 30 days before counts.
+Channel rules come from the file enrich.channels_file or are built in. Both commands apply them to the fields of the event.
+Enrich stamps an event with the channel of its session, which the first event of the session decides. If no rule matches that
+event's own fields, the device's last touch within 30 days decides.
 
 EXAMPLES
   millrace channel explain 'https://www.example.tv/?utm_source=baidu&utm_medium=cpc'
   millrace channel diff channels.toml --since 1d")]
-pub(crate) enum Channel {
-    /// Show every rule that is tried on an event and why the winner wins
-    Explain(explain::Explain),
-    /// Show what a changed file of rules would decide otherwise on recent events
-    Diff(diff::Diff),
+pub(crate) enum ChannelCommand {
+    /// Show each rule that is tried on an event, and which one matches
+    Explain(explain::ExplainChannel),
+    /// Show for which recent events another file of rules gives another channel
+    Diff(diff::DiffChannels),
 }
 
-impl Channel {
+impl ChannelCommand {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Error> {
         match self {
             Self::Explain(explain) => explain.run(context),
             Self::Diff(diff) => diff.run(context),
         }
     }
-}
-
-/// The rules of a file.
-fn rules_of(path: &Path, settings: &Settings) -> Result<ChannelRules, Error> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
-    ChannelRules::parse(&text, &settings.enrich.own_hosts)
-        .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
 }

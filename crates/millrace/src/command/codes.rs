@@ -1,11 +1,17 @@
-//! `millrace codes`: why a record becomes a dead letter.
+//! `millrace codes`: the reasons for which an event is rejected.
 use clap::Args;
 use event::RejectCode;
 use serde_json::json;
 
-use crate::{error::Error, output::Output, table::Table};
+use crate::{
+    error::Error,
+    output::{
+        Output,
+        table::{Column::Text, table},
+    },
+};
 
-/// Print the codes of dead letters: each is metric label, Kafka header and ClickHouse column.
+/// Print the dead-letter codes, which are used as metric label, Kafka header and ClickHouse column
 #[derive(Debug, Args)]
 #[command(after_help = "\
 EXAMPLES
@@ -15,10 +21,10 @@ pub(crate) struct Codes {}
 
 impl Codes {
     pub(crate) fn run(&self, output: &mut Output) -> Result<(), Error> {
-        let mut table = Table::new(&["code", "meaning"]);
+        let mut table = table(&[Text("code"), Text("meaning")]);
         let mut list = Vec::new();
         for code in RejectCode::ALL {
-            table.row([code.as_str().into(), code.meaning().into()]);
+            table.add_row([code.as_str(), code.meaning()]);
             list.push(json!({ "code": code.as_str(), "meaning": code.meaning() }));
         }
         output.table(&table)?;

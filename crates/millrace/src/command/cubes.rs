@@ -1,8 +1,8 @@
-//! `millrace cubes`: what is counted, and what is wrong with a file of cubes.
+//! `millrace cubes`: shows the cubes, and checks a file of cubes.
 use std::{fs, path::PathBuf};
 
 use aggregate::{
-    Cubes as AllCubes,
+    Cubes,
     cube::{AggregateFunction, Cube, CubeError, CubeLane, Measure},
     table::LaneTable,
 };
@@ -10,61 +10,66 @@ use clap::{Args, Subcommand};
 use runtime::config::ConfigError;
 use serde_json::{Value, json};
 
-use crate::{context::Context, error::Error, table::Table};
+use crate::{
+    context::Context,
+    error::Error,
+    nearest::nearest,
+    output::table::{Column::Text, table},
+};
 
-/// Look at the cubes: what is counted, by what, for how long.
+/// Show the cubes: measures, dimensions and retention
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 EXAMPLES
   millrace cubes list
   millrace cubes show revenue
-  millrace cubes check my-cubes.toml      every mistake at once, before anything is started with the file")]
-pub(crate) enum Cubes {
+  millrace cubes check my-cubes.toml      shows all problems, before a process is started with the file")]
+pub(crate) enum CubesCommand {
     /// Print every cube with its panes, dimensions and measures
-    List(List),
-    /// Print one cube with where each of its columns comes from
-    Show(Show),
-    /// Explain what is wrong with a file of cubes
-    Check(Check),
+    List(ListCubes),
+    /// Print one cube with the source of each column
+    Show(ShowCube),
+    /// Print the problems in a file of cubes
+    Check(CheckCubes),
 }
 
-/// Print every cube, those of aggregate.cubes_file included.
+/// Print every cube, including those of aggregate.cubes_file
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Measures with a ~ are sketches: read them with uniqCombined64Merge(14)(column).
+Measures with a ~ are sketches: query them with uniqCombined64Merge(14)(column).
 
 EXAMPLES
   millrace cubes list
   millrace cubes list --json | jq -r '.[] | select(.lanes | index(\"report\")) | .name'")]
-pub(crate) struct List {}
+pub(crate) struct ListCubes {}
 
-/// Print one cube: its columns, where they come from and how to ask for them.
+/// Print one cube: its columns, the source of each, and an example query
 #[derive(Debug, Args)]
 #[command(after_help = "\
 EXAMPLES
   millrace cubes show audience
   millrace cubes show traffic --json")]
-pub(crate) struct Show {
+pub(crate) struct ShowCube {
     /// Name of the cube, as in `millrace cubes list`
     name: String,
 }
 
-/// Explain what is wrong with a file of cubes, all of it at once. The built-in cubes stand beside it.
+/// Print all problems in a file of cubes, together with the built-in cubes
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exits with 2 when there is a mistake in FILE, with 78 when there is one in the configured file.
+Exits with 2 if FILE has a problem, with 78 if the configured file has one.
 
 EXAMPLES
   millrace cubes check                    the file of aggregate.cubes_file
   millrace cubes check my-cubes.toml
   millrace cubes check my-cubes.toml --json | jq -r '.problems[].problem'")]
-pub(crate) struct Check {
-    /// File of cubes beside the built-in ones; without it the configured one
+pub(crate) struct CheckCubes {
+    /// File of cubes; the default is aggregate.cubes_file
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 }
 
-impl Cubes {
+impl CubesCommand {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Error> {
         match self {
             Self::List(list) => list.run(context),
@@ -74,14 +79,14 @@ impl Cubes {
     }
 }
 
-impl List {
+impl ListCubes {
     fn run(&self, context: &mut Context) -> Result<(), Error> {
         let cubes = aggregate::cubes(&context.settings)?;
-        let mut table = Table::new(&["cube", "panes", "dimensions", "measures"]);
+        let mut table = table(&[Text("cube"), Text("panes"), Text("dimensions"), Text("measures")]);
         for cube in &cubes.cubes {
             let dimensions: Vec<&str> = cube.dimensions.iter().map(|one| one.name.as_str()).collect();
             let measures: Vec<String> = cube.measures.iter().map(measure_name).collect();
-            table.row([cube.name.clone(), panes(cube), dimensions.join(" "), measures.join(" ")]);
+            table.add_row([cube.name.clone(), panes(cube), dimensions.join(" "), measures.join(" ")]);
         }
         context.output.table(&table)?;
         let list: Vec<Value> = cubes.cubes.iter().map(as_json).collect();
@@ -89,14 +94,13 @@ impl List {
     }
 }
 
-impl Show {
+impl ShowCube {
     fn run(&self, context: &mut Context) -> Result<(), Error> {
         let cubes = aggregate::cubes(&context.settings)?;
         let Some(cube) = cubes.get(&self.name) else {
-            let near = |cube: &&Cube| (strsim::jaro_winkler(&cube.name, &self.name) * 1e6) as i64;
-            let nearest = cubes.cubes.iter().max_by_key(near).map_or("", |cube| &cube.name);
+            let nearest = nearest(&self.name, cubes.cubes.iter().map(|cube| cube.name.as_str()));
             return Err(Error::Usage(format!(
-                "there is no cube `{}`, the nearest is `{nearest}` (`millrace cubes list` lists all)",
+                "there is no cube `{}`; the nearest is `{nearest}` (`millrace cubes list` shows all)",
                 self.name
             )));
         };
@@ -109,18 +113,18 @@ impl Show {
         output.line(format!("bucket    by {}", cube.time.name()))?;
         output.line(format!("where     {}", cube.shown(&cube.filter).join(", ")))?;
         if let Some(explode) = &cube.explode {
-            output.line(format!("explode   each entry of {} is a row", explode.field.name()))?;
+            output.line(format!("explode   one row per entry of {}", explode.field.name()))?;
         }
         output.line("")?;
-        let mut table = Table::new(&["column", "what", "from", "where"]);
+        let mut table = table(&[Text("column"), Text("kind"), Text("from"), Text("where")]);
         for dimension in &cube.dimensions {
             let from = dimension.source.to_string();
-            table.row([dimension.name.clone(), "dimension".into(), from, String::new()]);
+            table.add_row([dimension.name.clone(), "dimension".into(), from, String::new()]);
         }
         for measure in &cube.measures {
             let (what, from) = fold(measure);
             let filter = cube.shown(&measure.filter).join(", ");
-            table.row([measure.name.clone(), what.into(), from, filter]);
+            table.add_row([measure.name.clone(), what.into(), from, filter]);
         }
         output.table(&table)?;
         output.line("")?;
@@ -129,7 +133,7 @@ impl Show {
     }
 }
 
-impl Check {
+impl CheckCubes {
     fn run(&self, context: &mut Context) -> Result<(), Error> {
         let configured = &context.settings.aggregate.cubes_file;
         let path = match &self.file {
@@ -143,14 +147,14 @@ impl Check {
             None => String::new(),
         };
         let output = &mut context.output;
-        match AllCubes::built_in_with(&text) {
+        match Cubes::built_in_with(&text) {
             Ok(cubes) => {
                 let columns = |&lane: &CubeLane| {
                     let table = LaneTable::new(&cubes, lane);
                     format!("{} columns in {}", table.layout().columns().len(), table.name())
                 };
                 let columns: Vec<String> = CubeLane::ALL.iter().map(columns).collect();
-                output.line(format!("{} cubes are sound: {}", cubes.cubes.len(), columns.join(", ")))?;
+                output.line(format!("{} cubes are valid: {}", cubes.cubes.len(), columns.join(", ")))?;
                 Ok(output.json(&json!({ "cubes": cubes.cubes.len(), "problems": [] }))?)
             }
             Err(CubeError { problems }) => {
@@ -161,12 +165,12 @@ impl Check {
                     problems.iter().map(|one| json!({ "cube": one.cube, "problem": one.problem })).collect();
                 output.json(&json!({ "problems": list }))?;
                 let count = problems.len();
-                let mistakes = if count == 1 { "1 mistake".to_owned() } else { format!("{count} mistakes") };
+                let problems = if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") };
                 let shown = path.map(|path| path.display().to_string()).unwrap_or_default();
                 Err(if self.file.is_some() {
-                    Error::Usage(format!("{mistakes} in {shown}"))
+                    Error::Usage(format!("{problems} in {shown}"))
                 } else {
-                    let expected = format!("a file of sound cubes: {mistakes} are listed above");
+                    let expected = format!("a file of valid cubes; it has {problems}, listed above");
                     ConfigError::value("aggregate.cubes_file", shown, expected).into()
                 })
             }
@@ -190,7 +194,7 @@ fn fold(measure: &Measure) -> (&'static str, String) {
     }
 }
 
-/// A statement that shows how its first dimension beside `app_id` and its first measures are read.
+/// An example query: the first dimension beside `app_id` and the first three measures.
 fn example(cube: &Cube, database: &str) -> String {
     let dimension = cube.dimensions.iter().map(|one| one.name.as_str()).find(|name| *name != "app_id");
     let read = |measure: &Measure| {

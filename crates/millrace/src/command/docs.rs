@@ -1,6 +1,6 @@
-//! `millrace docs`: the reference of fields, codes, cubes and metrics, written from the catalogues themselves, so that
-//! it cannot say anything else than the program does.
+//! `millrace docs`: generates the reference of fields, codes, cubes and metrics from the catalogues of the program.
 mod cubes;
+mod markdown;
 mod metrics;
 
 use std::{fs, path::PathBuf};
@@ -10,21 +10,21 @@ use clap::Args;
 use event::{FIELDS, RejectCode, Source};
 use serde_json::json;
 
-use super::fields::kind;
-use crate::{error::Error, output::Output};
+use self::markdown::{MarkdownTable, code};
+use crate::{command::fields::kind, error::Error, output::Output};
 
-/// Write the reference of event fields, dead-letter codes, cubes and metrics as Markdown.
+/// Write the reference of event fields, dead-letter codes, cubes and metrics as Markdown
 #[derive(Debug, Args)]
 #[command(after_help = "\
 EXAMPLES
   millrace docs
-  millrace docs --check                 fail when the file is not what would be written
+  millrace docs --check                 fail if the file is not up to date
   millrace docs --out reference.md")]
 pub(crate) struct Docs {
-    /// Where it is written
+    /// File to write
     #[arg(long, value_name = "FILE", default_value = "schemas/reference.md")]
     out: PathBuf,
-    /// Write nothing: fail when the file is not current
+    /// Write nothing, and fail if the file is not up to date
     #[arg(long)]
     check: bool,
 }
@@ -37,9 +37,9 @@ impl Docs {
         if self.check {
             let written = fs::read_to_string(&self.out).map_err(file)?;
             if written != reference {
-                return Err(Error::Failed(format!("{path} is not current: run `millrace docs`")));
+                return Err(Error::Failed(format!("{path} is not up to date: run `millrace docs`")));
             }
-            output.line(format!("{path} is current"))?;
+            output.line(format!("{path} is up to date"))?;
         } else {
             fs::write(&self.out, &reference).map_err(file)?;
             output.line(format!("wrote {path}"))?;
@@ -75,7 +75,7 @@ fn fields() -> String {
         (Source::Ingest, "What ingest adds"),
         (Source::Enrich, "What enrich stamps"),
     ] {
-        let mut table = Table::new(&["field", "type", "meaning"]);
+        let mut table = MarkdownTable::new(&["field", "type", "meaning"]);
         for field in FIELDS.iter().filter(|field| field.source() == source) {
             table.row([code(field.name()), kind(field.kind()).into(), field.meaning().into()]);
         }
@@ -85,7 +85,7 @@ fn fields() -> String {
 }
 
 fn codes() -> String {
-    let mut table = Table::new(&["code", "meaning"]);
+    let mut table = MarkdownTable::new(&["code", "meaning"]);
     for &reject in RejectCode::ALL {
         table.row([code(reject.as_str()), reject.meaning().into()]);
     }
@@ -94,27 +94,6 @@ fn codes() -> String {
          a `message` and a `pointer` to the field.\n\n{}",
         table.text
     )
-}
-
-/// A table in Markdown.
-struct Table {
-    text: String,
-}
-
-impl Table {
-    fn new(titles: &[&str]) -> Self {
-        let rule = "|---".repeat(titles.len());
-        Self { text: format!("| {} |\n{rule}|\n", titles.join(" | ")) }
-    }
-
-    fn row<const N: usize>(&mut self, cells: [String; N]) {
-        let cells = cells.map(|cell| cell.replace('|', "\\|").replace('\n', " "));
-        self.text += &format!("| {} |\n", cells.join(" | "));
-    }
-}
-
-fn code(text: &str) -> String {
-    format!("`{text}`")
 }
 
 #[cfg(test)]
@@ -128,12 +107,5 @@ mod tests {
             written == reference().unwrap(),
             "schemas/reference.md is not current: run `cargo run -p millrace -- docs` in the root of the repository"
         );
-    }
-
-    #[test]
-    fn a_cell_cannot_break_its_table() {
-        let mut table = Table::new(&["a", "b"]);
-        table.row(["x|y".into(), "two\nlines".into()]);
-        assert_eq!(table.text, "| a | b |\n|---|---|\n| x\\|y | two lines |\n");
     }
 }

@@ -1,11 +1,17 @@
-//! `millrace fields`: what an event can carry.
+//! `millrace fields`: the fields of an event.
 use clap::Args;
 use event::{FIELDS, FieldKind, Source};
 use serde_json::json;
 
-use crate::{error::Error, output::Output, table::Table};
+use crate::{
+    error::Error,
+    output::{
+        Output,
+        table::{Column::Text, table},
+    },
+};
 
-/// Print the catalogue of event fields: the names that cubes, rules and `millrace cat` use.
+/// Print the catalogue of event fields, whose names cubes, rules and `millrace cat` use
 #[derive(Debug, Args)]
 #[command(after_help = "\
 EXAMPLES
@@ -15,11 +21,11 @@ pub(crate) struct Fields {}
 
 impl Fields {
     pub(crate) fn run(&self, output: &mut Output) -> Result<(), Error> {
-        let mut table = Table::new(&["name", "type", "source", "meaning"]);
+        let mut table = table(&[Text("name"), Text("type"), Text("source"), Text("meaning")]);
         let mut list = Vec::new();
         for field in FIELDS {
             let (kind, source) = (kind(field.kind()), source(field.source()));
-            table.row([field.name().into(), kind.into(), source.into(), field.meaning().into()]);
+            table.add_row([field.name(), kind, source, field.meaning()]);
             list.push(json!({
                 "name": field.name(), "type": kind, "source": source, "meaning": field.meaning(),
             }));

@@ -1,13 +1,13 @@
-//! `millrace migrate`: database, tables and views in ClickHouse.
+//! `millrace migrate`: creates and updates the database, tables and views in ClickHouse.
 use clap::Args;
 use serde_json::json;
 
 use crate::{context::Context, error::Error, metrics, tables};
 
-/// Bring database, tables, views and definitions of metrics in ClickHouse to what the catalogues say.
+/// Create or update the database, tables, views and metric definitions in ClickHouse
 ///
-/// Only ever adds, and prints what it did. Waits for ClickHouse as long as startup_timeout says. May be run again at
-/// any time; run it after every change of the cubes and before a new version.
+/// Adds what is missing, removes nothing, and prints each change. Waits up to startup_timeout for ClickHouse. Safe to run
+/// again at any time. Run it after every change of the cubes and before starting a new version.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 EXAMPLES
@@ -21,7 +21,7 @@ impl Migrate {
         let Context { settings, output, tokio } = context;
         let cubes = aggregate::cubes(settings)?;
         let client = aggregate::server::client(settings);
-        let definitions = metrics::definitions(&cubes).map_err(Error::Failed)?;
+        let definitions = metrics::rows::built_in(&cubes).map_err(Error::Failed)?;
         let changes = tokio.block_on(async {
             let mut changes = aggregate::migrate(&client, settings, &cubes).await?;
             changes.extend(tables::migrate(&client, settings).await?);
@@ -32,7 +32,7 @@ impl Migrate {
             output.line(change)?;
         }
         if changes.is_empty() {
-            output.line(format!("nothing to do: {} is up to date", settings.clickhouse.database))?;
+            output.line(format!("nothing to do: database {} is up to date", settings.clickhouse.database))?;
         }
         Ok(output.json(&json!({ "changes": changes }))?)
     }

@@ -1,4 +1,4 @@
-//! `millrace report`: the numbers of a day or a week as a spreadsheet.
+//! `millrace report`: the metrics of a day or a week as a spreadsheet.
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -9,11 +9,11 @@ use crate::{
     context::Context,
     error::Error,
     metrics::{
-        Catalogue,
-        answer::Source,
-        period::{self, Calendar, Step},
+        catalogue::MetricCatalogue,
+        clickhouse::MetricClient,
+        period::{self, BusinessCalendar},
     },
-    report::{self, Span, numbers::Desk},
+    report::{self, data::ReportData, length::ReportLength},
 };
 
 #[derive(Debug, Subcommand)]
@@ -21,108 +21,110 @@ use crate::{
 EXAMPLES
   millrace report daily --date 2026-03-07 --out 2026-03-07.xlsx
   millrace report weekly --out week.xlsx")]
-pub(crate) enum Report {
-    Daily(Daily),
-    Weekly(Weekly),
+pub(crate) enum ReportCommand {
+    Daily(DailyReport),
+    Weekly(WeeklyReport),
 }
 
-/// Write the numbers of one business day, beside those of the day and the week before.
+/// Write the metrics of one business day, compared with the day before and the week before
 #[derive(Debug, Args)]
 #[command(after_help = "\
 EXAMPLES
   millrace report daily --date 2026-03-07 --out 2026-03-07.xlsx
   millrace report daily --out yesterday.xlsx --app web-main")]
-pub(crate) struct Daily {
+pub(crate) struct DailyReport {
     #[command(flatten)]
     common: Common,
 }
 
-/// Write the numbers of one week from Monday to Sunday, beside those of the week before.
+/// Write the metrics of one week from Monday to Sunday, compared with the week before
 #[derive(Debug, Args)]
 #[command(after_help = "\
 EXAMPLES
   millrace report weekly --date 2026-03-07 --out week.xlsx
   millrace report weekly --out last-week.xlsx")]
-pub(crate) struct Weekly {
+pub(crate) struct WeeklyReport {
     #[command(flatten)]
     common: Common,
 }
 
 #[derive(Debug, Args)]
 struct Common {
-    /// The business day, or any day of the week; without it the last one that is over
+    /// Business day, or any day of the week; the default is the last day or week that is over
     #[arg(long, value_name = "DAY")]
     date: Option<Date>,
     /// File to write
     #[arg(long, value_name = "FILE.xlsx")]
     out: PathBuf,
-    /// Count this application alone
+    /// Count this app only
     #[arg(long, value_name = "APP_ID")]
     app: Option<String>,
 }
 
-impl Report {
+impl ReportCommand {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Error> {
-        let (span, common) = match self {
-            Self::Daily(daily) => (Span::Daily, &daily.common),
-            Self::Weekly(weekly) => (Span::Weekly, &weekly.common),
+        let (length, common) = match self {
+            Self::Daily(daily) => (ReportLength::Daily, &daily.common),
+            Self::Weekly(weekly) => (ReportLength::Weekly, &weekly.common),
         };
         let Context { settings, output, tokio } = context;
-        let catalogue = Catalogue::built_in().map_err(Error::Failed)?;
-        let (day, calendar) = period_of(span, common.date, &settings.business_timezone, Timestamp::now())
+        let catalogue = MetricCatalogue::built_in().map_err(Error::Failed)?;
+        let (day, calendar) = period_of(length, common.date, &settings.business_timezone, Timestamp::now())
             .map_err(Error::Usage)?;
-        let source = Source::new(settings, &aggregate::cubes(settings)?);
-        let desk = Desk {
+        let client = MetricClient::new(settings, &aggregate::cubes(settings)?);
+        let data = ReportData {
             catalogue: &catalogue,
-            source: &source,
+            client: &client,
             tokio,
             calendar,
-            span,
+            length,
             day,
             app: common.app.clone(),
         };
-        let sheets = report::write(&desk, &common.out)?;
+        let sheets = report::write(&data, &common.out)?;
         output.line(format!(
             "wrote {} with {} sheets for {}",
             common.out.display(),
             sheets.len(),
-            desk.period()
+            data.period()
         ))?;
         Ok(output.json(&json!({
-            "file": common.out.display().to_string(), "first_day": desk.first_day()?.to_string(),
+            "file": common.out.display().to_string(), "first_day": data.first_day()?.to_string(),
             "last_day": day.to_string(), "sheets": sheets,
         }))?)
     }
 }
 
-/// The last day of a report and the calendar it is made by, whose present is the end of that day unless it is yet to
-/// come.
-fn period_of(span: Span, date: Option<Date>, zone: &str, now: Timestamp) -> Result<(Date, Calendar), String> {
-    let calendar = Calendar::new(zone, now)?;
-    let unreal = |error: jiff::Error| format!("--date leaves the calendar: {error}");
-    let step = match span {
-        Span::Daily => Step::Day,
-        Span::Weekly => Step::Week,
-    };
+/// The last day of a report, and its calendar. The current time of the calendar is the end of that day, or now if that is
+/// earlier.
+fn period_of(
+    length: ReportLength,
+    date: Option<Date>,
+    zone: &str,
+    now: Timestamp,
+) -> Result<(Date, BusinessCalendar), String> {
+    let calendar = BusinessCalendar::new(zone, now)?;
+    let out_of_range = |error: jiff::Error| format!("--date is outside the calendar: {error}");
+    let step = length.step();
     let begin = match date {
         Some(date) => at(date, calendar.now.time_zone()).and_then(|at| period::floor(&at, step)),
-        // One step back from the one that is not over.
+        // The step before the current one.
         None => period::floor(&calendar.now, step)
             .and_then(|begin| at(begin.date().yesterday()?, calendar.now.time_zone()))
             .and_then(|day_before| period::floor(&day_before, step)),
     }
-    .map_err(unreal)?;
-    let end = period::next(&begin, step).map_err(unreal)?;
-    let day = end.date().yesterday().map_err(unreal)?;
+    .map_err(out_of_range)?;
+    let end = period::next(&begin, step).map_err(out_of_range)?;
+    let day = end.date().yesterday().map_err(out_of_range)?;
     if begin > calendar.now {
         return Err(format!(
-            "--date {} has not begun: the business day is {}",
+            "--date {} is in the future: the current business day is {}",
             begin.date(),
             calendar.today()
         ));
     }
     let now = if end < calendar.now { end } else { calendar.now };
-    Ok((day, Calendar { now }))
+    Ok((day, BusinessCalendar { now }))
 }
 
 fn at(date: Date, zone: &TimeZone) -> Result<jiff::Zoned, jiff::Error> {
@@ -134,22 +136,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_is_about_whole_days_and_weeks_and_made_as_of_their_end() {
+    fn a_report_covers_a_whole_day_or_week_as_of_its_end() {
         let now: Timestamp = "2026-03-11T02:34:56Z".parse().unwrap();
-        for (span, date, day, made) in [
-            (Span::Daily, "", "2026-03-10", "2026-03-11 00:00"),
-            (Span::Daily, "2026-03-02", "2026-03-02", "2026-03-03 00:00"),
-            (Span::Daily, "2026-03-11", "2026-03-11", "2026-03-11 10:34"),
-            (Span::Weekly, "", "2026-03-08", "2026-03-09 00:00"),
-            (Span::Weekly, "2026-03-02", "2026-03-08", "2026-03-09 00:00"),
-            (Span::Weekly, "2026-03-10", "2026-03-15", "2026-03-11 10:34"),
+        for (length, date, day, as_of) in [
+            (ReportLength::Daily, "", "2026-03-10", "2026-03-11 00:00"),
+            (ReportLength::Daily, "2026-03-02", "2026-03-02", "2026-03-03 00:00"),
+            (ReportLength::Daily, "2026-03-11", "2026-03-11", "2026-03-11 10:34"),
+            (ReportLength::Weekly, "", "2026-03-08", "2026-03-09 00:00"),
+            (ReportLength::Weekly, "2026-03-02", "2026-03-08", "2026-03-09 00:00"),
+            (ReportLength::Weekly, "2026-03-10", "2026-03-15", "2026-03-11 10:34"),
         ] {
             let date = (!date.is_empty()).then(|| date.parse().unwrap());
-            let (last, calendar) = period_of(span, date, "Asia/Shanghai", now).unwrap();
-            assert_eq!(last.to_string(), day, "{span:?} {date:?}");
-            assert_eq!(calendar.now.strftime("%Y-%m-%d %H:%M").to_string(), made, "{span:?} {date:?}");
+            let (last, calendar) = period_of(length, date, "Asia/Shanghai", now).unwrap();
+            assert_eq!(last.to_string(), day, "{length:?} {date:?}");
+            assert_eq!(calendar.now.strftime("%Y-%m-%d %H:%M").to_string(), as_of, "{length:?} {date:?}");
         }
-        let problem = period_of(Span::Daily, Some("2026-03-12".parse().unwrap()), "Asia/Shanghai", now);
-        assert!(problem.unwrap_err().contains("has not begun"));
+        let problem =
+            period_of(ReportLength::Daily, Some("2026-03-12".parse().unwrap()), "Asia/Shanghai", now);
+        assert!(problem.unwrap_err().contains("is in the future"));
     }
 }

@@ -1,4 +1,5 @@
-//! `millrace simulate`: clients whose every event is known, so that what comes out can be compared.
+//! `millrace simulate`: sends events of simulated clients. The expected result of every event is known, so that the output
+//! of the pipeline can be compared.
 use std::{
     fs::File,
     io::{BufWriter, Write},
@@ -28,15 +29,23 @@ use simulator::{
 use crate::{
     context::Context,
     error::Error,
-    kafka, output, registry,
-    table::{Table, count},
+    kafka,
+    output::{
+        self,
+        table::{
+            Column::{Number, Text},
+            table,
+        },
+        text::count,
+    },
+    registry,
 };
 
-/// A running enrich reads the registry a moment after it was written; events that come earlier would count as
-/// unregistered, and the truth would be wrong.
-const REGISTRY_LEAD: Duration = Duration::from_secs(2);
+/// Pause after registering activities. Enrich reads the registry a moment after the write; it would stamp earlier events as
+/// unregistered, which differs from the expected result.
+const REGISTRY_PAUSE: Duration = Duration::from_secs(2);
 
-/// Send events of seeded, realistic clients to raw-events, and print what a correct pipeline must make of them.
+/// Send events of simulated clients to raw-events, and print the expected results
 ///
 /// Runs until --total events are sent, or until Ctrl-C. Shares are numbers from 0 to 1.
 #[derive(Debug, Args)]
@@ -46,16 +55,16 @@ EXAMPLES
   millrace simulate --rate max --total 200000 --duplicates 0.02 --bad 0.01 --truth truth.json
   millrace simulate --rate 2000 --day-curve --seed 7 --json")]
 pub(crate) struct Simulate {
-    /// Events per second, or `max` for as many as Kafka takes
+    /// Events per second, or `max` for no limit
     #[arg(long, default_value = "1000")]
     rate: Rate,
-    /// Let the rate follow the curve of a day in Asia/Shanghai; --rate is its mean
+    /// Vary the rate over the day in Asia/Shanghai; --rate is the mean
     #[arg(long)]
     day_curve: bool,
-    /// Stop after so many events
+    /// Stop after N events
     #[arg(long, value_name = "N")]
     total: Option<u64>,
-    /// The same seed gives the same clients; without it the clock chooses
+    /// Seed; the same seed gives the same clients; the default is taken from the clock
     #[arg(long)]
     seed: Option<u64>,
     /// Number of devices
@@ -64,7 +73,7 @@ pub(crate) struct Simulate {
     /// Share of records that are sent twice
     #[arg(long, value_name = "SHARE", default_value_t = 0.02, value_parser = share)]
     duplicates: f64,
-    /// Share of events that ingest must refuse
+    /// Share of events that ingest must reject
     #[arg(long, value_name = "SHARE", default_value_t = 0.01, value_parser = share)]
     bad: f64,
     /// Share of events that are sent minutes to hours after they happened
@@ -73,10 +82,10 @@ pub(crate) struct Simulate {
     /// Share of events marked as tests
     #[arg(long, value_name = "SHARE", default_value_t = 0.003, value_parser = share)]
     tests: f64,
-    /// Write the whole truth, cell by cell, as JSON
+    /// Write the expected results to FILE as JSON, cell by cell
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
-    /// Register no activities first; clients then send only IDs that nobody registered
+    /// Do not register the simulated activities; clients then send unregistered IDs
     #[arg(long)]
     no_activities: bool,
 }
@@ -96,7 +105,7 @@ impl FromStr for Rate {
             "max" => Ok(Self::Max),
             _ => match text.parse() {
                 Ok(rate) if rate > 0.0 && f64::is_finite(rate) => Ok(Self::PerSecond(rate)),
-                _ => Err("it must be a number above 0, or `max`".into()),
+                _ => Err("expected a number above 0, or `max`".into()),
             },
         }
     }
@@ -105,7 +114,7 @@ impl FromStr for Rate {
 fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("it must be a number from 0 to 1".into()),
+        _ => Err("expected a number from 0 to 1".into()),
     }
 }
 
@@ -113,14 +122,14 @@ impl Simulate {
     pub(crate) fn run(self, context: &mut Context) -> Result<(), Error> {
         let pace = match (self.rate, self.day_curve) {
             (Rate::Max, false) => Pace::Full,
-            (Rate::Max, true) => return Err(Error::Usage("--day-curve needs --rate as a number".into())),
+            (Rate::Max, true) => return Err(Error::Usage("--day-curve needs a number for --rate".into())),
             (Rate::PerSecond(rate), false) => Pace::Steady(rate),
             (Rate::PerSecond(rate), true) => Pace::DayCurve(rate),
         };
         let settings = &context.settings;
         let topic = settings.kafka.topic(Topic::RawEvents);
         kafka::partitions(settings, &kafka::connect(settings)?, &topic)?;
-        // A file that cannot be written is better known before a long run than after it.
+        // Opened now, so that an unwritable file is an error before a long run.
         let truth_file = self.truth.as_deref().map(create).transpose()?;
         warn_about_apps(settings, self.bad);
 
@@ -132,7 +141,7 @@ impl Simulate {
         if !plans.is_empty() {
             let activities: Vec<event::Activity> = plans.iter().map(activity).collect();
             registry::write(context, &activities)?;
-            std::thread::sleep(REGISTRY_LEAD);
+            std::thread::sleep(REGISTRY_PAUSE);
         }
         let seed = self.seed.unwrap_or(now.as_microsecond() as u64);
         let target =
@@ -157,7 +166,7 @@ impl Simulate {
     }
 
     fn config(&self, seed: u64, activities: Vec<ActivityPlan>, settings: &Settings) -> Config {
-        let spelled_out = self.truth.is_some();
+        let with_details = self.truth.is_some();
         Config {
             seed,
             devices: self.devices,
@@ -168,24 +177,24 @@ impl Simulate {
             reject_unknown_events: settings.ingest.unknown_events == UnknownEvents::Reject,
             max_event_age_ms: settings.ingest.max_event_age.as_millis() as i64,
             activities,
-            // What nobody will read need not be remembered: a long run would fill the memory.
-            detail: Detail { devices: spelled_out, minutes: spelled_out, dead_letters: spelled_out },
+            // Details are kept in memory, so a run without --truth keeps none.
+            detail: Detail { devices: with_details, minutes: with_details, dead_letters: with_details },
             ..Config::default()
         }
     }
 }
 
-/// The truth holds for an ingest that knows the simulator's apps and no others.
+/// The expected results are right only if ingest.apps equals the apps of the simulator.
 fn warn_about_apps(settings: &Settings, bad: f64) {
     let (configured, ours) = (&settings.ingest.apps, simulator::APP_IDS);
     let unknown: Vec<_> = ours.iter().filter(|id| !configured.iter().any(|app| app == *id)).collect();
     if configured.is_empty() && bad > 0.0 {
         output::note(format!(
-            "note: ingest.apps is empty, so ingest accepts the events that the truth counts as unknown_app; set it to {}",
+            "note: ingest.apps is empty, so ingest accepts events that are expected as unknown_app; set it to {}",
             ours.join(",")
         ));
     } else if !configured.is_empty() && !unknown.is_empty() {
-        output::note(format!("note: ingest.apps lacks {unknown:?}, so ingest refuses events of these apps"));
+        output::note(format!("note: ingest.apps lacks {unknown:?}, so ingest rejects events of these apps"));
     }
 }
 
@@ -213,7 +222,7 @@ fn create(path: &Path) -> Result<BufWriter<File>, Error> {
     Ok(BufWriter::new(file))
 }
 
-/// A flag that Ctrl-C and SIGTERM raise; the second signal ends the process at once.
+/// A flag that Ctrl-C and SIGTERM set. A second signal ends the process immediately.
 fn stop_on_signal(context: &Context) -> Result<Arc<AtomicBool>, Error> {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = Arc::new(AtomicBool::new(false));
@@ -233,7 +242,7 @@ fn stop_on_signal(context: &Context) -> Result<Arc<AtomicBool>, Error> {
     Ok(stop)
 }
 
-/// Shown on a terminal only.
+/// Visible on a terminal only.
 fn progress_bar(total: Option<u64>) -> ProgressBar {
     let (bar, template) = match total {
         Some(total) => {
@@ -256,9 +265,9 @@ fn rate(events: u64, started: Instant) -> String {
 fn report(context: &mut Context, seed: u64, seconds: f64, truth: &Truth) -> Result<(), Error> {
     let counts = &truth.counts;
     let output = &mut context.output;
-    let mut table = Table::new(&["what", ">events", "must become"]);
+    let mut table = table(&[Text("sent as"), Number("events"), Text("expected result")]);
     let mut row = |what: &str, events: u64, becomes: &str| {
-        table.row([what.into(), count(events), becomes.into()]);
+        table.add_row([what.to_owned(), count(events), becomes.to_owned()]);
     };
     row("sent", counts.sent, "");
     row("accepted", counts.accepted, "counted in every cube");
@@ -269,7 +278,7 @@ fn report(context: &mut Context, seed: u64, seconds: f64, truth: &Truth) -> Resu
     for (code, &events) in &truth.rejected_by_code {
         row(&format!("  {}", code.as_str()), events, "");
     }
-    row("lost", counts.lost, "never sent: gaps in event_index");
+    row("lost", counts.lost, "not sent: gaps in event_index");
     output.table(&table)?;
     let megabytes = counts.bytes as f64 / 1e6;
     output.line(format!(
@@ -287,6 +296,8 @@ fn report(context: &mut Context, seed: u64, seconds: f64, truth: &Truth) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use clap::FromArgMatches;
+
     use super::*;
 
     #[test]
@@ -301,13 +312,13 @@ mod tests {
     }
 
     #[test]
-    fn the_simulator_is_told_what_ingest_is_configured_to_refuse() {
+    fn the_simulator_uses_the_configured_limits_of_ingest() {
         let variables = [("UNKNOWN_EVENTS", "reject"), ("MAX_EVENT_AGE", "3d")]
             .map(|(key, value)| (format!("MILLRACE__INGEST__{key}"), value.to_owned()));
         let settings = runtime::config::load_from(None, variables).unwrap();
-        let words = ["millrace", "simulate", "--bad", "0.5", "--devices", "9"];
-        let arguments: crate::arguments::Arguments = clap::Parser::try_parse_from(words).unwrap();
-        let crate::arguments::Command::Simulate(simulate) = arguments.command else { panic!("not simulate") };
+        let arguments = ["simulate", "--bad", "0.5", "--devices", "9"];
+        let matches = Simulate::augment_args(clap::Command::new("simulate")).get_matches_from(arguments);
+        let simulate = Simulate::from_arg_matches(&matches).unwrap();
         let config = simulate.config(3, Vec::new(), &settings);
         assert_eq!((config.seed, config.devices, config.bad), (3, 9, 0.5));
         assert!(config.reject_unknown_events && !config.detail.devices);

@@ -1,7 +1,8 @@
-//! `millrace status`: is everything running, does it keep up, how old is the newest number.
+//! `millrace status`: members and lag of every stage, and the age of the newest data in ClickHouse.
 use std::time::Duration;
 
 use clap::Args;
+use comfy_table::{Attribute, Cell, Color, Table};
 use console::style;
 use jiff::Timestamp;
 use rdkafka::{
@@ -15,21 +16,27 @@ use crate::{
     context::Context,
     error::Error,
     kafka::{self, Bounds, Read, Reader, Span},
-    table::{Table, count, duration},
+    output::{
+        table::{
+            Column::{Number, Text},
+            table,
+        },
+        text::{count, duration},
+    },
 };
 
-/// Below this many offsets the records themselves are counted, because the last offsets of a topic that was written
-/// in transactions are markers: nobody reads or commits them.
-const COUNTED: i64 = 2_000;
-/// How long ClickHouse may take to answer.
+/// A lag up to this many offsets is counted by reading the records. The last offsets of a transactional topic can be
+/// transaction markers, which consumers neither read nor commit.
+const MAX_COUNTED: i64 = 2_000;
+/// Timeout of the queries to ClickHouse.
 const CLICKHOUSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Newest data older than this is shown in red.
+/// Data older than this is shown in red.
 const OLD_MS: i64 = 30_000;
 
-/// Show every stage with its members and lag, the topics, and how old the newest data in ClickHouse are.
+/// Show members and lag of every stage, the topics, and the age of the newest data in ClickHouse
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Lag is counted in Kafka records: raw records for ingest, batches of events for the stages behind it.
+Lag is counted in Kafka records: raw records for ingest, batches of events for the other stages.
 
 EXAMPLES
   millrace status
@@ -37,18 +44,18 @@ EXAMPLES
   millrace status --json | jq '[.stages[].lag] | add'")]
 pub(crate) struct Status {}
 
-/// A consumer group and what it reads.
+/// A consumer group and the topic it reads.
 #[derive(Debug, Serialize)]
-struct Stage {
+struct StageStatus {
     stage: &'static str,
     group: String,
     topic: String,
-    /// Whether it has ever committed.
+    /// Whether it has committed an offset.
     started: bool,
-    /// As Kafka calls it: Stable, Empty, PreparingRebalance, …
+    /// The state in Kafka: Stable, Empty, PreparingRebalance, …
     state: String,
     members: usize,
-    /// Records it has not settled.
+    /// Records behind its committed offsets.
     lag: i64,
 }
 
@@ -57,36 +64,36 @@ struct TopicStatus {
     topic: String,
     /// None when the topic does not exist.
     partitions: Option<usize>,
-    /// Offsets it spans, transaction markers included.
+    /// Number of offsets, including transaction markers.
     records: i64,
 }
 
 #[derive(Debug, Default, Serialize)]
-struct ClickHouse {
+struct ClickHouseStatus {
     url: String,
     version: Option<String>,
-    /// Why there are no numbers.
+    /// Why the numbers are missing.
     problem: Option<String>,
-    /// Epoch milliseconds at which the broker received the newest event that is stored.
+    /// When the broker received the newest stored event, epoch milliseconds.
     newest_received_at: Option<i64>,
     data_age_ms: Option<i64>,
-    /// Stored elements by kind.
-    stored: Vec<Stored>,
+    /// Stored events by kind.
+    stored: Vec<StoredCount>,
 }
 
 #[derive(Debug, Serialize, Deserialize, clickhouse::Row)]
-struct Stored {
+struct StoredCount {
     kind: String,
     events: i64,
     newest_received_at: i64,
 }
 
 #[derive(Debug, Serialize)]
-struct Report {
+struct StatusReport {
     pipeline: String,
-    stages: Vec<Stage>,
+    stages: Vec<StageStatus>,
     topics: Vec<TopicStatus>,
-    clickhouse: ClickHouse,
+    clickhouse: ClickHouseStatus,
 }
 
 impl Status {
@@ -118,10 +125,10 @@ impl Status {
                 continue;
             }
             let bounds = bounds.iter().find(|(of, _)| *of == topic).map_or(&[][..], |(_, bounds)| bounds);
-            stages.push(inspect(settings, stage, &settings.kafka.topic(topic), bounds)?);
+            stages.push(stage_status(settings, stage, &settings.kafka.topic(topic), bounds)?);
         }
-        let clickhouse = tokio.block_on(ask_clickhouse(settings, Timestamp::now().as_millisecond()));
-        let report = Report { pipeline: settings.pipeline.clone(), stages, topics, clickhouse };
+        let clickhouse = tokio.block_on(clickhouse_status(settings, Timestamp::now().as_millisecond()));
+        let report = StatusReport { pipeline: settings.pipeline.clone(), stages, topics, clickhouse };
         output.json(&report)?;
         let mut tables = vec![report.stage_table(), report.topic_table()];
         if !report.clickhouse.stored.is_empty() {
@@ -149,17 +156,22 @@ fn bounds_of(
     }
 }
 
-fn inspect(settings: &Settings, stage: &'static str, topic: &str, bounds: &[Bounds]) -> Result<Stage, Error> {
+fn stage_status(
+    settings: &Settings,
+    stage: &'static str,
+    topic: &str,
+    bounds: &[Bounds],
+) -> Result<StageStatus, Error> {
     let group = format!("{}-{stage}", settings.pipeline);
-    let failed = || Error::kafka(format!("asking about group {group}"));
+    let failed = || Error::kafka(format!("reading group {group}"));
     let consumer = kafka::observer(settings, &group)?;
-    let mut asked = TopicPartitionList::new();
+    let mut requested = TopicPartitionList::new();
     for bounds in bounds {
-        asked.add_partition(topic, bounds.partition);
+        requested.add_partition(topic, bounds.partition);
     }
     let committed = match bounds {
-        [] => asked,
-        _ => consumer.committed_offsets(asked, kafka::ASK_TIMEOUT).map_err(failed())?,
+        [] => requested,
+        _ => consumer.committed_offsets(requested, kafka::ASK_TIMEOUT).map_err(failed())?,
     };
     let next = |partition| match committed.find_partition(topic, partition)?.offset() {
         Offset::Offset(offset) => Some(offset),
@@ -175,7 +187,7 @@ fn inspect(settings: &Settings, stage: &'static str, topic: &str, bounds: &[Boun
         .collect();
     let groups = consumer.fetch_group_list(Some(&group), kafka::ASK_TIMEOUT).map_err(failed())?;
     let found = groups.groups().iter().find(|found| found.name() == group);
-    Ok(Stage {
+    Ok(StageStatus {
         stage,
         lag: lag(settings, topic, &unread)?,
         topic: topic.to_owned(),
@@ -188,7 +200,7 @@ fn inspect(settings: &Settings, stage: &'static str, topic: &str, bounds: &[Boun
 
 fn lag(settings: &Settings, topic: &str, unread: &[Span]) -> Result<i64, Error> {
     let offsets = unread.iter().map(|span| span.end - span.start).sum();
-    if offsets == 0 || offsets > COUNTED {
+    if offsets == 0 || offsets > MAX_COUNTED {
         return Ok(offsets);
     }
     let mut reader = Reader::new(kafka::connect(settings)?, topic, unread, false)?;
@@ -202,9 +214,9 @@ fn lag(settings: &Settings, topic: &str, unread: &[Span]) -> Result<i64, Error> 
     }
 }
 
-async fn ask_clickhouse(settings: &Settings, now_ms: i64) -> ClickHouse {
-    let mut found = ClickHouse { url: settings.clickhouse.url.clone(), ..ClickHouse::default() };
-    let answer = tokio::time::timeout(CLICKHOUSE_TIMEOUT, async {
+async fn clickhouse_status(settings: &Settings, now_ms: i64) -> ClickHouseStatus {
+    let mut found = ClickHouseStatus { url: settings.clickhouse.url.clone(), ..ClickHouseStatus::default() };
+    let reply = tokio::time::timeout(CLICKHOUSE_TIMEOUT, async {
         let client = aggregate::server::client(settings).with_database(&settings.clickhouse.database);
         let version = client.query("SELECT version()").fetch_one::<String>().await?;
         // The smallest pane holds every event once.
@@ -214,15 +226,15 @@ async fn ask_clickhouse(settings: &Settings, now_ms: i64) -> ClickHouse {
                  toUnixTimestamp64Milli(max(received_max)) AS newest_received_at \
                  FROM quality WHERE pane = '10s' GROUP BY kind ORDER BY kind",
             )
-            .fetch_all::<Stored>()
+            .fetch_all::<StoredCount>()
             .await;
         Ok::<_, clickhouse::error::Error>((version, stored))
     });
     let problem = |error: &clickhouse::error::Error| {
         Some(aggregate::server::stop(settings, "quality", error).to_string())
     };
-    match answer.await {
-        Err(_) => found.problem = Some(format!("no answer within {} s", CLICKHOUSE_TIMEOUT.as_secs())),
+    match reply.await {
+        Err(_) => found.problem = Some(format!("no reply within {} s", CLICKHOUSE_TIMEOUT.as_secs())),
         Ok(Err(error)) => found.problem = problem(&error),
         Ok(Ok((version, stored))) => {
             found.version = Some(version);
@@ -237,46 +249,51 @@ async fn ask_clickhouse(settings: &Settings, now_ms: i64) -> ClickHouse {
     found
 }
 
-impl Report {
+impl StatusReport {
     fn stage_table(&self) -> Table {
-        let mut table = Table::new(&["stage", "reads", "state", ">members", ">lag"]);
+        let mut table =
+            table(&[Text("stage"), Text("reads"), Text("state"), Number("members"), Number("lag")]);
         for stage in &self.stages {
             let state = match (stage.started, stage.members) {
-                (_, 1..) => style(stage.state.to_lowercase()).green(),
-                (true, 0) => style("not running".to_owned()).red(),
-                (false, 0) => style("never ran".to_owned()).dim(),
+                (_, 1..) => Cell::new(stage.state.to_lowercase()).fg(Color::Green),
+                (true, 0) => Cell::new("not running").fg(Color::Red),
+                (false, 0) => Cell::new("never ran").add_attribute(Attribute::Dim),
             };
-            let lag = style(count(stage.lag));
-            let lag = if stage.lag == 0 { lag.green() } else { lag.yellow() };
-            let name = stage.stage.to_owned();
-            let members = stage.members.to_string();
-            table.row([name, stage.topic.clone(), state.to_string(), members, lag.to_string()]);
+            let lag_colour = if stage.lag == 0 { Color::Green } else { Color::Yellow };
+            let lag = Cell::new(count(stage.lag)).fg(lag_colour);
+            table.add_row([
+                stage.stage.into(),
+                stage.topic.as_str().into(),
+                state,
+                stage.members.into(),
+                lag,
+            ]);
         }
         table
     }
 
     fn topic_table(&self) -> Table {
-        let mut table = Table::new(&["topic", ">partitions", ">records"]);
+        let mut table = table(&[Text("topic"), Number("partitions"), Number("records")]);
         for topic in &self.topics {
             let partitions = match topic.partitions {
-                Some(partitions) => partitions.to_string(),
-                None => style("missing").red().to_string(),
+                Some(partitions) => Cell::new(partitions),
+                None => Cell::new("missing").fg(Color::Red),
             };
-            table.row([topic.topic.clone(), partitions, count(topic.records)]);
+            table.add_row([topic.topic.as_str().into(), partitions, count(topic.records).into()]);
         }
         table
     }
 
     fn clickhouse_table(&self) -> Table {
-        let mut table = Table::new(&["stored as", ">events"]);
+        let mut table = table(&[Text("stored as"), Number("events")]);
         for stored in &self.clickhouse.stored {
-            table.row([stored.kind.clone(), count(stored.events)]);
+            table.add_row([stored.kind.clone(), count(stored.events)]);
         }
         table
     }
 }
 
-impl ClickHouse {
+impl ClickHouseStatus {
     fn headline(&self) -> String {
         match (&self.problem, &self.version, self.data_age_ms) {
             (Some(problem), _, _) => format!("clickhouse: {}", style(problem).red()),
@@ -295,11 +312,12 @@ impl ClickHouse {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::table::render;
 
     #[test]
-    fn a_report_tells_running_from_stopped_and_stored_from_missing() {
+    fn the_tables_show_stopped_stages_and_missing_topics() {
         console::set_colors_enabled(false);
-        let stage = |stage, started, members, lag| Stage {
+        let stage = |stage, started, members, lag| StageStatus {
             stage,
             group: format!("millrace-{stage}"),
             topic: "raw-events".into(),
@@ -308,7 +326,7 @@ mod tests {
             members,
             lag,
         };
-        let report = Report {
+        let report = StatusReport {
             pipeline: "millrace".into(),
             stages: vec![
                 stage("ingest", true, 2, 0),
@@ -316,21 +334,21 @@ mod tests {
                 stage("x", false, 0, 5),
             ],
             topics: vec![TopicStatus { topic: "activities".into(), partitions: None, records: 0 }],
-            clickhouse: ClickHouse {
+            clickhouse: ClickHouseStatus {
                 url: "http://c".into(),
                 version: Some("26.7".into()),
                 data_age_ms: Some(700),
-                ..ClickHouse::default()
+                ..ClickHouseStatus::default()
             },
         };
         assert_eq!(
-            report.stage_table().render(),
+            render(&report.stage_table()),
             "STAGE   READS       STATE        MEMBERS     LAG\n\
              ingest  raw-events  stable             2       0\n\
              enrich  raw-events  not running        0  12 000\n\
              x       raw-events  never ran          0       5\n"
         );
-        assert!(report.topic_table().render().contains("activities     missing"));
+        assert!(render(&report.topic_table()).contains("activities     missing"));
         assert_eq!(report.clickhouse.headline(), "clickhouse 26.7 at http://c, newest data 0.7 s old");
     }
 }

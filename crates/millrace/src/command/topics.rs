@@ -1,4 +1,4 @@
-//! `millrace topics`: makes the topics of the pipeline, and says what is wrong with those that are there.
+//! `millrace topics`: creates the topics of the pipeline, and checks their settings.
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
@@ -10,9 +10,20 @@ use rdkafka::{
 use runtime::topic::{self, Topic};
 use serde_json::json;
 
-use crate::{context::Context, error::Error, kafka, output, table::Table};
+use crate::{
+    context::Context,
+    error::Error,
+    kafka,
+    output::{
+        self,
+        table::{
+            Column::{Number, Text},
+            table,
+        },
+    },
+};
 
-/// How long the brokers may take to make the topics and to tell each other.
+/// Timeout for creating the topics and for their metadata to reach every broker.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Subcommand)]
@@ -20,35 +31,35 @@ const CREATE_TIMEOUT: Duration = Duration::from_secs(60);
 EXAMPLES
   millrace topics create
   millrace topics check")]
-pub(crate) enum Topics {
-    Create(Create),
-    Check(Check),
+pub(crate) enum TopicsCommand {
+    Create(CreateTopics),
+    Check(CheckTopics),
 }
 
-/// Make the topics that are missing; those that exist stay as they are.
+/// Create the topics that are missing
 ///
-/// Waits for Kafka as long as startup_timeout says. May be run again at any time.
+/// Does not change topics that exist. Waits up to startup_timeout for Kafka. Safe to run again at any time.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Partitions and copies are those of kafka.partitions and kafka.replication. The number of partitions is frozen once
-events have flowed.
+The settings kafka.partitions and kafka.replication give the number of partitions and replicas. The number of partitions
+cannot be changed once the topics have events.
 
 EXAMPLES
   millrace topics create
   MILLRACE__KAFKA__PARTITIONS=64 MILLRACE__KAFKA__REPLICATION=3 millrace topics create")]
-pub(crate) struct Create {}
+pub(crate) struct CreateTopics {}
 
-/// Check that every topic exists and is set up so that the pipeline can keep its promises.
+/// Check that every topic exists with the settings that the pipeline needs
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Prints a line for each problem with its remedy; exit code 1 if there is any.
+Prints a line with the remedy for each problem, and exits with 1 if there is a problem.
 
 EXAMPLES
   millrace topics check
   millrace topics check --json | jq '.problems'")]
-pub(crate) struct Check {}
+pub(crate) struct CheckTopics {}
 
-impl Topics {
+impl TopicsCommand {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Error> {
         match self {
             Self::Create(_) => create(context),
@@ -59,12 +70,12 @@ impl Topics {
 
 fn create(context: &mut Context) -> Result<(), Error> {
     let Context { settings, output, tokio } = context;
-    let mut said = None;
+    let mut noted = None;
     kafka::wait_until_up(settings, |cause| {
         let brokers = &settings.kafka.brokers;
-        if said.is_none_or(|at: Instant| at.elapsed() > Duration::from_secs(10)) {
+        if noted.is_none_or(|at: Instant| at.elapsed() > Duration::from_secs(10)) {
             output::note(format!("waiting for kafka at {brokers}: {cause}; check kafka.brokers"));
-            said = Some(Instant::now());
+            noted = Some(Instant::now());
         }
     })?;
     let admin: AdminClient<DefaultClientContext> =
@@ -89,7 +100,7 @@ fn create(context: &mut Context) -> Result<(), Error> {
         let created = match answer {
             Ok(_) => true,
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => false,
-            Err((name, code)) => return Err(refused(settings.kafka.replication, &name, code)),
+            Err((name, code)) => return Err(not_created(settings.kafka.replication, &name, code)),
         };
         let config: Vec<String> = new.config.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let (name, partitions) = (new.name, new.num_partitions);
@@ -100,7 +111,7 @@ fn create(context: &mut Context) -> Result<(), Error> {
         }
         list.push(json!({ "topic": name, "created": created }));
     }
-    // The next command may ask another broker, which learns of new topics a little later.
+    // Other brokers get the metadata of new topics a little later, and the next command may connect to one of them.
     let consumer = kafka::connect(settings)?;
     let started = Instant::now();
     for name in &names {
@@ -114,10 +125,10 @@ fn create(context: &mut Context) -> Result<(), Error> {
     Ok(output.json(&list)?)
 }
 
-fn refused(replication: u32, topic: &str, code: RDKafkaErrorCode) -> Error {
+fn not_created(replication: u32, topic: &str, code: RDKafkaErrorCode) -> Error {
     let advice = match code {
         RDKafkaErrorCode::InvalidReplicationFactor => {
-            format!("; kafka.replication = {replication} needs as many brokers")
+            format!("; kafka.replication = {replication} needs {replication} brokers")
         }
         RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed => {
             "; this user may not create topics".to_owned()
@@ -129,7 +140,7 @@ fn refused(replication: u32, topic: &str, code: RDKafkaErrorCode) -> Error {
 
 fn check(context: &mut Context) -> Result<(), Error> {
     let Context { settings, output, tokio } = context;
-    // Asked first because it has the better words when no broker answers.
+    // First, because its error message is better when no broker is reachable.
     let raw =
         kafka::partitions(settings, &kafka::connect(settings)?, &settings.kafka.topic(Topic::RawEvents));
     if let Err(error @ Error::Runtime(runtime::Error::KafkaUnreachable { .. })) = raw {
@@ -137,10 +148,16 @@ fn check(context: &mut Context) -> Result<(), Error> {
     }
     let found = tokio.block_on(topic::find(settings, Topic::ALL))?;
     let problems = topic::problems(&settings.kafka, Topic::ALL, &found);
-    let mut table = Table::new(&["topic", ">partitions", "timestamps", "cleanup", ">max message"]);
+    let mut table = table(&[
+        Text("topic"),
+        Number("partitions"),
+        Text("timestamps"),
+        Text("cleanup"),
+        Number("max message"),
+    ]);
     for found in &found {
         let setting = |key| found.setting(key).to_owned();
-        table.row([
+        table.add_row([
             settings.kafka.topic(found.topic),
             found.partitions.to_string(),
             setting("message.timestamp.type"),
@@ -156,9 +173,5 @@ fn check(context: &mut Context) -> Result<(), Error> {
         .iter()
         .map(|problem| json!({ "topic": problem.topic, "what": problem.what, "remedy": problem.remedy }));
     output.json(&json!({ "ok": problems.is_empty(), "problems": listed.collect::<Vec<_>>() }))?;
-    if problems.is_empty() {
-        Ok(output.line("all topics are as they must be")?)
-    } else {
-        Err(Error::Reported)
-    }
+    if problems.is_empty() { Ok(output.line("all topics are correct")?) } else { Err(Error::Reported) }
 }

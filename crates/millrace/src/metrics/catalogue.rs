@@ -1,27 +1,28 @@
-//! The catalogue of metrics as its file says it, every definition made whole: what it does not say for itself it has
-//! from its metric.
+//! The catalogue of metrics, read from its file. A definition takes the keys that it does not have from its metric.
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::period::{Ago, Step};
+use super::period::{LookBack, PeriodColumn, TimeStep};
+use crate::nearest::nearest;
 
-/// The metrics the program was built with.
-pub(crate) const BUILT_IN: &str = include_str!("../../../../schemas/metrics.toml");
-const USUAL_RANGE: Ago = Ago::days(7);
+/// The built-in file.
+const BUILT_IN: &str = include_str!("../../../../schemas/metrics.toml");
+/// The range of a query without --from, for definitions without `last`.
+const DEFAULT_RANGE: LookBack = LookBack::days(7);
 
-/// A text in the two languages people read here.
+/// A text in Chinese and English.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Words {
+pub(crate) struct Bilingual {
     pub(crate) zh: String,
     pub(crate) en: String,
 }
 
-/// What a value counts.
+/// The unit of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Unit {
+pub(crate) enum MetricUnit {
     Devices,
     Users,
     Sessions,
@@ -41,7 +42,7 @@ pub(crate) enum Unit {
     PerDevice,
 }
 
-impl Unit {
+impl MetricUnit {
     /// Its name in Chinese and in English.
     pub(crate) fn words(self) -> (&'static str, &'static str) {
         match self {
@@ -64,23 +65,23 @@ impl Unit {
     }
 }
 
-/// What may be done with values.
+/// Whether values can be added up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Kind {
-    /// Exact; adds up over everything.
+pub(crate) enum MetricKind {
+    /// Exact; adds up over dimensions and periods.
     Sum,
-    /// Exact; adds up over dimensions, never over periods.
+    /// Exact; adds up over dimensions, not over periods.
     Distinct,
-    /// Estimated by a sketch; never adds up.
+    /// An estimate by a sketch; does not add up.
     Uniq,
-    /// Never adds up; NULL where there is nothing to divide by.
+    /// Does not add up; NULL if the denominator is 0.
     Ratio,
-    /// A state of now.
+    /// The current state.
     Gauge,
 }
 
-impl Kind {
+impl MetricKind {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Sum => "sum",
@@ -91,46 +92,23 @@ impl Kind {
         }
     }
 
-    /// Whether nothing counted means 0. What is divided or measured is unknown then.
-    pub(crate) fn counts(self) -> bool {
+    /// Whether a missing row means 0. For a ratio or a gauge it means unknown.
+    pub(crate) fn is_count(self) -> bool {
         matches!(self, Self::Sum | Self::Distinct | Self::Uniq)
     }
 }
 
-/// The column that decides the period of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Clock {
-    /// The time of the event.
-    #[default]
-    Bucket,
-    /// The first day of the device.
-    CohortDay,
-    /// The day the content was published.
-    PublishDay,
-}
-
-impl Clock {
-    pub(crate) fn column(self) -> &'static str {
-        match self {
-            Self::Bucket => "bucket",
-            Self::CohortDay => "cohort_day",
-            Self::PublishDay => "publish_day",
-        }
-    }
-}
-
-/// A number by the name people call it.
+/// A metric.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Metric {
     pub(crate) name: String,
     pub(crate) version: u32,
-    pub(crate) title: Words,
-    pub(crate) unit: Unit,
-    pub(crate) kind: Kind,
-    /// Whether answers have `low` and `high`.
+    pub(crate) title: Bilingual,
+    pub(crate) unit: MetricUnit,
+    pub(crate) kind: MetricKind,
+    /// Whether values have `low` and `high`.
     pub(crate) interval: bool,
-    /// Never empty; the first is the usual one.
+    /// Never empty. The first is the default.
     pub(crate) definitions: Vec<Definition>,
 }
 
@@ -138,58 +116,58 @@ pub(crate) struct Metric {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Definition {
     pub(crate) name: String,
-    pub(crate) words: Words,
+    pub(crate) words: Bilingual,
     pub(crate) cube: String,
-    pub(crate) clock: Clock,
+    pub(crate) clock: PeriodColumn,
     /// Never empty.
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<TimeStep>,
     pub(crate) each: Vec<String>,
     pub(crate) without: Vec<String>,
     pub(crate) computed: BTreeMap<String, String>,
-    pub(crate) last: Ago,
+    pub(crate) last: LookBack,
     pub(crate) sql: String,
 }
 
 /// All metrics of a file.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Catalogue {
+pub(crate) struct MetricCatalogue {
     /// In the order of the file.
     pub(crate) metrics: Vec<Metric>,
 }
 
-impl Catalogue {
-    /// The metrics the program was built with; one line about what is wrong with them.
+impl MetricCatalogue {
+    /// The built-in metrics. Errors are one line.
     pub(crate) fn built_in() -> Result<Self, String> {
         Self::parse(BUILT_IN)
     }
 
-    /// Reads a file of metrics; one line about what is wrong with it.
+    /// Parses a file of metrics. Errors are one line.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let file: File = toml::from_str(text).map_err(|error| format!("metrics: {error}"))?;
+        let file: CatalogueFile = toml::from_str(text).map_err(|error| format!("metrics: {error}"))?;
         let mut metrics: Vec<Metric> = Vec::with_capacity(file.metric.len());
         for written in file.metric {
             let name = written.name.clone();
             if metrics.iter().any(|metric| metric.name == name) {
-                return Err(format!("metric `{name}` stands twice"));
+                return Err(format!("metric `{name}` is defined twice"));
             }
             metrics.push(resolve(written).map_err(|problem| format!("metric `{name}`: {problem}"))?);
         }
         Ok(Self { metrics })
     }
 
-    /// The metric of this name; a sentence with the nearest one when there is none.
+    /// The metric with this name. The error suggests the nearest name.
     pub(crate) fn metric(&self, name: &str) -> Result<&Metric, String> {
         self.metrics.iter().find(|metric| metric.name == name).ok_or_else(|| {
             let nearest = nearest(name, self.metrics.iter().map(|metric| metric.name.as_str()));
             format!(
-                "there is no metric `{name}`, the nearest is `{nearest}` (`millrace metrics list` shows all)"
+                "there is no metric `{name}`; the nearest is `{nearest}` (`millrace metrics list` shows all)"
             )
         })
     }
 }
 
 impl Metric {
-    /// The definition of this name, or the usual one; a sentence with those there are when there is none.
+    /// The definition with this name, or the default one. The error lists the definitions.
     pub(crate) fn definition(&self, name: Option<&str>) -> Result<&Definition, String> {
         let Some(name) = name else { return Ok(&self.definitions[0]) };
         self.definitions.iter().find(|definition| definition.name == name).ok_or_else(|| {
@@ -199,71 +177,65 @@ impl Metric {
     }
 }
 
-/// The known name that looks most like this one.
-pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
-    let likeness = |known: &str| strsim::jaro_winkler(known, name);
-    known.max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or_default()
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CatalogueFile {
+    metric: Vec<MetricEntry>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    metric: Vec<WrittenMetric>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenMetric {
+struct MetricEntry {
     name: String,
     version: u32,
-    title: Words,
-    unit: Unit,
-    kind: Kind,
+    title: Bilingual,
+    unit: MetricUnit,
+    kind: MetricKind,
     #[serde(default)]
     interval: bool,
-    definition: Vec<WrittenDefinition>,
+    definition: Vec<DefinitionEntry>,
     cube: Option<String>,
-    clock: Option<Clock>,
-    steps: Option<Vec<Step>>,
+    clock: Option<PeriodColumn>,
+    steps: Option<Vec<TimeStep>>,
     each: Option<Vec<String>>,
     without: Option<Vec<String>>,
     computed: Option<BTreeMap<String, String>>,
-    last: Option<Ago>,
+    last: Option<LookBack>,
     sql: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WrittenDefinition {
+struct DefinitionEntry {
     name: String,
-    words: Words,
+    words: Bilingual,
     cube: Option<String>,
-    clock: Option<Clock>,
-    steps: Option<Vec<Step>>,
+    clock: Option<PeriodColumn>,
+    steps: Option<Vec<TimeStep>>,
     each: Option<Vec<String>>,
     without: Option<Vec<String>>,
     computed: Option<BTreeMap<String, String>>,
-    last: Option<Ago>,
+    last: Option<LookBack>,
     sql: Option<String>,
 }
 
-fn resolve(metric: WrittenMetric) -> Result<Metric, String> {
+fn resolve(metric: MetricEntry) -> Result<Metric, String> {
     if metric.definition.is_empty() {
-        return Err("it has no definition".into());
+        return Err("it has no definitions".into());
     }
     if metric.version == 0 {
-        return Err("versions begin with 1".into());
+        return Err("the first version is 1".into());
     }
     let mut definitions: Vec<Definition> = Vec::with_capacity(metric.definition.len());
     for own in metric.definition {
-        let missing = |key: &str| format!("definition `{}` has no {key}, nor has the metric", own.name);
+        let missing = |key: &str| format!("definition `{}` has no {key}, and the metric has none", own.name);
         if definitions.iter().any(|definition| definition.name == own.name) {
-            return Err(format!("definition `{}` stands twice", own.name));
+            return Err(format!("definition `{}` is defined twice", own.name));
         }
         let clock = own.clock.or(metric.clock).unwrap_or_default();
-        let steps = own.steps.or(metric.steps.clone()).unwrap_or_else(|| Step::of(clock).to_vec());
+        let steps = own.steps.or(metric.steps.clone()).unwrap_or_else(|| TimeStep::of(clock).to_vec());
         if steps.is_empty() {
-            return Err(format!("definition `{}` may be asked by no step", own.name));
+            return Err(format!("definition `{}` has an empty list of steps", own.name));
         }
         definitions.push(Definition {
             cube: own.cube.or(metric.cube.clone()).ok_or_else(|| missing("cube"))?,
@@ -271,7 +243,7 @@ fn resolve(metric: WrittenMetric) -> Result<Metric, String> {
             each: own.each.or(metric.each.clone()).unwrap_or_default(),
             without: own.without.or(metric.without.clone()).unwrap_or_default(),
             computed: own.computed.or(metric.computed.clone()).unwrap_or_default(),
-            last: own.last.or(metric.last).unwrap_or(USUAL_RANGE),
+            last: own.last.or(metric.last).unwrap_or(DEFAULT_RANGE),
             name: own.name,
             words: own.words,
             clock,

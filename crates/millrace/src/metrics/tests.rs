@@ -1,17 +1,16 @@
-//! The built-in metrics hold what they promise: they read what the cubes have, and nothing adds up what must not be
-//! added up.
+//! The built-in metrics read columns that exist, and never add up values that do not add up.
 use std::collections::BTreeSet;
 
 use aggregate::{Cubes, cube};
 
 use super::{
-    Catalogue, Definition, Kind, Metric,
-    cubes::{View, views},
-    period::{Ago, Bound, Calendar, Step},
-    statement::{self, Question},
+    catalogue::{Definition, Metric, MetricCatalogue, MetricKind},
+    period::{BusinessCalendar, LookBack, RangeEnd, TimeStep},
+    query::{self, MetricQuery},
+    views::{CubeView, views},
 };
 
-/// Words of SQL that stand without brackets behind them.
+/// SQL keywords that no bracket follows.
 const KEYWORDS: &[&str] = &[
     "SELECT",
     "FROM",
@@ -39,19 +38,19 @@ const KEYWORDS: &[&str] = &[
     "WINDOW",
 ];
 
-fn catalogue() -> Catalogue {
-    Catalogue::built_in().unwrap()
+fn catalogue() -> MetricCatalogue {
+    MetricCatalogue::built_in().unwrap()
 }
 
-fn built_in_views() -> std::collections::BTreeMap<String, View> {
+fn built_in_views() -> std::collections::BTreeMap<String, CubeView> {
     views(&Cubes::parse(cube::BUILT_IN).unwrap())
 }
 
-fn calendar() -> Calendar {
-    Calendar::new("Asia/Shanghai", "2026-03-11T02:34:56Z".parse().unwrap()).unwrap()
+fn calendar() -> BusinessCalendar {
+    BusinessCalendar::new("Asia/Shanghai", "2026-03-11T02:34:56Z".parse().unwrap()).unwrap()
 }
 
-fn for_each_definition(mut check: impl FnMut(&Metric, &Definition, &View, &str)) {
+fn for_each_definition(mut check: impl FnMut(&Metric, &Definition, &CubeView, &str)) {
     let (catalogue, views) = (catalogue(), built_in_views());
     for metric in &catalogue.metrics {
         for definition in &metric.definitions {
@@ -73,7 +72,7 @@ fn bare(sql: &str) -> String {
     bare
 }
 
-/// Its names, each with what stands directly behind it.
+/// The names in SQL, each with the character after it.
 fn names(sql: &str) -> Vec<(&str, char)> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut names = Vec::new();
@@ -120,7 +119,10 @@ fn every_definition_reads_columns_that_its_cube_has() {
             }
         }
         for column in &definition.without {
-            assert!(view.dimensions.contains(column), "{name}: without = {column}, which it has not anyway");
+            assert!(
+                view.dimensions.contains(column),
+                "{name}: without = {column}, which the cube does not have"
+            );
         }
         for placeholder in ["{time}", "{by}", "{range}"] {
             assert!(definition.sql.contains(placeholder), "{name}: no {placeholder}");
@@ -150,14 +152,14 @@ fn a_sketch_is_merged_and_never_added_up() {
         let merges = definition.sql.contains("uniqCombined64Merge");
         let adds = definition.sql.contains("sum(") || definition.sql.contains("sumIf(");
         match metric.kind {
-            Kind::Uniq => assert!(merges && !adds, "{name}"),
-            Kind::Sum | Kind::Distinct => assert!(adds && !merges, "{name}"),
-            Kind::Ratio | Kind::Gauge => (),
+            MetricKind::Uniq => assert!(merges && !adds, "{name}"),
+            MetricKind::Sum | MetricKind::Distinct => assert!(adds && !merges, "{name}"),
+            MetricKind::Ratio | MetricKind::Gauge => (),
         }
-        // Exact different devices of a day are others than those of the next: no range of several has one number.
-        if metric.kind == Kind::Distinct {
+        // The devices of two days overlap, so a range of several days has no sum.
+        if metric.kind == MetricKind::Distinct {
             assert_eq!(definition.steps.len(), 1, "{name}");
-            assert_ne!(definition.steps[0], Step::Total, "{name}");
+            assert_ne!(definition.steps[0], TimeStep::Total, "{name}");
         }
     });
 }
@@ -173,14 +175,14 @@ fn nothing_is_divided_by_what_may_be_zero() {
                 || divisor.starts_with("greatest(dateDiff(");
             assert!(safe, "{name}: divides by {}", divisor.lines().next().unwrap_or_default());
         }
-        if metric.kind == Kind::Ratio {
+        if metric.kind == MetricKind::Ratio {
             assert!(definition.sql.contains("nullIf("), "{name}");
         }
     });
 }
 
 #[test]
-fn every_metric_is_said_in_chinese_and_english() {
+fn every_metric_has_chinese_and_english_texts() {
     let is_chinese = |text: &str| text.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c));
     for_each_definition(|metric, definition, _, name| {
         for words in [&metric.title, &definition.words] {
@@ -198,17 +200,17 @@ fn every_metric_is_said_in_chinese_and_english() {
 }
 
 #[test]
-fn every_definition_can_be_asked_by_each_of_its_dimensions_and_its_usual_step() {
+fn every_definition_has_a_query_for_each_of_its_dimensions() {
     let views = built_in_views();
     for_each_definition(|metric, definition, view, name| {
-        let step = statement::step(metric, definition, None).unwrap();
-        let whole = statement::whole(definition, step);
+        let step = query::step(metric, definition, None).unwrap();
+        let whole = query::whole(definition, step);
         let range = calendar().range(None, None, definition.last, whole).unwrap();
-        let mut question = Question { metric, definition, by: Vec::new(), step, range, app: None };
-        for by in statement::dimensions(definition, view) {
-            question.by = vec![by.clone()];
-            question.app = Some("web-main".into());
-            let statement = question.statement(&views, &calendar()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let mut query = MetricQuery { metric, definition, by: Vec::new(), step, range, app: None };
+        for by in query::dimensions(definition, view) {
+            query.by = vec![by.clone()];
+            query.app = Some("web-main".into());
+            let statement = query.statement(&views, &calendar()).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert!(!statement.sql.contains("{time}") && !statement.sql.contains("{by}"), "{name}");
             assert!(statement.sql.contains(&format!("`{by}`")) || by == "hour", "{name}: {}", statement.sql);
             assert!(statement.dimensions.contains(&by), "{name}");
@@ -216,54 +218,61 @@ fn every_definition_can_be_asked_by_each_of_its_dimensions_and_its_usual_step() 
     });
 }
 
-fn question<'a>(catalogue: &'a Catalogue, name: &str, by: &[&str], step: Step) -> Question<'a> {
+fn query_of<'a>(catalogue: &'a MetricCatalogue, name: &str, by: &[&str], step: TimeStep) -> MetricQuery<'a> {
     let metric = catalogue.metric(name).unwrap();
     let definition = &metric.definitions[0];
-    let range = calendar().range(None, None, definition.last, statement::whole(definition, step)).unwrap();
-    Question { metric, definition, by: by.iter().map(|&by| by.to_owned()).collect(), step, range, app: None }
+    let range = calendar().range(None, None, definition.last, query::whole(definition, step)).unwrap();
+    MetricQuery {
+        metric,
+        definition,
+        by: by.iter().map(|&by| by.to_owned()).collect(),
+        step,
+        range,
+        app: None,
+    }
 }
 
 #[test]
 fn the_widest_pane_that_fits_is_read() {
     let (catalogue, views) = (catalogue(), built_in_views());
     for (name, by, step, pane) in [
-        ("plays", &[][..], Step::Total, "1d"),
-        ("plays", &[], Step::Week, "1d"),
-        ("plays", &["hour"], Step::Total, "1h"),
-        ("plays", &[], Step::Hour, "1h"),
-        ("plays", &[], Step::Minute, "60s"),
-        ("completeness", &[], Step::Day, "60s"),
-        ("retention_day_1", &[], Step::Day, "1d"),
+        ("plays", &[][..], TimeStep::Total, "1d"),
+        ("plays", &[], TimeStep::Week, "1d"),
+        ("plays", &["hour"], TimeStep::Total, "1h"),
+        ("plays", &[], TimeStep::Hour, "1h"),
+        ("plays", &[], TimeStep::Minute, "60s"),
+        ("completeness", &[], TimeStep::Day, "60s"),
+        ("retention_day_1", &[], TimeStep::Day, "1d"),
     ] {
-        let statement = question(&catalogue, name, by, step).statement(&views, &calendar()).unwrap();
+        let statement = query_of(&catalogue, name, by, step).statement(&views, &calendar()).unwrap();
         let read = statement.parameters.iter().find(|(name, _)| *name == "pane").unwrap();
         assert_eq!(read.1, pane, "{name} {by:?} {step:?}");
     }
-    let mut narrow = question(&catalogue, "tag_uses", &[], Step::Total);
-    let half_an_hour: Bound = "30m".parse().unwrap();
-    narrow.range = calendar().range(Some(half_an_hour), None, Ago::days(1), Step::Total).unwrap();
+    let mut narrow = query_of(&catalogue, "tag_uses", &[], TimeStep::Total);
+    let half_an_hour: RangeEnd = "30m".parse().unwrap();
+    narrow.range = calendar().range(Some(half_an_hour), None, LookBack::days(1), TimeStep::Total).unwrap();
     let problem = narrow.statement(&views, &calendar()).unwrap_err();
-    assert!(problem.contains("the cube `tags` has panes of 1d, 1h only"), "{problem}");
+    assert!(problem.contains("the cube `tags` has only the panes 1d, 1h"), "{problem}");
 }
 
 #[test]
-fn what_cannot_be_asked_is_refused_with_what_can() {
+fn an_impossible_query_is_rejected_with_the_possible_values() {
     let (catalogue, views) = (catalogue(), built_in_views());
-    let refused = |name: &str, by: &str, expected: &str| {
-        let question = question(&catalogue, name, &[by], Step::Total);
-        let problem = question.statement(&views, &calendar()).unwrap_err();
+    let rejected = |name: &str, by: &str, expected: &str| {
+        let query = query_of(&catalogue, name, &[by], TimeStep::Total);
+        let problem = query.statement(&views, &calendar()).unwrap_err();
         assert!(problem.contains(expected), "{problem}");
     };
-    refused("plays", "platfrom", "the nearest is `platform`; it can by app_id, platform, producer_type");
-    refused("pgc_share_of_plays", "producer_type", "cannot be split by `producer_type`");
-    refused(
+    rejected("plays", "platfrom", "the nearest is `platform`; it has app_id, platform, producer_type");
+    rejected("pgc_share_of_plays", "producer_type", "has no dimension `producer_type`");
+    rejected(
         "new_devices",
         "platform) FROM system.users --",
-        "cannot be split by `platform) FROM system.users --`",
+        "has no dimension `platform) FROM system.users --`",
     );
     let daily = catalogue.metric("active_devices_day").unwrap();
-    let problem = statement::step(daily, &daily.definitions[0], Some(Step::Total)).unwrap_err();
-    assert!(problem.contains("only by day"), "{problem}");
+    let problem = query::step(daily, &daily.definitions[0], Some(TimeStep::Total)).unwrap_err();
+    assert!(problem.contains("only day"), "{problem}");
     let problem = daily.definition(Some("loggin")).unwrap_err();
     assert!(problem.contains("it has any, login, core_flow"), "{problem}");
     let problem = catalogue.metric("activ_devices_day").unwrap_err();
@@ -271,17 +280,17 @@ fn what_cannot_be_asked_is_refused_with_what_can() {
 }
 
 #[test]
-fn values_travel_as_parameters_and_never_in_the_sql() {
+fn values_are_parameters_and_never_in_the_sql() {
     let (catalogue, views) = (catalogue(), built_in_views());
-    let mut question = question(&catalogue, "plays", &["platform"], Step::Total);
-    question.app = Some("x' OR 1=1 --".into());
-    let statement = question.statement(&views, &calendar()).unwrap();
+    let mut query = query_of(&catalogue, "plays", &["platform"], TimeStep::Total);
+    query.app = Some("x' OR 1=1 --".into());
+    let statement = query.statement(&views, &calendar()).unwrap();
     assert!(!statement.sql.contains("OR 1=1"), "{}", statement.sql);
     assert!(statement.parameters.contains(&("app", "x' OR 1=1 --".into())));
 }
 
 #[test]
-fn a_file_of_metrics_that_makes_no_sense_is_refused() {
+fn an_invalid_file_of_metrics_is_rejected() {
     const GOOD: &str = r#"
 [[metric]]
 name = "plays"
@@ -295,19 +304,19 @@ sql = "SELECT 1"
 name = "any"
 words = { zh = "播放", en = "Plays" }
 "#;
-    assert!(Catalogue::parse(GOOD).is_ok());
+    assert!(MetricCatalogue::parse(GOOD).is_ok());
     for (from, to, expected) in [
-        ("version = 1", "version = 0", "versions begin with 1"),
+        ("version = 1", "version = 0", "the first version is 1"),
         ("cube = \"playback\"\n", "", "definition `any` has no cube"),
         ("sql = \"SELECT 1\"\n", "", "definition `any` has no sql"),
         ("unit = \"times\"", "unit = \"bananas\"", "bananas"),
-        ("version = 1", "version = 1\nsteps = []", "may be asked by no step"),
-        ("version = 1", "version = 1\nlast = \"7 days\"", "no length of time"),
+        ("version = 1", "version = 1\nsteps = []", "has an empty list of steps"),
+        ("version = 1", "version = 1\nlast = \"1d12h\"", "not a duration in one unit"),
         ("version = 1", "verzion = 1", "verzion"),
     ] {
-        let problem = Catalogue::parse(&GOOD.replacen(from, to, 1)).unwrap_err();
+        let problem = MetricCatalogue::parse(&GOOD.replacen(from, to, 1)).unwrap_err();
         assert!(problem.contains(expected), "{problem}");
     }
-    let twice = Catalogue::parse(&format!("{GOOD}{GOOD}")).unwrap_err();
-    assert!(twice.contains("metric `plays` stands twice"), "{twice}");
+    let twice = MetricCatalogue::parse(&format!("{GOOD}{GOOD}")).unwrap_err();
+    assert!(twice.contains("metric `plays` is defined twice"), "{twice}");
 }

@@ -36,7 +36,7 @@ const COLUMNS: &[(&str, &str, bool)] = &[
 
 /// One change of one activity.
 #[derive(Debug, Clone, PartialEq, Eq, Row, Serialize, Deserialize)]
-pub(crate) struct Change {
+pub(crate) struct ActivityChangeRow {
     /// The activity.
     pub(crate) activity_id: String,
     /// When it was made, epoch milliseconds.
@@ -115,7 +115,11 @@ pub(crate) async fn migrate(client: &Client, settings: &Settings) -> Result<Vec<
 ///
 /// # Errors
 /// ClickHouse returned an error, or did not answer within ten seconds.
-pub(crate) async fn write(client: &Client, settings: &Settings, changes: &[Change]) -> Result<(), Error> {
+pub(crate) async fn write(
+    client: &Client,
+    settings: &Settings,
+    changes: &[ActivityChangeRow],
+) -> Result<(), Error> {
     if changes.is_empty() {
         return Ok(());
     }
@@ -151,7 +155,7 @@ pub(crate) async fn read(
     settings: &Settings,
     activity_id: Option<&str>,
     limit: u64,
-) -> Result<Vec<Change>, Error> {
+) -> Result<Vec<ActivityChangeRow>, Error> {
     let which = if activity_id.is_some() { "WHERE history.activity_id = ?" } else { "" };
     let select = format!(
         "SELECT activity_id, toUnixTimestamp64Milli(history.at) AS at, toString(history.change_id) AS change_id, who, \
@@ -163,7 +167,8 @@ pub(crate) async fn read(
     if let Some(id) = activity_id {
         query = query.bind(id);
     }
-    let mut changes: Vec<Change> = with_timeout(settings, query.bind(limit).fetch_all::<Change>()).await?;
+    let mut changes: Vec<ActivityChangeRow> =
+        with_timeout(settings, query.bind(limit).fetch_all::<ActivityChangeRow>()).await?;
     changes.reverse();
     Ok(changes)
 }
@@ -198,7 +203,7 @@ mod tests {
 
     #[test]
     fn every_field_of_a_change_is_a_column() {
-        let change = Change {
+        let change = ActivityChangeRow {
             activity_id: "a".into(),
             at: 0,
             change_id: String::new(),

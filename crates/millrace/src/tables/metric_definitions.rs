@@ -12,7 +12,7 @@ const TABLE: &str = "metric_definitions";
 
 /// One definition of a metric.
 #[derive(Debug, Clone, PartialEq, Eq, Row, Serialize, Deserialize)]
-pub(crate) struct MetricDefinition {
+pub(crate) struct MetricDefinitionRow {
     /// The metric.
     pub(crate) name: String,
     /// The definition of it.
@@ -85,7 +85,7 @@ pub(crate) async fn migrate(client: &Client, settings: &Settings) -> Result<Vec<
 pub(crate) async fn load(
     client: &Client,
     settings: &Settings,
-    catalogue: &[MetricDefinition],
+    catalogue: &[MetricDefinitionRow],
 ) -> Result<Vec<String>, Error> {
     let table = format!("{}.{TABLE}", quoted(&settings.clickhouse.database));
     let select = format!(
@@ -93,7 +93,7 @@ pub(crate) async fn load(
          words_en, toString(unit) AS unit, toString(kind) AS kind, toString(cube) AS cube, dimensions, sql, current \
          FROM {table} FINAL WHERE current = 1 ORDER BY name, definition, version"
     );
-    let present: Vec<MetricDefinition> = client
+    let present: Vec<MetricDefinitionRow> = client
         .query_raw(&select)
         .fetch_all()
         .await
@@ -118,10 +118,10 @@ pub(crate) async fn load(
 
 /// Rows to write, and one line per change.
 fn changes(
-    present: &[MetricDefinition],
-    catalogue: &[MetricDefinition],
-) -> (Vec<MetricDefinition>, Vec<String>) {
-    fn key(row: &MetricDefinition) -> (&str, &str, u32) {
+    present: &[MetricDefinitionRow],
+    catalogue: &[MetricDefinitionRow],
+) -> (Vec<MetricDefinitionRow>, Vec<String>) {
+    fn key(row: &MetricDefinitionRow) -> (&str, &str, u32) {
         (row.name.as_str(), row.definition.as_str(), row.version)
     }
     let mut rows = Vec::new();
@@ -140,7 +140,7 @@ fn changes(
     for row in present {
         if !catalogue.iter().any(|known| key(known) == key(row)) {
             done.push(format!("retired metric {} ({}) version {}", row.name, row.definition, row.version));
-            rows.push(MetricDefinition { current: 0, ..row.clone() });
+            rows.push(MetricDefinitionRow { current: 0, ..row.clone() });
         }
     }
     if loaded > 0 {
@@ -153,8 +153,8 @@ fn changes(
 mod tests {
     use super::*;
 
-    fn metric(name: &str, version: u32, sql: &str) -> MetricDefinition {
-        MetricDefinition {
+    fn metric(name: &str, version: u32, sql: &str) -> MetricDefinitionRow {
+        MetricDefinitionRow {
             name: name.into(),
             definition: "any".into(),
             version,

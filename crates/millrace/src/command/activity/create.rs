@@ -1,4 +1,4 @@
-//! `millrace activity create`: a new activity, by options.
+//! `millrace activity create`: registers a new activity.
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -6,20 +6,22 @@ use event::{ActivityEvent, ActivityKind, ActivityRule};
 use jiff::Timestamp;
 
 use super::{
-    Author,
-    change::{Action, Change, make},
-    described, moment, registered,
+    author::Author,
+    change::{ActivityChange, ChangeAction},
+    describe,
+    write::write_changes,
 };
-use crate::{context::Context, error::Error};
+use crate::{command::value_parsers::timestamp_ms, context::Context, error::Error, registry};
 
-/// Register an activity and issue its ID.
+/// Register an activity and issue its ID
 ///
-/// Clients send `activity_event_id` = ID_KEY with each of its events. Events of clients that know nothing of it count by
-/// its rules: of those that match, the first activity by ID has the event.
+/// Clients send `activity_event_id` = ID_KEY with each event of the activity. Rules match events that have no
+/// `activity_event_id`. If rules of several activities match an event, it belongs to the first activity by ID.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A rule is key=KEY,event=EVENT_NAME, and optionally ,where=JSON at its end: for each field (`millrace fields`) that clients
-send or ingest stamps, a value, a list of values, or a table of not, exists, prefix, gt, gte, lt, lte.
+A rule is key=KEY,event=EVENT_NAME, optionally followed by ,where=JSON. The JSON object gives conditions by field
+(`millrace fields`, those of clients and of ingest): a value, a list of values, or an object with not, exists, prefix,
+gt, gte, lt or lte.
 
 EXAMPLES
   millrace activity create --name \"Summer draw\" --event visit=Visit --event draw=\"Draw a prize\"
@@ -27,38 +29,38 @@ EXAMPLES
     --rule 'key=draw,event=page_view,where={\"page_path\":{\"prefix\":\"/draw\"},\"platform\":[\"web\",\"h5\"]}'
   millrace activity create --id vip-festival --name \"VIP festival\" --type template --app web-main --app app-main \\
     --starts 2026-08-01T00:00:00+08:00 --ends 2026-08-15T00:00:00+08:00 --owner growth --event open=\"Opens VIP\"")]
-pub(crate) struct Create {
-    /// Name for people
+pub(crate) struct CreateActivity {
+    /// Name of the activity
     #[arg(long)]
     name: String,
-    /// Made from a template, or by hand
-    #[arg(long = "type", value_enum, default_value_t = Kind::Custom)]
-    kind: Kind,
-    /// App it runs in; repeat it for several; without any it runs in all
+    /// Whether it is made from a template
+    #[arg(long = "type", value_enum, default_value_t = KindArgument::Custom)]
+    kind: KindArgument,
+    /// App it runs in, repeatable; the default is every app
     #[arg(long = "app", value_name = "APP_ID")]
     apps: Vec<String>,
-    /// First moment, RFC 3339; without it there is no start
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    /// Start, RFC 3339; the default is no start
+    #[arg(long, value_name = "TIME", value_parser = timestamp_ms)]
     starts: Option<i64>,
-    /// First moment after it, RFC 3339; without it there is no end
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    /// End (exclusive), RFC 3339; the default is no end
+    #[arg(long, value_name = "TIME", value_parser = timestamp_ms)]
     ends: Option<i64>,
-    /// Who answers for it
+    /// Person or team responsible for it
     #[arg(long, default_value = "")]
     owner: String,
-    /// What clients report of it, the name being for people; repeat it for several
+    /// Event that clients report for it, repeatable; NAME is optional
     #[arg(long = "event", value_name = "KEY=NAME", value_parser = key_and_name)]
     events: Vec<ActivityEvent>,
-    /// Events that count for it without a client's ID; repeat it for several
+    /// Rule for events without an activity_event_id, repeatable
     #[arg(long = "rule", value_name = "RULE", value_parser = rule)]
     rules: Vec<ActivityRule>,
-    /// File with more rules: one as JSON, or an array of them
+    /// File with more rules: one JSON object, or an array of them
     #[arg(long, value_name = "FILE")]
     rule_file: Option<PathBuf>,
-    /// How long after a touch a conversion counts for it, such as 24h or 7d
+    /// How long after a touch a conversion is attributed to it, such as 24h or 7d
     #[arg(long, value_name = "DURATION")]
     attribution_window: Option<String>,
-    /// Choose the ID: 1 to 40 letters, digits and dashes; without it one is issued
+    /// ID of 1 to 40 letters, digits and dashes; the default is a new ID
     #[arg(long)]
     id: Option<String>,
     #[command(flatten)]
@@ -66,23 +68,23 @@ pub(crate) struct Create {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Kind {
+enum KindArgument {
     Template,
     Custom,
 }
 
-impl Create {
+impl CreateActivity {
     pub(super) fn run(self, context: &mut Context) -> Result<(), Error> {
         let mut rules = self.rules;
         if let Some(path) = &self.rule_file {
-            rules.extend(rules_of(path)?);
+            rules.extend(read_rules(path)?);
         }
         let mut activity = event::Activity {
             activity_id: self.id.clone().unwrap_or_else(issue),
             name: self.name,
             kind: match self.kind {
-                Kind::Template => ActivityKind::Template,
-                Kind::Custom => ActivityKind::Custom,
+                KindArgument::Template => ActivityKind::Template,
+                KindArgument::Custom => ActivityKind::Custom,
             },
             app_ids: self.apps,
             starts_at_ms: self.starts,
@@ -93,18 +95,23 @@ impl Create {
             attribution_window: self.attribution_window,
         };
         activity.check()?;
-        let registered = registered(context)?;
-        while registered.contains_key(&activity.activity_id) {
+        let activities = registry::read(context)?;
+        while activities.contains_key(&activity.activity_id) {
             if let Some(id) = self.id {
                 return Err(Error::Failed(format!(
-                    "activity {id} exists already: choose another --id, or none; `millrace activity import` changes \
-                     an activity"
+                    "activity {id} already exists: choose another --id or leave it out; `millrace activity import` \
+                     changes an activity"
                 )));
             }
             activity.activity_id = issue();
         }
-        let change = Change { action: Action::Create, before: None, after: activity, reason: String::new() };
-        make(context, &self.author.name(), std::slice::from_ref(&change))?;
+        let change = ActivityChange {
+            action: ChangeAction::Create,
+            before: None,
+            after: activity,
+            reason: String::new(),
+        };
+        write_changes(context, &self.author.name(), std::slice::from_ref(&change))?;
         let (activity, output) = (&change.after, &mut context.output);
         let id = &activity.activity_id;
         output.line(format!("created {id}"))?;
@@ -112,13 +119,13 @@ impl Create {
             output.line(format!("activity_event_id {id}_{}  {}", event.key, event.name).trim_end())?;
         }
         for rule in &activity.rules {
-            output.line(format!("counts as {}: {}", rule.key, described(rule)))?;
+            output.line(format!("counts as {}: {}", rule.key, describe::rule(rule)))?;
         }
         Ok(output.json(activity)?)
     }
 }
 
-/// The events, and one for each key that only a rule names: then clients may send it, too.
+/// The events, and one more for each key that only a rule has, so that clients can send it too.
 fn with_keys_of(mut events: Vec<ActivityEvent>, rules: &[ActivityRule]) -> Vec<ActivityEvent> {
     for rule in rules {
         if !events.iter().any(|event| event.key == rule.key) {
@@ -128,7 +135,7 @@ fn with_keys_of(mut events: Vec<ActivityEvent>, rules: &[ActivityRule]) -> Vec<A
     events
 }
 
-/// A new ID: the day, so that people find it again, and enough chance that two people never get the same one.
+/// A new ID: the date, so that people recognise it, and 40 random bits.
 fn issue() -> String {
     const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let mut random = uuid::Uuid::new_v4().as_u128();
@@ -143,14 +150,14 @@ fn issue() -> String {
 fn key_and_name(text: &str) -> Result<ActivityEvent, String> {
     let (key, name) = text.split_once('=').unwrap_or((text, ""));
     if key.is_empty() {
-        return Err("it must be KEY=NAME, such as draw=\"Draw a prize\"".into());
+        return Err("expected KEY=NAME, such as draw=\"Draw a prize\"".into());
     }
     Ok(ActivityEvent { key: key.into(), name: name.into() })
 }
 
-const RULE: &str = "it must be key=KEY,event=EVENT_NAME, or key=KEY,event=EVENT_NAME,where=JSON";
+const RULE: &str = "expected key=KEY,event=EVENT_NAME or key=KEY,event=EVENT_NAME,where=JSON";
 
-/// The JSON of `where` has commas of its own, so it stands at the end.
+/// `where` is the last part, because its JSON may contain commas.
 fn rule(text: &str) -> Result<ActivityRule, String> {
     let (words, condition) = match text.split_once("where=") {
         Some((words, json)) => (words.trim_end().trim_end_matches(','), Some(json)),
@@ -161,7 +168,7 @@ fn rule(text: &str) -> Result<ActivityRule, String> {
         match word.trim().split_once('=') {
             Some(("key", value)) => key = Some(value.to_owned()),
             Some(("event" | "event_name", value)) => event_name = Some(value.to_owned()),
-            _ => return Err(format!("`{word}` is not known; {RULE}")),
+            _ => return Err(format!("`{word}` is unknown; {RULE}")),
         }
     }
     let where_ = match condition {
@@ -174,7 +181,7 @@ fn rule(text: &str) -> Result<ActivityRule, String> {
     Ok(rule)
 }
 
-fn rules_of(path: &Path) -> Result<Vec<ActivityRule>, Error> {
+fn read_rules(path: &Path) -> Result<Vec<ActivityRule>, Error> {
     let text = std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
     let wrong = |problem: &dyn std::fmt::Display| Error::Usage(format!("{}: {problem}", path.display()));
     let json: serde_json::Value = serde_json::from_slice(&text).map_err(|error| wrong(&error))?;
@@ -216,9 +223,9 @@ mod tests {
             assert_eq!(rule(text).unwrap(), serde_json::from_str(json).unwrap(), "{text}");
         }
         for (text, said) in [
-            ("key=draw", "it must be key=KEY,event=EVENT_NAME"),
-            ("draw", "`draw` is not known"),
-            ("key=draw,event=page_view,platform=web", "`platform=web` is not known"),
+            ("key=draw", "expected key=KEY,event=EVENT_NAME"),
+            ("draw", "`draw` is unknown"),
+            ("key=draw,event=page_view,platform=web", "`platform=web` is unknown"),
             ("key=draw,event=page_view,where={", "where={ is not a JSON object"),
             (r#"key=draw,event=page_view,where={"page_pat":1}"#, "the nearest is `page_path`"),
             ("key=a_b,event=page_view", "key = \"a_b\""),
@@ -229,12 +236,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_holds_one_rule_or_several_and_says_what_is_wrong() {
+    fn a_file_of_rules_has_one_rule_or_an_array_and_errors_name_the_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("rules.json");
         let read = |text: &str| {
             std::fs::write(&path, text).unwrap();
-            rules_of(&path).map(|rules| rules.len()).map_err(|error| error.to_string())
+            read_rules(&path).map(|rules| rules.len()).map_err(|error| error.to_string())
         };
         let one = r#"{"key":"a","event_name":"share"}"#;
         assert_eq!(read(one), Ok(1));

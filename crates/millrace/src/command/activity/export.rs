@@ -1,20 +1,19 @@
-//! `millrace activity export`: the registry as `import` reads it.
+//! `millrace activity export`: the registry in the format that `import` reads.
 use clap::Args;
 
-use super::registered;
-use crate::{context::Context, error::Error};
+use crate::{context::Context, error::Error, registry};
 
-/// Print every activity as a line of JSON, ordered by ID, ready to be imported.
+/// Print every activity as a line of JSON, ordered by ID, for `millrace activity import`
 #[derive(Debug, Args)]
 #[command(after_help = "\
 EXAMPLES
   millrace activity export > activities.jsonl
   millrace activity export | jq -c 'select(.owner == \"growth\")' > growth.jsonl")]
-pub(crate) struct Export {}
+pub(crate) struct ExportActivities {}
 
-impl Export {
+impl ExportActivities {
     pub(super) fn run(&self, context: &mut Context) -> Result<(), Error> {
-        for activity in registered(context)?.values() {
+        for activity in registry::read(context)?.values() {
             context.output.json_line(activity)?;
         }
         Ok(context.output.flush()?)

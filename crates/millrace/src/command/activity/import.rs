@@ -1,4 +1,4 @@
-//! `millrace activity import`: entries as `export` prints them. Nothing is written unless every entry is right.
+//! `millrace activity import`: reads entries in the format of `export`. It writes all entries, or none if any is invalid.
 use std::{
     collections::{BTreeMap, HashMap},
     io::Read,
@@ -10,61 +10,74 @@ use event::{Activity, ActivityError};
 use serde_json::{Value, json, value::RawValue};
 
 use super::{
-    Author, Registered,
-    change::{Action, Change, make},
-    registered,
+    author::Author,
+    change::{ActivityChange, ChangeAction},
+    write::write_changes,
 };
-use crate::{context::Context, error::Error, output, table::Table};
+use crate::{
+    context::Context,
+    error::Error,
+    nearest::nearest,
+    output::{
+        self,
+        table::{Column::Text, table},
+    },
+    registry::{self, Activities},
+};
 
-/// Problems that are printed, at most.
-const MOST_PROBLEMS: usize = 20;
+/// Maximum number of problems to print.
+const MAX_PROBLEMS: usize = 20;
 
-/// Create and change activities by file: JSON lines, or an array.
+/// Create and change activities from a file of JSON lines or a JSON array
 ///
-/// An entry replaces the activity of its ID as a whole. All entries are checked before any is written; activities that
-/// are not in the file stay as they are.
+/// An entry replaces the whole activity with its ID. All entries are checked before the first is written. Activities that
+/// are not in the file do not change.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 EXAMPLES
   millrace activity import activities.jsonl --dry-run
   millrace activity import activities.jsonl --reason \"autumn plan\" --by alice
   millrace activity export | jq -c '.owner = \"growth\"' | millrace activity import -")]
-pub(crate) struct Import {
-    /// The file; - for standard input
+pub(crate) struct ImportActivities {
+    /// File to read; - for standard input
     file: PathBuf,
-    /// Only say what would change
+    /// Print what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Why, for the history
+    /// Reason, for the history
     #[arg(long, default_value = "")]
     reason: String,
     #[command(flatten)]
     author: Author,
 }
 
-impl Import {
+impl ImportActivities {
     pub(super) fn run(self, context: &mut Context) -> Result<(), Error> {
         let entries = match entries(&text(&self.file)?) {
             Ok(entries) => entries,
-            Err(problems) => return Err(refusal(&self.file, &problems)),
+            Err(problems) => return Err(rejected(&self.file, &problems)),
         };
-        let planned = plan(entries, &registered(context)?, &self.reason);
-        let changes: Vec<Change> = planned.iter().filter_map(|planned| planned.change.clone()).collect();
+        let planned = plan(entries, &registry::read(context)?, &self.reason);
+        let changes: Vec<ActivityChange> =
+            planned.iter().filter_map(|planned| planned.change.clone()).collect();
         if !self.dry_run {
-            make(context, &self.author.name(), &changes)?;
+            write_changes(context, &self.author.name(), &changes)?;
         }
-        let mut table = Table::new(&["id", "outcome", "fields"]);
+        let mut table = table(&[Text("id"), Text("outcome"), Text("fields")]);
         let mut counts = BTreeMap::from([("created", 0), ("updated", 0), ("unchanged", 0)]);
         for planned in &planned {
             *counts.entry(planned.outcome()).or_default() += 1;
-            table.row([planned.activity_id.clone(), planned.outcome().into(), planned.fields().join(" ")]);
+            table.add_row([
+                planned.activity_id.clone(),
+                planned.outcome().into(),
+                planned.fields().join(" "),
+            ]);
         }
         let output = &mut context.output;
         output.table(&table)?;
         let would = if self.dry_run { "would be " } else { "" };
-        let said: Vec<String> =
-            ["created", "updated"].map(|what| format!("{} {would}{what}", counts[what])).into();
-        output.line(format!("{}, {} unchanged", said.join(", "), counts["unchanged"]))?;
+        let summary = ["created", "updated"].map(|outcome| format!("{} {would}{outcome}", counts[outcome]));
+        output.line(format!("{}, {} unchanged", summary.join(", "), counts["unchanged"]))?;
         let entries: Vec<Value> = planned
             .iter()
             .map(|planned| {
@@ -84,36 +97,36 @@ fn text(file: &Path) -> Result<String, Error> {
     read.map(|_| text).map_err(|source| Error::File { path: file.to_owned(), source })
 }
 
-/// What is wrong with a line.
+/// What is wrong with an entry, and its line in the file.
 #[derive(Debug, PartialEq, Eq)]
-struct Problem {
+struct EntryProblem {
     line: usize,
     text: String,
 }
 
-fn refusal(file: &Path, problems: &[Problem]) -> Error {
+fn rejected(file: &Path, problems: &[EntryProblem]) -> Error {
     let name = file.display();
-    for Problem { line, text } in problems.iter().take(MOST_PROBLEMS) {
+    for EntryProblem { line, text } in problems.iter().take(MAX_PROBLEMS) {
         output::note(format!("{name}, line {line}: {text}"));
     }
-    let (count, more) = (problems.len(), problems.len().saturating_sub(MOST_PROBLEMS));
+    let (count, more) = (problems.len(), problems.len().saturating_sub(MAX_PROBLEMS));
     let and_more = if more > 0 { format!(" ({more} of them not shown)") } else { String::new() };
     let entries = if count == 1 { "one entry is" } else { &format!("{count} entries are") };
-    Error::Failed(format!("{name}: {entries} wrong{and_more}, so nothing was changed"))
+    Error::Failed(format!("{name}: {entries} invalid{and_more}; nothing was changed"))
 }
 
-/// Every entry, or everything that is wrong.
-fn entries(text: &str) -> Result<Vec<Activity>, Vec<Problem>> {
+/// All entries, or all problems.
+fn entries(text: &str) -> Result<Vec<Activity>, Vec<EntryProblem>> {
     let (mut activities, mut problems) = (Vec::new(), Vec::new());
     let mut lines_of = HashMap::new();
-    for (line, json) in parts(text)? {
+    for (line, json) in split(text)? {
         match entry(json) {
-            Err((offset, text)) => problems.push(Problem { line: line + offset, text }),
+            Err((offset, text)) => problems.push(EntryProblem { line: line + offset, text }),
             Ok(activity) => {
                 if let Some(first) = lines_of.insert(activity.activity_id.clone(), line) {
                     let id = &activity.activity_id;
-                    let text = format!("activity_id = {id:?} stands in line {first} already");
-                    problems.push(Problem { line, text });
+                    let text = format!("activity_id = {id:?} is already in line {first}");
+                    problems.push(EntryProblem { line, text });
                 }
                 activities.push(activity);
             }
@@ -122,15 +135,16 @@ fn entries(text: &str) -> Result<Vec<Activity>, Vec<Problem>> {
     if problems.is_empty() { Ok(activities) } else { Err(problems) }
 }
 
-/// Each entry with the line it begins in, from 1.
-fn parts(text: &str) -> Result<Vec<(usize, &str)>, Vec<Problem>> {
+/// Each entry with its first line; the first line of the file is 1.
+fn split(text: &str) -> Result<Vec<(usize, &str)>, Vec<EntryProblem>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if !text.trim_start().starts_with('[') {
         let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
         return Ok(lines.filter(|(_, line)| !line.is_empty()).collect());
     }
-    let elements: Vec<&RawValue> = serde_json::from_str(text)
-        .map_err(|error| vec![Problem { line: error.line(), text: format!("not a JSON array: {error}") }])?;
+    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| {
+        vec![EntryProblem { line: error.line(), text: format!("not a JSON array: {error}") }]
+    })?;
     let (mut line, mut reached) = (1, 0);
     let parts = elements.into_iter().map(|element| {
         let start = (element.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
@@ -141,26 +155,26 @@ fn parts(text: &str) -> Result<Vec<(usize, &str)>, Vec<Problem>> {
     Ok(parts.collect())
 }
 
-/// An entry, or what is wrong with it and how many lines below its beginning.
+/// An entry, or the problem and its line counted from the first line of the entry.
 fn entry(json: &str) -> Result<Activity, (usize, String)> {
     let activity = Activity::parse(json.as_bytes()).map_err(|error| match error {
-        ActivityError::Json(said) => without_place(&said),
+        ActivityError::Json(message) => without_position(&message),
         other => (0, other.to_string()),
     })?;
-    // Whoever reads the registry ignores what it does not know; here it is a typing error.
+    // Enrich ignores unknown fields. In a file they are typing errors.
     match unknown_field(json) {
         Some(problem) => Err((0, problem)),
         None => Ok(activity),
     }
 }
 
-/// Takes the place inside the entry off a message of serde: the line is said for the whole file.
-fn without_place(said: &str) -> (usize, String) {
-    let place = said.rsplit_once(" at line ").and_then(|(message, place)| {
-        let line: usize = place.split_once(" column ")?.0.parse().ok()?;
+/// Splits the position off a message of serde_json, because it counts from the start of the entry.
+fn without_position(message: &str) -> (usize, String) {
+    let split = message.rsplit_once(" at line ").and_then(|(message, position)| {
+        let line: usize = position.split_once(" column ")?.0.parse().ok()?;
         Some((line.saturating_sub(1), message.to_owned()))
     });
-    place.unwrap_or_else(|| (0, said.to_owned()))
+    split.unwrap_or_else(|| (0, message.to_owned()))
 }
 
 fn unknown_field(json: &str) -> Option<String> {
@@ -178,30 +192,28 @@ fn unknown_field(json: &str) -> Option<String> {
 
 fn unknown_key(path: &str, value: &Value, known: &[&str]) -> Option<String> {
     let (name, value) = value.as_object()?.iter().find(|(name, _)| !known.contains(&name.as_str()))?;
-    let likeness = |field: &&&str| strsim::jaro_winkler(field, name);
-    let nearest =
-        known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).copied().unwrap_or_default();
-    Some(format!("{path}{name} = {value} is no field of an activity; the nearest is {path}{nearest}"))
+    let nearest = nearest(name, known.iter().copied());
+    Some(format!("{path}{name} = {value} is not a field of an activity; the nearest is {path}{nearest}"))
 }
 
-/// What the import does with one entry.
+/// What the import does with an entry.
 #[derive(Debug)]
-struct Planned {
+struct PlannedChange {
     activity_id: String,
-    /// None: the entry is as registered.
-    change: Option<Change>,
+    /// None when the entry equals the registered one.
+    change: Option<ActivityChange>,
 }
 
-impl Planned {
+impl PlannedChange {
     fn outcome(&self) -> &'static str {
         match &self.change {
             None => "unchanged",
-            Some(Change { before: None, .. }) => "created",
+            Some(ActivityChange { before: None, .. }) => "created",
             Some(_) => "updated",
         }
     }
 
-    /// The fields of an activity that change; a new one is new as a whole.
+    /// The fields that change; none for a new activity.
     fn fields(&self) -> Vec<String> {
         match &self.change {
             Some(change) if change.before.is_some() => change.fields(),
@@ -210,30 +222,30 @@ impl Planned {
     }
 }
 
-fn plan(entries: Vec<Activity>, registered: &Registered, reason: &str) -> Vec<Planned> {
+fn plan(entries: Vec<Activity>, registered: &Activities, reason: &str) -> Vec<PlannedChange> {
     entries
         .into_iter()
         .map(|after| {
             let before = registered.get(&after.activity_id);
             let activity_id = after.activity_id.clone();
-            let change = (before != Some(&after)).then(|| Change {
-                action: Action::Import,
+            let change = (before != Some(&after)).then(|| ActivityChange {
+                action: ChangeAction::Import,
                 before: before.cloned(),
                 after,
                 reason: reason.to_owned(),
             });
-            Planned { activity_id, change }
+            PlannedChange { activity_id, change }
         })
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::activity;
+    use super::super::fixture::activity;
     use super::*;
 
     #[test]
-    fn lines_and_an_array_are_read_alike() {
+    fn lines_and_an_array_give_the_same_entries() {
         for text in [
             "{\"activity_id\":\"a\"}\n\n{\"activity_id\":\"b\"}\n",
             "\u{feff}{\"activity_id\":\"a\"}\r\n{\"activity_id\":\"b\"}",
@@ -256,17 +268,17 @@ mod tests {
             (r#"{"activity_id":"b","type":"customs"}"#, "type: unknown variant `customs`"),
             (
                 r#"{"activity_id":"b","start_at":"x"}"#,
-                "start_at = \"x\" is no field of an activity; the nearest is starts_at",
+                "start_at = \"x\" is not a field of an activity; the nearest is starts_at",
             ),
             (
                 r#"{"activity_id":"b","events":[{"key":"k","nam":1}]}"#,
-                "events[0].nam = 1 is no field of an activity; the nearest is events[0].name",
+                "events[0].nam = 1 is not a field of an activity; the nearest is events[0].name",
             ),
             (
                 r#"{"activity_id":"b","rules":[{"key":"k","event_name":"p","where":{"page_pat":"/"}}]}"#,
                 "rules[0] (key \"k\"): there is no field `page_pat`",
             ),
-            (r#"{"activity_id":"a"}"#, "activity_id = \"a\" stands in line 1 already"),
+            (r#"{"activity_id":"a"}"#, "activity_id = \"a\" is already in line 1"),
             ("{", "EOF while parsing"),
         ] {
             let mut texts = vec![(format!("{a}\n{entry}\n{a}x"), [2, 3])];
@@ -286,8 +298,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_as_registered_is_left_alone() {
-        let registered: Registered = [r#"{"activity_id":"a","owner":"x"}"#, r#"{"activity_id":"b"}"#]
+    fn an_entry_that_equals_the_registered_one_changes_nothing() {
+        let registered: Activities = [r#"{"activity_id":"a","owner":"x"}"#, r#"{"activity_id":"b"}"#]
             .map(|json| (activity(json).activity_id.clone(), activity(json)))
             .into();
         let file = entries(

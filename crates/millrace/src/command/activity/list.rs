@@ -1,32 +1,49 @@
-//! `millrace activity list`: every activity on a line.
+//! `millrace activity list`: one line per activity.
 use clap::Args;
+use event::Activity;
+use jiff::Timestamp;
 
-use super::{apps, now_ms, registered, state, time};
-use crate::{context::Context, error::Error, table::Table};
+use super::describe::{apps, minute, state};
+use crate::{
+    context::Context,
+    error::Error,
+    output::table::{Column::*, table},
+    registry,
+};
 
-/// List the registered activities.
+/// List the registered activities
 #[derive(Debug, Args)]
 #[command(after_help = "\
 EXAMPLES
   millrace activity list
   millrace activity list --json | jq -r '.[] | select(.owner == \"growth\") | .activity_id'")]
-pub(crate) struct List {}
+pub(crate) struct ListActivities {}
 
-impl List {
+impl ListActivities {
     pub(super) fn run(&self, context: &mut Context) -> Result<(), Error> {
-        let activities: Vec<event::Activity> = registered(context)?.into_values().collect();
-        let now_ms = now_ms();
-        let columns = ["id", "name", "type", "state", "starts", "ends", "apps", "owner", "events", ">rules"];
-        let mut table = Table::new(&columns);
+        let activities: Vec<Activity> = registry::read(context)?.into_values().collect();
+        let now_ms = Timestamp::now().as_millisecond();
+        let mut table = table(&[
+            Text("id"),
+            Text("name"),
+            Text("type"),
+            Text("state"),
+            Text("starts"),
+            Text("ends"),
+            Text("apps"),
+            Text("owner"),
+            Text("events"),
+            Number("rules"),
+        ]);
         for activity in &activities {
             let keys: Vec<&str> = activity.events.iter().map(|event| event.key.as_str()).collect();
-            table.row([
+            table.add_row([
                 activity.activity_id.clone(),
                 activity.name.clone(),
                 activity.kind.as_str().into(),
                 state(activity, now_ms).into(),
-                time(activity.starts_at_ms),
-                time(activity.ends_at_ms),
+                minute(activity.starts_at_ms),
+                minute(activity.ends_at_ms),
                 apps(activity),
                 activity.owner.clone(),
                 keys.join(" "),

@@ -1,8 +1,18 @@
-//! `millrace activity show`: all that is registered of one activity.
+//! `millrace activity show`: one activity with its events and rules.
 use clap::Args;
+use comfy_table::Table;
+use jiff::Timestamp;
 
-use super::{apps, described, find, now_ms, registered, state, time};
-use crate::{context::Context, error::Error, table::Table};
+use super::{
+    describe::{self, apps, minute, state},
+    lookup::find,
+};
+use crate::{
+    context::Context,
+    error::Error,
+    output::table::{Column::*, table},
+    registry,
+};
 
 /// Show one activity: its dates, apps, events and rules.
 #[derive(Debug, Args)]
@@ -10,17 +20,17 @@ use crate::{context::Context, error::Error, table::Table};
 EXAMPLES
   millrace activity show summer-draw
   millrace activity show summer-draw --json | jq .rules")]
-pub(crate) struct Show {
+pub(crate) struct ShowActivity {
     /// The activity's ID
     id: String,
 }
 
-impl Show {
+impl ShowActivity {
     pub(super) fn run(&self, context: &mut Context) -> Result<(), Error> {
-        let registered = registered(context)?;
-        let activity = find(&registered, &self.id)?;
+        let activities = registry::read(context)?;
+        let activity = find(&activities, &self.id)?;
         let output = &mut context.output;
-        output.table(&facts(activity, now_ms()))?;
+        output.table(&fields(activity, Timestamp::now().as_millisecond()))?;
         if !activity.events.is_empty() {
             output.line("")?;
             output.table(&events(activity))?;
@@ -33,59 +43,61 @@ impl Show {
     }
 }
 
-fn facts(activity: &event::Activity, now_ms: i64) -> Table {
-    let mut table = Table::new(&["id", &activity.activity_id]);
+fn fields(activity: &event::Activity, now_ms: i64) -> Table {
+    let mut table = table(&[Text("field"), Text("value")]);
     let window = activity.attribution_window.clone().unwrap_or_else(|| "24h (default)".into());
     for (name, value) in [
+        ("id", activity.activity_id.clone()),
         ("name", activity.name.clone()),
         ("type", activity.kind.as_str().into()),
         ("state", state(activity, now_ms).into()),
-        ("starts", time(activity.starts_at_ms)),
-        ("ends", time(activity.ends_at_ms)),
+        ("starts", minute(activity.starts_at_ms)),
+        ("ends", minute(activity.ends_at_ms)),
         ("apps", apps(activity)),
         ("owner", activity.owner.clone()),
         ("attribution window", window),
     ] {
-        table.row([name.into(), value]);
+        table.add_row([name.to_owned(), value]);
     }
     table
 }
 
 fn events(activity: &event::Activity) -> Table {
-    let mut table = Table::new(&["activity_event_id", "name"]);
+    let mut table = table(&[Text("activity_event_id"), Text("name")]);
     for event in &activity.events {
-        table.row([format!("{}_{}", activity.activity_id, event.key), event.name.clone()]);
+        table.add_row([format!("{}_{}", activity.activity_id, event.key), event.name.clone()]);
     }
     table
 }
 
 fn rules(activity: &event::Activity) -> Table {
-    let mut table = Table::new(&["key", "counts every"]);
+    let mut table = table(&[Text("key"), Text("matches")]);
     for rule in &activity.rules {
-        table.row([rule.key.clone(), described(rule)]);
+        table.add_row([rule.key.clone(), describe::rule(rule)]);
     }
     table
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::activity;
+    use super::super::fixture::activity;
     use super::*;
+    use crate::output::table::render;
 
     #[test]
-    fn a_rule_reads_as_what_it_counts() {
+    fn a_rule_is_shown_as_the_events_it_matches() {
         let activity = activity(
             r#"{"activity_id":"s","events":[{"key":"draw","name":"Draw"}],"rules":[
                {"key":"draw","event_name":"page_view","where":{"page_path":{"prefix":"/draw"},"platform":"h5"}},
                {"key":"draw","event_name":"share"}]}"#,
         );
-        let rules = rules(&activity).render();
+        let rules = render(&rules(&activity));
         assert!(
             rules.contains(r#"draw  page_view where page_path = {"prefix":"/draw"} and platform = "h5""#),
             "{rules}"
         );
         assert!(rules.contains("draw  share\n"), "{rules}");
-        assert!(events(&activity).render().contains("s_draw             Draw"));
-        assert!(facts(&activity, 0).render().contains("24h (default)"));
+        assert!(render(&events(&activity)).contains("s_draw             Draw"));
+        assert!(render(&fields(&activity, 0)).contains("24h (default)"));
     }
 }

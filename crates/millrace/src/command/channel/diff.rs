@@ -1,7 +1,8 @@
-//! `millrace channel diff`: what a changed file of rules would decide otherwise on recent events.
+//! `millrace channel diff`: for which recent events another file of rules gives another channel.
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use clap::Args;
+use comfy_table::Table;
 use enrich::channel::{Channel, ChannelRules, Evidence, host};
 use event::{Batch, Field, Kind};
 use jiff::Timestamp;
@@ -9,74 +10,79 @@ use rdkafka::Message;
 use runtime::topic::Topic;
 use serde::Serialize;
 
-use super::rules_of;
+use super::rules_file;
 use crate::{
-    command::trace::span,
+    command::value_parsers,
     context::Context,
     error::Error,
     kafka::{self, Read, Reader},
-    output::note,
-    table::{Table, count},
+    output::{
+        note,
+        table::{
+            Column::{Number, Text},
+            table,
+        },
+        text::count,
+    },
 };
 
-/// Examples kept of each change.
+/// Examples to show for each pair of groups.
 const EXAMPLES: usize = 3;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Reads the topic enriched-events, by the time each record was written, and judges every event of kind
-`event` by the rules in use and by the new ones: what it shows itself, else platform and built-in
-browser. What sessions and last touches make of it depends on the devices' history and is not
-computed anew. Exit code 0, whether or not anything changes.
+Reads the records that were written to enriched-events within --since. Applies the current rules and the new rules to every
+event of kind `event`, by its own fields, else by platform and in-app browser. Sessions and last touches are not recomputed,
+because they depend on the history of the device. Exits with 0 whether or not anything differs.
 
 EXAMPLES
   millrace channel diff channels.toml --since 1d
   millrace channel diff channels.toml --since 2h --json | jq '.changes[] | {from, to, events}'")]
-pub(crate) struct Diff {
-    /// The changed file of rules
+pub(crate) struct DiffChannels {
+    /// File of the new rules
     #[arg(value_name = "NEW.toml")]
     new: PathBuf,
     /// How far back to read
-    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = span)]
+    #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = value_parsers::duration)]
     since: Duration,
 }
 
 /// What `--json` prints.
 #[derive(Debug, Default, Serialize)]
-struct Differences {
-    /// Events of kind `event` that were judged.
+struct ChannelDifferences {
+    /// Events of kind `event` that were read.
     events: u64,
-    /// Of those, in another group.
+    /// Events whose group differs.
     changed: u64,
-    /// Of the others, with another source.
+    /// Events whose group is the same and whose source differs.
     renamed: u64,
-    /// The most frequent first, once they are sorted.
-    changes: Vec<Change>,
+    /// Sorted by frequency before they are printed.
+    changes: Vec<ChannelMove>,
     #[serde(skip)]
     by_groups: BTreeMap<(String, String), usize>,
 }
 
-/// Events that move from one group to another.
+/// Events that move from one channel group to another.
 #[derive(Debug, Serialize)]
-struct Change {
+struct ChannelMove {
     from: String,
     to: String,
     events: u64,
-    examples: Vec<Example>,
+    examples: Vec<MoveExample>,
 }
 
-/// One kind of evidence that is judged otherwise.
+/// Evidence of an event that moves, and the rules that decide.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Example {
+struct MoveExample {
     shown: String,
     old_rule: String,
     new_rule: String,
 }
 
-impl Diff {
+impl DiffChannels {
     pub(super) fn run(&self, context: &mut Context) -> Result<(), Error> {
         let Context { settings, output, .. } = context;
-        let new = rules_of(&self.new, settings)?;
+        let new = rules_file::read(&self.new, settings)?;
         let old = enrich::channel_rules(settings)?;
         let now_ms = Timestamp::now().as_millisecond();
         let since_ms = now_ms.saturating_sub(i64::try_from(self.since.as_millis()).unwrap_or(i64::MAX));
@@ -85,13 +91,13 @@ impl Diff {
         let partitions = kafka::partitions(settings, &consumer, &topic)?;
         let spans = kafka::spans_since(&consumer, &topic, &partitions, since_ms)?;
         let mut reader = Reader::new(consumer, &topic, &spans, false)?;
-        let mut differences = Differences::default();
+        let mut differences = ChannelDifferences::default();
         loop {
             match reader.next(Duration::from_millis(100))? {
                 Read::Record(message) => match Batch::decode(message.payload().unwrap_or_default()) {
-                    Ok(batch) => (0..batch.rows()).for_each(|row| differences.judge(&batch, row, &old, &new)),
+                    Ok(batch) => (0..batch.rows()).for_each(|row| differences.add(&batch, row, &old, &new)),
                     Err(error) => note(format!(
-                        "{topic} {}@{}: not read: {error}",
+                        "skipped {topic} partition {}, offset {}: {error}",
                         message.partition(),
                         message.offset()
                     )),
@@ -103,24 +109,26 @@ impl Diff {
         differences.changes.sort_by_key(|change| std::cmp::Reverse(change.events));
         output.json(&differences)?;
         let versions = format!("rules {} → {}", old.version(), new.version());
-        output.line(differences.in_one_line(&versions))?;
+        output.line(differences.summary(&versions))?;
         if !differences.changes.is_empty() {
             output.line("")?;
-            output.table(&differences.table())?;
+            output.table(&differences.moves_table())?;
         }
-        output.line("\nBy what the events themselves show; sessions keep the channel of their first event, and those that show \
-                     nothing take the device's last touch, which is not computed anew.")?;
+        output.line(
+            "\nBy the events' own fields. Sessions keep the channel of their first event, and sessions without evidence take \
+             the device's last touch; neither is recomputed.",
+        )?;
         Ok(())
     }
 }
 
-impl Differences {
-    fn judge(&mut self, batch: &Batch, row: usize, old: &ChannelRules, new: &ChannelRules) {
+impl ChannelDifferences {
+    fn add(&mut self, batch: &Batch, row: usize, old: &ChannelRules, new: &ChannelRules) {
         if batch.text(Field::Kind, row) != Kind::Event.as_str() {
             return;
         }
         self.events += 1;
-        // enrich writes a device's install source on all its events; only the first one is judged by it.
+        // Enrich copies the install source to all events of a device. Rules look at it on the first one only.
         let install_source = match batch.number(Field::IsNewDevice, row) {
             0 => "",
             _ => batch.text(Field::InstallSource, row),
@@ -137,43 +145,49 @@ impl Differences {
         let place_in_list = *self.by_groups.entry(groups).or_insert(self.changes.len());
         if place_in_list == self.changes.len() {
             let (from, to) = (before.group.to_owned(), after.group.to_owned());
-            self.changes.push(Change { from, to, events: 0, examples: Vec::new() });
+            self.changes.push(ChannelMove { from, to, events: 0, examples: Vec::new() });
         }
         let change = &mut self.changes[place_in_list];
         change.events += 1;
         if change.examples.len() < EXAMPLES {
-            let shown = in_words(&evidence, place);
-            let example = Example { shown, old_rule: before.rule.into(), new_rule: after.rule.into() };
+            let shown = describe(&evidence, place);
+            let example = MoveExample { shown, old_rule: before.rule.into(), new_rule: after.rule.into() };
             if !change.examples.contains(&example) {
                 change.examples.push(example);
             }
         }
     }
 
-    fn in_one_line(&self, versions: &str) -> String {
+    fn summary(&self, versions: &str) -> String {
         let Self { events, changed, renamed, .. } = self;
         if *events == 0 {
-            return format!("{versions}: no event in this time");
+            return format!("{versions}: no events since then");
         }
         let share = *changed as f64 * 100.0 / *events as f64;
         let (events, changed, renamed) = (count(*events), count(*changed), count(*renamed));
         format!(
-            "{versions}: {changed} of {events} events ({share:.2} %) would be in another group, {renamed} in the same with \
-             another source"
+            "{versions}: {changed} of {events} events ({share:.2} %) would be in another group, {renamed} in the same group \
+             with another source"
         )
     }
 
-    fn table(&self) -> Table {
-        let mut table =
-            Table::new(&["old group", "new group", ">events", "old rule", "new rule", "for example"]);
+    fn moves_table(&self) -> Table {
+        let mut table = table(&[
+            Text("old group"),
+            Text("new group"),
+            Number("events"),
+            Text("old rule"),
+            Text("new rule"),
+            Text("example"),
+        ]);
         for change in &self.changes {
             for (place, example) in change.examples.iter().enumerate() {
                 let [from, to, events] = match place {
                     0 => [change.from.clone(), change.to.clone(), count(change.events)],
                     _ => Default::default(),
                 };
-                let Example { shown, old_rule, new_rule } = example;
-                table.row([from, to, events, old_rule.clone(), new_rule.clone(), shown.clone()]);
+                let MoveExample { shown, old_rule, new_rule } = example;
+                table.add_row([from, to, events, old_rule.clone(), new_rule.clone(), shown.clone()]);
             }
         }
         table
@@ -188,8 +202,8 @@ fn decide<'r>(
     rules.own(evidence).unwrap_or_else(|| rules.fallback(platform, in_app_browser))
 }
 
-/// What counts first of what is shown.
-fn in_words(evidence: &Evidence<'_>, [platform, in_app_browser]: [&str; 2]) -> String {
+/// The evidence with the highest priority.
+fn describe(evidence: &Evidence<'_>, [platform, in_app_browser]: [&str; 2]) -> String {
     let text = if evidence.has_campaign() {
         let parts = [&evidence.campaign_source, &evidence.campaign_medium, &evidence.campaign_name];
         let parts = parts.map(|text| if text.is_empty() { "-" } else { text.as_ref() });
@@ -199,7 +213,7 @@ fn in_words(evidence: &Evidence<'_>, [platform, in_app_browser]: [&str; 2]) -> S
     } else if !evidence.install_source.is_empty() {
         format!("install source {}", evidence.install_source)
     } else if !evidence.referrer.is_empty() {
-        // The rest of the address decides nothing, and can be private.
+        // No rule looks at the rest of the URL, and it can be private.
         format!("referrer {}", host(evidence.referrer).unwrap_or_default())
     } else {
         format!("platform {platform} {in_app_browser}")
@@ -231,14 +245,14 @@ mod tests {
                 builder.text(Field::Kind, kind);
                 builder.text(Field::Platform, "web");
                 builder.text(Field::PageReferrer, referrer);
-                // Not a device's first event: tells nothing.
+                // Ignored: not the device's first event.
                 builder.text(Field::InstallSource, "com.huawei.appmarket");
                 builder.end_row();
             }
         }
         let batch = Batch::decode(&builder.finish()).unwrap();
-        let mut differences = Differences::default();
-        (0..batch.rows()).for_each(|row| differences.judge(&batch, row, &old, &new));
+        let mut differences = ChannelDifferences::default();
+        (0..batch.rows()).for_each(|row| differences.add(&batch, row, &old, &new));
         assert_eq!((differences.events, differences.changed, differences.renamed), (10, 4, 0));
         let [change] = &differences.changes[..] else { panic!("{differences:?}") };
         assert_eq!(
@@ -248,8 +262,8 @@ mod tests {
         let shown: Vec<&str> = change.examples.iter().map(|example| example.shown.as_str()).collect();
         assert_eq!(shown, ["referrer www.bilibili.com", "referrer t.bilibili.com"]);
         assert_eq!(
-            differences.in_one_line("rules 2 → 3"),
-            "rules 2 → 3: 4 of 10 events (40.00 %) would be in another group, 0 in the same with another source"
+            differences.summary("rules 2 → 3"),
+            "rules 2 → 3: 4 of 10 events (40.00 %) would be in another group, 0 in the same group with another source"
         );
     }
 }

@@ -1,53 +1,61 @@
-//! `millrace channel explain`: every rule that is tried on one event.
+//! `millrace channel explain`: the rules that are tried on one event.
 use std::{
     io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use clap::Args;
+use comfy_table::{Attribute, Cell, Color, Table};
 use console::style;
 use enrich::channel::{ChannelRules, TriedRule};
 use serde_json::json;
 
-use super::{rules_of, shown::Shown};
-use crate::{context::Context, error::Error, output::Output, table::Table};
+use super::{event_evidence::EventEvidence, rules_file};
+use crate::{
+    context::Context,
+    error::Error,
+    output::{
+        Output,
+        table::{Column::Text, table},
+    },
+};
 
-/// What is said where the device's past would be asked.
-const HISTORY: &str = "in the device's history, not in the event: last non-direct touch within 30 days";
+/// The reason for the one rule that needs the history of the device.
+const HISTORY: &str = "needs the history of the device: its last touch within 30 days";
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Only what the event itself shows is judged. The channel it is stamped with is that of its session,
-fixed by the session's first event, and a session that shows nothing takes the device's last touch of
-the 30 days before. Both come from the device's history.
+Applies the rules to the fields of the event. Enrich stamps an event with the channel of its session, which the first event
+of the session decides. A session without evidence takes the device's last touch within 30 days. Both need the history of the
+device, which this command does not read.
 
 EXAMPLES
   millrace channel explain 'https://www.example.tv/?utm_source=baidu&utm_medium=cpc'
   millrace channel explain https://www.example.tv/ --referrer https://www.zhihu.com/question/1
   millrace channel explain '{\"platform\":\"h5\",\"user_agent\":\"… MicroMessenger/8.0.47\"}' --json
   millrace cat enriched-events -n 1 | millrace channel explain -")]
-pub(crate) struct Explain {
-    /// A page's address, an event as JSON (as clients send it or as `millrace cat` prints it), @FILE, or - for stdin
+pub(crate) struct ExplainChannel {
+    /// URL of a page, an event as JSON (as clients send it or as `millrace cat` prints it), @FILE, or - for stdin
     #[arg(value_name = "URL|EVENT")]
     event: String,
-    /// The page before, for an address
+    /// Referrer of the page
     #[arg(long, value_name = "URL")]
     referrer: Option<String>,
-    /// A file of rules instead of those in use
+    /// File of rules to use instead of the current ones
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
 }
 
-impl Explain {
+impl ExplainChannel {
     pub(super) fn run(&self, context: &mut Context) -> Result<(), Error> {
         let rules = match &self.rules {
-            Some(path) => rules_of(path, &context.settings)?,
+            Some(path) => rules_file::read(path, &context.settings)?,
             None => enrich::channel_rules(&context.settings)?,
         };
-        print(&self.shown()?, &rules, &mut context.output)
+        print(&self.evidence()?, &rules, &mut context.output)
     }
 
-    fn shown(&self) -> Result<Shown, Error> {
+    fn evidence(&self) -> Result<EventEvidence, Error> {
         let text = match self.event.as_str() {
             "-" => io::read_to_string(io::stdin().lock().take(1 << 20))
                 .map_err(|source| Error::System { action: "reading stdin", source })?,
@@ -59,11 +67,11 @@ impl Explain {
         };
         let text = text.trim();
         let mut shown = match text {
-            _ if text.starts_with(['{', '[']) => Shown::of_json(text)?,
-            _ if text.contains("://") => Shown::of_url(text),
+            _ if text.starts_with(['{', '[']) => EventEvidence::of_json(text)?,
+            _ if text.contains("://") => EventEvidence::of_url(text),
             _ => {
                 return Err(Error::Usage(format!(
-                    "{text:?} is neither a page's address (https://…) nor an event as JSON: put @ before a file's name"
+                    "{text:?} is neither a URL (https://…) nor an event as JSON; write @FILE to read a file"
                 )));
             }
         };
@@ -74,7 +82,7 @@ impl Explain {
     }
 }
 
-fn print(shown: &Shown, rules: &ChannelRules, output: &mut Output) -> Result<(), Error> {
+fn print(shown: &EventEvidence, rules: &ChannelRules, output: &mut Output) -> Result<(), Error> {
     let evidence = shown.evidence();
     let (tried, channel) = rules.explain(&evidence, &shown.platform, &shown.in_app_browser);
     let winner = tried.last().map_or("", |tried| tried.reason.as_str());
@@ -94,7 +102,6 @@ fn print(shown: &Shown, rules: &ChannelRules, output: &mut Output) -> Result<(),
             "group": channel.group, "source": channel.source, "medium": channel.medium,
             "campaign": channel.campaign, "rule": channel.rule, "is_touch": channel.is_touch,
         },
-        // The session's channel and the last touch are not in the event.
         "needs_history": tried.last().is_some_and(|tried| tried.is_fallback),
     }))?;
     for (name, value) in [
@@ -115,7 +122,7 @@ fn print(shown: &Shown, rules: &ChannelRules, output: &mut Output) -> Result<(),
         }
     }
     output.line("")?;
-    output.table(&table(&tried))?;
+    output.table(&rules_table(&tried))?;
     output.line("")?;
     let named = [("source", &channel.source), ("medium", &channel.medium), ("campaign", &channel.campaign)];
     let named: String = named
@@ -128,31 +135,35 @@ fn print(shown: &Shown, rules: &ChannelRules, output: &mut Output) -> Result<(),
     let is_fallback = tried.last().is_some_and(|tried| tried.is_fallback);
     output.line(match (is_fallback, channel.is_touch) {
         (true, _) => {
-            "Only when this event begins a session and the device's history has no touch of the 30 days before: a session \
-             that is under way keeps its channel, and a touch goes before (rule last_touch)."
+            "Applies when this event begins a session and the device has no touch within 30 days. A session that has begun \
+             keeps its channel, and a touch has priority (rule last_touch)."
         }
         (false, true) => {
-            "It decides when this event begins a session, and is the device's touch for 30 days either way; a \
-             session that is under way keeps the channel of its first event. Both are in the device's history."
+            "Applies when this event begins a session. In any case it becomes the device's last touch for 30 days. A session \
+             that has begun keeps the channel of its first event."
         }
         (false, false) => {
-            "It decides when this event begins a session, and is no touch; a session that is under way keeps the channel \
-             of its first event, which is in the device's history."
+            "Applies when this event begins a session. It is not a touch. A session that has begun keeps the channel of its \
+             first event."
         }
     })?;
     Ok(())
 }
 
-fn table(tried: &[TriedRule<'_>]) -> Table {
-    let mut table = Table::new(&["", "rule", "group", "reason"]);
-    let mut asked_history = false;
+fn rules_table(tried: &[TriedRule<'_>]) -> Table {
+    let mut table = table(&[Text(""), Text("rule"), Text("group"), Text("reason")]);
+    let mut has_last_touch = false;
     for tried in tried {
-        if tried.is_fallback && !asked_history {
-            asked_history = true;
-            table.row(["?".into(), "last_touch".into(), "that of the touch".into(), HISTORY.into()]);
+        if tried.is_fallback && !has_last_touch {
+            has_last_touch = true;
+            table.add_row(["?", "last_touch", "group of the touch", HISTORY]);
         }
-        let mark = if tried.matched { style("✓").green() } else { style("·").dim() };
-        table.row([mark.to_string(), tried.rule.into(), tried.group.into(), tried.reason.clone()]);
+        let mark = if tried.matched {
+            Cell::new("✓").fg(Color::Green)
+        } else {
+            Cell::new("·").add_attribute(Attribute::Dim)
+        };
+        table.add_row([mark, tried.rule.into(), tried.group.into(), tried.reason.as_str().into()]);
     }
     table
 }

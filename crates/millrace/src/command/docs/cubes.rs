@@ -8,7 +8,7 @@ use event::{
     predicate::{Condition, Test},
 };
 
-use super::{Table, code};
+use super::markdown::{MarkdownTable, code};
 
 /// The section about all cubes.
 pub(super) fn section(cubes: &Cubes) -> String {
@@ -61,7 +61,7 @@ fn one(cube: &Cube) -> String {
         })
         .collect();
     text += &format!("\n\nDimensions: {}.\n\n", dimensions.join(", "));
-    let mut table = Table::new(&["measure", "counts", "read with"]);
+    let mut table = MarkdownTable::new(&["measure", "counts", "read with"]);
     for measure in &cube.measures {
         let what = match &measure.function {
             AggregateFunction::Count => "events".to_owned(),

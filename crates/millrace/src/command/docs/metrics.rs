@@ -1,10 +1,10 @@
 //! The metrics in Markdown.
-use super::{Table, code};
-use crate::{error::Error, metrics::Catalogue};
+use super::markdown::{MarkdownTable, code};
+use crate::{error::Error, metrics::catalogue::MetricCatalogue};
 
 /// The section about all metrics.
 pub(super) fn section() -> Result<String, Error> {
-    let catalogue = Catalogue::built_in().map_err(Error::Failed)?;
+    let catalogue = MetricCatalogue::built_in().map_err(Error::Failed)?;
     let text = String::from(
         "## Metrics\n\nThe numbers by the names people use, from [metrics.toml](metrics.toml): `millrace metrics show NAME` \
          shows the SQL, `millrace metrics query NAME` the values. Several definitions of one metric stand side by side; the \
@@ -12,7 +12,7 @@ pub(super) fn section() -> Result<String, Error> {
          everything; `distinct` is exact and adds up over dimensions, never over periods; `uniq` is estimated and never adds \
          up; `ratio` never adds up and is NULL where there is nothing to divide by; `gauge` is a state of now.\n\n",
     );
-    let mut table = Table::new(&["metric", "definition", "meaning", "unit", "kind", "cube"]);
+    let mut table = MarkdownTable::new(&["metric", "definition", "meaning", "unit", "kind", "cube"]);
     for metric in &catalogue.metrics {
         for (nth, definition) in metric.definitions.iter().enumerate() {
             let (zh, en) = (&metric.title.zh, &metric.title.en);

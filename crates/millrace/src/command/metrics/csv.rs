@@ -1,0 +1,76 @@
+//! The values of a metric as CSV.
+use csv::{StringRecord, Writer};
+
+use crate::{
+    error::Error,
+    metrics::{clickhouse::MetricValues, query::MetricQuery},
+    output::Output,
+};
+
+/// Prints a line of titles and one line per value.
+pub(super) fn write(
+    output: &mut Output,
+    query: &MetricQuery<'_>,
+    values: &MetricValues,
+) -> Result<(), Error> {
+    let mut lines = Writer::from_writer(output.raw());
+    for record in records(query.metric.interval, values) {
+        lines.write_record(&record).map_err(std::io::Error::from)?;
+    }
+    Ok(lines.flush()?)
+}
+
+fn records(interval: bool, values: &MetricValues) -> Vec<StringRecord> {
+    let mut titles = StringRecord::from(vec!["time"]);
+    titles.extend(&values.dimensions);
+    titles.push_field("value");
+    if interval {
+        titles.extend(["low", "high"]);
+    }
+    let mut records = vec![titles];
+    for row in &values.rows {
+        // An unknown value is an empty cell.
+        let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
+        let mut record = StringRecord::from(vec![row.time.as_str()]);
+        record.extend(&row.key);
+        record.push_field(&number(row.value));
+        if interval {
+            record.extend([number(row.low), number(row.high)]);
+        }
+        records.push(record);
+    }
+    records
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Map;
+
+    use super::*;
+    use crate::metrics::clickhouse::MetricRow;
+
+    #[test]
+    fn a_row_has_its_time_its_dimensions_and_an_empty_cell_for_an_unknown_value() {
+        let row = |key: [&str; 2], value, low| MetricRow {
+            time: "2026-03-01".into(),
+            key: key.map(str::to_owned).into(),
+            named: Map::new(),
+            value,
+            low,
+            high: None,
+        };
+        let values = MetricValues {
+            dimensions: vec!["platform".into(), "channel_group".into()],
+            rows: vec![row(["ios", ""], Some(7.0), Some(0.5)), row(["a,b", "\""], None, None)],
+        };
+        let mut writer = Writer::from_writer(Vec::new());
+        for record in records(true, &values) {
+            writer.write_record(&record).unwrap();
+        }
+        let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
+        assert_eq!(
+            text,
+            "time,platform,channel_group,value,low,high\n2026-03-01,ios,,7,0.5,\n2026-03-01,\"a,b\",\"\"\"\",,,\n"
+        );
+    }
+}
