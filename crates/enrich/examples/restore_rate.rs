@@ -1,5 +1,5 @@
-//! What state costs in CPU time, without Kafka (on Linux): events stamped, records of the changelog decoded and inserted, events
-//! of the last window decoded and replayed. `cargo run --release -p enrich --example restore_rate`.
+//! Measures the CPU time of enrich without Kafka: stamping events, restoring devices from the changelog and restoring the
+//! events of a window. Linux only. `cargo run --release -p enrich --example restore_rate`.
 #![expect(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -18,7 +18,7 @@ use enrich::{
 use event::{Batch, BatchBuilder, Field, IdentityKey};
 use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
 
-/// As in the process itself.
+/// The allocator of the process.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut partition = Partition::new(limits);
     let mut changelog: HashMap<[u8; 8], Vec<u8>> = HashMap::new();
-    // One after the other in memory that is there already: what a message costs is not to be how it is kept.
+    // Written in advance, so that page faults of this buffer are not measured.
     let (mut written, mut ends) = (vec![1; EVENTS as usize * 400], Vec::new());
     written.clear();
     let (mut records, mut bytes) = (0_u64, 0);
@@ -92,7 +92,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
 
     let mut restored = Partition::new(limits);
-    // As a fetch delivers them: one behind the other.
+    // One behind the other, as a fetch delivers them.
     let records: Vec<u8> = changelog.values().flatten().copied().collect();
     let mut from = 0;
     let started = cpu_time();
@@ -101,7 +101,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         restored.restore_record(key, Some(&records[from..to]))?;
         from = to;
     }
-    tell("devices restored", changelog.len() as u64, started);
+    print_rate("devices restored", changelog.len() as u64, started);
     let devices = restored.devices.len() as f64;
     println!("{:.0} bytes of memory per device", restored.devices.memory_bytes() as f64 / devices);
 
@@ -112,12 +112,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         from = to;
     }
     restored.restored();
-    tell("events replayed", EVENTS, started);
-    println!("{} events are recognised now", restored.window.len());
+    print_rate("events restored", EVENTS, started);
+    println!("{} events in the de-duplication window", restored.window.len());
     Ok(())
 }
 
-/// A batch as ingest writes it: devices in any order, one event in fifteen the first of its session.
+/// A clean batch as ingest writes it: devices in any order, one event in fifteen starts a session.
 fn clean(batch: u64) -> Result<Vec<u8>, Box<dyn Error>> {
     const NAMES: [&str; 10] = [
         "page_view",
@@ -179,12 +179,12 @@ fn clean(batch: u64) -> Result<Vec<u8>, Box<dyn Error>> {
     Ok(builder.finish())
 }
 
-fn tell(what: &str, count: u64, started: Duration) {
+fn print_rate(what: &str, count: u64, started: Duration) {
     let rate = count as f64 / (cpu_time() - started).as_secs_f64();
     println!("{rate:.0} {what} per second");
 }
 
-/// What the kernel says this thread has run: others on the machine do not count.
+/// CPU time of this thread from the kernel, which other load on the machine does not change.
 fn cpu_time() -> Duration {
     let read = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanoseconds = read.split(' ').next().and_then(|first| first.parse().ok());

@@ -23,15 +23,15 @@ pub struct Activities {
 
 /// The activity of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ActivityMatch<'a> {
+pub(crate) struct ActivityMatch<'a> {
     /// The activity; first half of the activity event ID.
-    pub activity_id: &'a str,
+    pub(crate) activity_id: &'a str,
     /// Which of its events; second half of the activity event ID.
-    pub event_key: &'a str,
+    pub(crate) event_key: &'a str,
     /// `template` or `custom`; '' when the activity is not registered.
-    pub activity_type: &'static str,
+    pub(crate) activity_type: &'static str,
     /// How the event relates to the registry.
-    pub status: ActivityStatus,
+    pub(crate) status: ActivityStatus,
 }
 
 impl Activities {
@@ -81,7 +81,7 @@ impl Activities {
 
     /// The activity that `activity_event_id` (`activityID_eventKey`) names, for an event of `app_id` at
     /// `event_time_ms`; None when the text has no two halves.
-    pub fn by_client_id<'a>(
+    pub(crate) fn by_client_id<'a>(
         &self,
         activity_event_id: &'a str,
         app_id: &str,
@@ -106,7 +106,7 @@ impl Activities {
 
     /// The first activity, by ID, that runs in the app and at the time of an event and has a rule that matches it. For
     /// events without an activity event ID. The status is always `ok`.
-    pub fn by_rule(&self, batch: &Batch, row: usize) -> Option<ActivityMatch<'_>> {
+    pub(crate) fn by_rule(&self, batch: &Batch, row: usize) -> Option<ActivityMatch<'_>> {
         if self.rules.is_empty() {
             return None;
         }
@@ -122,7 +122,7 @@ impl Activities {
 
     /// For how long after a touch of this activity a conversion is attributed to it, in milliseconds: as registered,
     /// else 24 h.
-    pub fn attribution_window_ms(&self, activity_id: &str) -> i64 {
+    pub(crate) fn attribution_window_ms(&self, activity_id: &str) -> i64 {
         let activity = self.by_id.get(activity_id);
         activity.map_or(DEFAULT_ATTRIBUTION_WINDOW_MS, |activity| activity.attribution_window_ms)
     }

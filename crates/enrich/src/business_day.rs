@@ -1,19 +1,19 @@
-//! Business days: which day of the business time zone a moment lies in.
+//! Business days: the day, week and month of the business time zone that a moment is in.
 //!
-//! A day is a number, days since 1970-01-01. Its bounds are asked of the time zone once and then kept, because every
-//! event asks.
+//! A day is a number of days since 1970-01-01. Every event needs its day, so the bounds of a day are looked up in the time
+//! zone once and then kept.
 use hashbrown::HashMap;
 use jiff::{Span, Timestamp, civil::Date, tz::TimeZone};
 use std::ops::RangeInclusive;
 
 const DAY_MS: i64 = 86_400_000;
-/// Days whose bounds are kept: those of the events in flight, a week of late ones included.
+/// Most days whose bounds are kept: the current days and a week of late events.
 const KEPT_BOUNDS: usize = 32;
-/// Days whose text is kept: those on which the devices of the moment were new.
+/// Most days whose text is kept: the first days of the devices that send events.
 const KEPT_TEXTS: usize = 4096;
 const EPOCH: Date = Date::constant(1970, 1, 1);
 
-/// The calendar of one time zone, with what it was asked lately.
+/// The calendar of one time zone, with the days that were used last.
 #[derive(Debug, Clone)]
 pub struct BusinessDays {
     zone: TimeZone,
@@ -32,7 +32,7 @@ impl BusinessDays {
     /// The calendar of a time zone by its IANA name.
     ///
     /// # Errors
-    /// There is no zone of this name.
+    /// There is no time zone of this name.
     pub fn new(zone: &str) -> Result<Self, jiff::Error> {
         Ok(Self { zone: TimeZone::get(zone)?, bounds: Vec::new(), texts: HashMap::new() })
     }
@@ -43,12 +43,12 @@ impl BusinessDays {
         match self.bounds.iter().position(holds) {
             Some(0) => self.bounds[0].day,
             Some(place) => {
-                // Most events are of one day, so that one is looked at first.
+                // Most events are of one day, so that day comes first.
                 self.bounds.swap(0, place);
                 self.bounds[0].day
             }
             None => {
-                let found = self.ask(ms);
+                let found = self.find(ms);
                 if self.bounds.len() >= KEPT_BOUNDS {
                     self.bounds.clear();
                 }
@@ -66,9 +66,9 @@ impl BusinessDays {
         self.texts.entry(day).or_insert_with(|| date_of(day).to_string().into_boxed_str())
     }
 
-    fn ask(&self, ms: i64) -> Bounds {
-        self.ask_zone(ms).unwrap_or_else(|_| {
-            // Beyond the years that calendars know: no event is there, but every number must have an answer.
+    fn find(&self, ms: i64) -> Bounds {
+        self.find_in_zone(ms).unwrap_or_else(|_| {
+            // Beyond the years of the calendar: no event is there, but every number needs a day.
             let day = ms.div_euclid(DAY_MS);
             let start_ms = day.saturating_mul(DAY_MS);
             let day = day.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
@@ -76,7 +76,7 @@ impl BusinessDays {
         })
     }
 
-    fn ask_zone(&self, ms: i64) -> Result<Bounds, jiff::Error> {
+    fn find_in_zone(&self, ms: i64) -> Result<Bounds, jiff::Error> {
         let date = Timestamp::from_millisecond(ms)?.to_zoned(self.zone.clone()).date();
         let start =
             |date: Date| Ok::<_, jiff::Error>(date.to_zoned(self.zone.clone())?.timestamp().as_millisecond());
@@ -86,14 +86,14 @@ impl BusinessDays {
 }
 
 /// The ISO week of a day: its Monday to its Sunday.
-pub fn week_of(day: i32) -> RangeInclusive<i32> {
+pub(crate) fn week_of(day: i32) -> RangeInclusive<i32> {
     // Day 0 was a Thursday.
     let monday = day.saturating_sub(day.saturating_add(3).rem_euclid(7));
     monday..=monday.saturating_add(6)
 }
 
 /// The calendar month of a day: its first to its last day.
-pub fn month_of(day: i32) -> RangeInclusive<i32> {
+pub(crate) fn month_of(day: i32) -> RangeInclusive<i32> {
     let date = date_of(day);
     let first = day.saturating_sub(i32::from(date.day()) - 1);
     first..=first.saturating_add(i32::from(date.days_in_month()) - 1)
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weeks_begin_on_monday_and_months_have_their_own_length() {
+    fn weeks_begin_on_monday_and_months_differ_in_length() {
         let mut days = BusinessDays::new("UTC").unwrap();
         let mut text = |day: i32| days.text(day).to_owned();
         for (day, monday, sunday, first, last) in [
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn days_of_23_and_25_hours_are_days_too() {
+    fn days_may_have_23_or_25_hours() {
         let mut days = BusinessDays::new("Europe/Berlin").unwrap();
         let spring = days.day(ms("2026-03-28T23:00:00Z"));
         assert_eq!(days.day(ms("2026-03-29T21:59:59Z")), spring);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn every_number_is_some_day_and_what_is_kept_stays_bounded() {
+    fn every_number_has_a_day_and_the_caches_stay_bounded() {
         let mut days = BusinessDays::new("Asia/Shanghai").unwrap();
         for moment in [i64::MIN, i64::MAX, 0] {
             let day = days.day(moment);

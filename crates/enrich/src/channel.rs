@@ -21,6 +21,5 @@ pub use self::{
     error::ChannelError,
     evidence::{Evidence, host},
     explain::TriedRule,
-    groups::GROUPS,
     rules::{BUILT_IN, Channel, ChannelRules},
 };

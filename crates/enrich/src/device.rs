@@ -31,8 +31,7 @@ pub mod touch;
 pub use self::{
     apply::{DeviceContext, DeviceStamps},
     event::{DeviceEvent, FastEvent},
-    hash::text_hash,
     record::Malformed,
     state::Device,
 };
-pub(crate) use self::{fast::Fast, record::RecordReader};
+pub(crate) use self::{fast::Fast, hash::text_hash, record::RecordReader};

@@ -8,9 +8,9 @@ mod crawler;
 mod overlay;
 mod parser;
 
+pub(crate) use self::overlay::IN_APP_BROWSERS;
 pub use self::{
     agent::UserAgent,
     cache::UserAgents,
-    overlay::IN_APP_BROWSERS,
     parser::{Parser, UserAgentError},
 };

@@ -1,8 +1,8 @@
-//! What events show, and the channel the rules that ship must give them.
+//! The built-in channel rules against a table of evidence and expected channels.
 use enrich::channel::{BUILT_IN, ChannelRules, Evidence};
 
 #[test]
-fn every_golden_case_gets_the_channel_that_stands_beside_it() {
+fn the_built_in_rules_give_every_case_its_channel() {
     let own_hosts = ["www.example.tv".to_owned(), "m.example.tv".to_owned()];
     let rules = ChannelRules::parse(BUILT_IN, &own_hosts).unwrap();
     let lines =
@@ -24,7 +24,7 @@ fn every_golden_case_gets_the_channel_that_stands_beside_it() {
                 ("url", value) => url = value,
                 ("platform", value) => platform = value,
                 ("app", value) => app = value,
-                (key, _) => panic!("{key} is no evidence, in {line:?}"),
+                (key, _) => panic!("{key} is unknown, in {line:?}"),
             }
         }
         evidence.read_address(url);
@@ -37,9 +37,9 @@ fn every_golden_case_gets_the_channel_that_stands_beside_it() {
             ));
         }
         let (tried, explained) = rules.explain(&evidence, platform, app);
-        assert_eq!(explained, channel, "{shown}: the explanation must tell the same decision");
+        assert_eq!(explained, channel, "{shown}: the explanation differs from the decision");
         assert_eq!(tried.last().map(|tried| tried.rule), Some(channel.rule), "{shown}");
     }
     assert!(cases >= 300, "only {cases} cases");
-    assert!(wrong.is_empty(), "{} of {cases} are decided otherwise:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} of {cases} cases get another channel:\n{}", wrong.len(), wrong.join("\n"));
 }

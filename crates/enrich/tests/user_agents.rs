@@ -1,10 +1,10 @@
-//! What user agents as browsers, apps and crawlers really send them say about their senders.
+//! User agents as browsers, apps and crawlers send them, against a table of what each says.
 use std::sync::Arc;
 
 use enrich::user_agent::{Parser, UserAgents};
 
 #[test]
-fn every_user_agent_of_the_table_is_read_as_it_stands_there() {
+fn every_user_agent_is_read_as_the_table_says() {
     let mut agents = UserAgents::new(Arc::new(Parser::new().unwrap()));
     let mut wrong = Vec::new();
     let lines: Vec<&str> =

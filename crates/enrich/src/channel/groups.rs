@@ -1,7 +1,7 @@
 //! The channel groups. They are part of the contract, so dashboards can rely on them.
 
 /// The groups that a rule may name.
-pub const GROUPS: &[&str] = &[
+pub(super) const GROUPS: &[&str] = &[
     "direct",
     "paid_search",
     "organic_search",

@@ -14,7 +14,7 @@ pub const BUILT_IN: &str = include_str!("../../../../schemas/channels.toml");
 /// Where a visit came from, and the rule that decided it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Channel<'r> {
-    /// One of [`GROUPS`](super::GROUPS).
+    /// One of the contract's channel groups.
     pub group: &'r str,
     /// The campaign's source as sent, the advertiser of the click, the store, the referrer's site or else its host, or
     /// the app of the in-app browser; '' for none.

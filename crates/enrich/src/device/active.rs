@@ -9,9 +9,10 @@ mod progress;
 
 pub(crate) use self::{
     days::ActiveDays,
+    definitions::ANY,
     progress::{ActiveByDefinition, DefinitionState, UnfinishedDay},
 };
 pub use self::{
     days::FirstOf,
-    definitions::{ANY, DefinitionError, Definitions},
+    definitions::{DefinitionError, Definitions},
 };

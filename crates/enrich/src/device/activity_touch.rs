@@ -34,7 +34,7 @@ impl ActivityTouch {
     }
 
     /// Whether a conversion at `time_ms` lies within `window_ms` after this touch.
-    pub fn leads_to(&self, time_ms: i64, window_ms: i64) -> bool {
+    pub(crate) fn leads_to(&self, time_ms: i64, window_ms: i64) -> bool {
         (0..=window_ms).contains(&time_ms.saturating_sub(self.time_ms))
     }
 }

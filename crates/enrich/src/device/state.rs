@@ -1,7 +1,8 @@
 //! The state of a device: its slow and its fast part.
 //!
-//! `apply` changes it, `record` reads and writes it. What many devices have nothing of is behind one pointer: a visitor
-//! who came once takes about 250 bytes, a device that has used everything about 650 (988 with plain fields).
+//! `apply` changes it, `record` reads and writes it. What many devices have nothing of is behind one pointer, and lists
+//! are slices of exact length: a device that has used everything takes 652 bytes instead of 988, a visitor who came once
+//! about 250.
 use std::rc::Rc;
 
 use super::{
@@ -60,12 +61,12 @@ impl Device {
     }
 
     /// The newest business day on which it had an event.
-    pub fn newest_day(&self) -> i32 {
+    pub(crate) fn newest_day(&self) -> i32 {
         self.slow.active.newest
     }
 
     /// Bytes on the heap, without the values that devices share.
-    pub fn heap_bytes(&self) -> usize {
+    pub(crate) fn heap_bytes(&self) -> usize {
         let extras = self.slow.extras.as_ref();
         let extras = extras.map_or(0, |extras| RC_COUNTERS + size_of::<Extras>() + extras.heap_bytes());
         let activity = self.fast.activity.as_ref().map_or(0, |_| RC_COUNTERS + size_of::<ActivityTouch>());

@@ -9,7 +9,7 @@ use super::shared::{ChannelTexts, Shared, SharedChannel};
 
 const TOUCH_LASTS_MS: i64 = 30 * 86_400_000;
 /// The rule named on sessions that inherit a touch.
-pub const LAST_TOUCH: &str = "last_touch";
+const LAST_TOUCH: &str = "last_touch";
 
 /// What the channel rules decide about an event.
 #[derive(Debug, Clone, Copy)]
@@ -33,12 +33,12 @@ pub struct EvidenceChannel {
 
 impl<'a> EventChannels<'a> {
     /// The channel of the event's own evidence.
-    pub fn own(&self, is_new_device: bool) -> Option<&'a EvidenceChannel> {
+    pub(crate) fn own(&self, is_new_device: bool) -> Option<&'a EvidenceChannel> {
         if is_new_device { self.first } else { self.own }
     }
 
     /// The channel of an event without a device.
-    pub fn without_device(&self) -> &'a Rc<SharedChannel> {
+    pub(crate) fn without_device(&self) -> &'a Rc<SharedChannel> {
         self.own.map_or(self.fallback, |own| &own.channel)
     }
 }

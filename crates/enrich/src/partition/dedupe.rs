@@ -3,8 +3,8 @@
 //! Two sets take turns: when the current set is one window old it becomes the previous set, and the previous set is
 //! dropped as a whole. Time is the broker's receive time, so a restart decides the same.
 //!
-//! Events are 128-bit keys in hash sets of our own choice of hash (foldhash): 2.6 times as fast and more as sets of
-//! texts under the standard library's hash, and 17 bytes per event before the sets' spare room.
+//! Events are 128-bit keys and the sets use foldhash: 2.6 to 28 times as fast as texts under the standard library's
+//! SipHash, by the size of the set.
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
 
@@ -49,7 +49,7 @@ struct Rotation {
 
 impl DedupeWindow {
     /// Creates an empty window.
-    pub fn new(limits: DedupeLimits) -> Self {
+    pub(super) fn new(limits: DedupeLimits) -> Self {
         let limits =
             DedupeLimits { length_ms: limits.length_ms.max(1), max_entries: limits.max_entries.max(2) };
         Self {
@@ -65,7 +65,7 @@ impl DedupeWindow {
     }
 
     /// Remembers an event; true when it is the first with this key.
-    pub fn accept(&mut self, key: u128, received_ms: i64) -> bool {
+    pub(crate) fn accept(&mut self, key: u128, received_ms: i64) -> bool {
         self.rotate(received_ms);
         if self.previous.contains(&key) || !self.current.insert(key) {
             return false;
@@ -82,13 +82,13 @@ impl DedupeWindow {
     }
 
     /// The transaction is committed: its events stay.
-    pub fn commit(&mut self) {
+    pub(super) fn commit(&mut self) {
         self.uncommitted.clear();
         self.rotations.clear();
     }
 
     /// The transaction is aborted: its events come again and are new then.
-    pub fn abort(&mut self) {
+    pub(super) fn abort(&mut self) {
         while let Some(rotation) = self.rotations.pop() {
             for key in self.uncommitted.drain(rotation.uncommitted_before..) {
                 self.current.remove(&key);
@@ -114,7 +114,7 @@ impl DedupeWindow {
     }
 
     /// How far back every duplicate is recognised: the window's length, unless `max_entries` has made it shorter.
-    pub fn horizon_ms(&self) -> i64 {
+    pub(crate) fn horizon_ms(&self) -> i64 {
         let covered = self.cut_at_ms.map_or(self.limits.length_ms, |cut| self.newest_ms.saturating_sub(cut));
         covered.clamp(0, self.limits.length_ms)
     }

@@ -1,47 +1,47 @@
-//! What the metrics of enrich mean, as `/metrics` tells it.
+//! The help texts of the metrics of enrich, as `/metrics` shows them.
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// Describes them once, at the start.
+/// Registers the help texts; once, at the start.
 pub(crate) fn describe() {
     describe_counter!("millrace_enrich_events_total", Unit::Count, "Events written, by kind.");
     describe_counter!("millrace_dead_letters_total", Unit::Count, "Dead letters written, by stage and code.");
     describe_gauge!(
         "millrace_enrich_dedupe_entries",
         Unit::Count,
-        "Events that a worker remembers in order to recognise their repetition."
+        "Events remembered to recognise duplicates."
     );
     describe_gauge!(
         "millrace_enrich_dedupe_horizon_seconds",
         Unit::Seconds,
-        "For how long back every repetition is recognised; less than enrich.dedupe_window where \
-         enrich.dedupe_max_entries cuts it short."
+        "How far back every duplicate is recognised; less than enrich.dedupe_window when enrich.dedupe_max_entries is \
+         reached."
     );
     describe_gauge!("millrace_enrich_devices", Unit::Count, "Devices in memory.");
     describe_gauge!(
         "millrace_enrich_device_horizon_days",
         Unit::Count,
-        "Days of silence after which a device is forgotten; less than enrich.device_ttl where enrich.max_devices cuts \
-         it short."
+        "Days of silence after which a device is forgotten; less than enrich.device_ttl when enrich.max_devices is \
+         reached."
     );
     describe_counter!(
         "millrace_enrich_state_records_total",
         Unit::Count,
-        "Records written to the changelog, tombstones and those of aborted transactions included."
+        "Records written to the changelog, including tombstones and records of aborted transactions."
     );
     describe_counter!(
         "millrace_enrich_restored_devices_total",
         Unit::Count,
-        "Records of the changelog read back after assignments."
+        "Records of the changelog read by restores."
     );
     describe_counter!(
         "millrace_enrich_restored_events_total",
         Unit::Count,
-        "Events replayed after assignments."
+        "Events of enriched-events read by restores."
     );
     describe_histogram!(
         "millrace_enrich_restore_seconds",
         Unit::Seconds,
-        "Time from an assignment until its state was read back."
+        "Time from an assignment to the end of its restore."
     );
     describe_gauge!("millrace_enrich_activities", Unit::Count, "Activities in the registry.");
     describe_gauge!(
@@ -52,12 +52,12 @@ pub(crate) fn describe() {
     describe_gauge!(
         "millrace_enrich_registry_age_seconds",
         Unit::Seconds,
-        "Time since the registry was last known to be complete; checked every 5 s, so more than that means that changes \
-         may be missing."
+        "Time since the registry was last known to be complete. It is checked every 5 s; a higher value means that \
+         changes may be missing."
     );
     describe_counter!(
         "millrace_enrich_registry_errors_total",
         Unit::Count,
-        "Entries of the registry that could not be read and were ignored."
+        "Entries of the registry that were ignored because they cannot be read."
     );
 }

@@ -5,8 +5,7 @@
 pub struct UserAgent {
     /// The browser, without version: Chrome, Mobile Safari, WeChat, Quark, …
     pub browser: String,
-    /// The app whose built-in browser it is, one of [`IN_APP_BROWSERS`](super::IN_APP_BROWSERS); '' for a browser of its
-    /// own.
+    /// The app whose built-in browser it is, such as wechat; '' for a browser of its own.
     pub in_app_browser: &'static str,
     /// Android, iOS, HarmonyOS, Windows, macOS, Linux, …
     pub os_name: String,

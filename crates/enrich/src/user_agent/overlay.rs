@@ -19,7 +19,7 @@ const fn browser(browser: &'static str, words: &'static [&'static str]) -> Produ
 }
 
 /// The values of `in_app_browser`.
-pub const IN_APP_BROWSERS: &[&str] = &[
+pub(crate) const IN_APP_BROWSERS: &[&str] = &[
     "alipay",
     "baidu",
     "baidu_netdisk",

@@ -6,7 +6,7 @@ use event::{
 use std::collections::BTreeMap;
 
 /// The definition that every event fulfils.
-pub const ANY: &str = "any";
+pub(crate) const ANY: &str = "any";
 /// Most steps of all definitions together: an event's fulfilled steps are the bits of a u64.
 const MAX_STEPS: usize = 64;
 
@@ -80,12 +80,12 @@ impl Definitions {
     }
 
     /// Name of the definition at this index.
-    pub fn name(&self, index: usize) -> &str {
+    pub(crate) fn name(&self, index: usize) -> &str {
         self.definitions.get(index).map_or("", |definition| &definition.name)
     }
 
     /// The steps that an event of this name can fulfil, one bit each.
-    pub fn possible_steps(&self, event_name: &str) -> u64 {
+    pub(crate) fn possible_steps(&self, event_name: &str) -> u64 {
         let can_fulfil = |conditions: &Vec<Condition>| {
             let of_name = |condition: &&Condition| condition.field == Field::EventName;
             conditions.iter().filter(of_name).all(|condition| condition.test.text(event_name))
@@ -94,7 +94,7 @@ impl Definitions {
     }
 
     /// Those of the `possible` steps that the event of a row fulfils, one bit each.
-    pub fn fulfilled_steps(&self, possible: u64, batch: &Batch, row: usize) -> u64 {
+    pub(crate) fn fulfilled_steps(&self, possible: u64, batch: &Batch, row: usize) -> u64 {
         let event = predicate::Event::new(batch, row, &self.properties);
         let mut fulfilled = possible;
         let mut left = possible;
