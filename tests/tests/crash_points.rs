@@ -10,7 +10,7 @@ use std::{
 };
 
 use devstack::{Process, pipeline::Pipeline};
-use runtime::drill::Step;
+use runtime::failpoint::Step;
 use simulator::Config;
 use system_tests::{compare, eventually, pipeline, send, settle, simulator, start, start_stages};
 

@@ -15,7 +15,7 @@ use rdkafka::{
     ClientConfig,
     producer::{BaseProducer, BaseRecord, Producer},
 };
-use runtime::drill::Safeguard;
+use runtime::failpoint::Safeguard;
 use simulator::{Config, Truth};
 use system_tests::{
     chaos::{Kind, Proxy, Trouble},

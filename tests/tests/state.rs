@@ -8,12 +8,12 @@ use devstack::{Process, pipeline::Pipeline};
 use enrich::device::{
     Device, DeviceContext, DeviceEvent, active::Definitions, shared::Shared, touch::EventChannels,
 };
+use event::LedgerCounts as Counts;
 use rdkafka::{
     ClientConfig, Message, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     producer::{BaseProducer, BaseRecord, Producer},
 };
-use runtime::ledger::Counts;
 use simulator::Config;
 use system_tests::{
     compare::assert_equal_to_truth, eventually, get, http_address, pipeline, send, settle, simulator, stack,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use runtime::drill::{self, Safeguard, Step};
+use runtime::failpoint::{self, Safeguard, Step};
 
 use crate::block::Block;
 use crate::insert::Writer;
@@ -117,10 +117,10 @@ impl Delivery {
     pub(crate) async fn ask_newest(&self, assignment: u64, sources: BTreeSet<String>) {
         let mut pauses = Pauses::new(self, None, assignment);
         while self.is_current(assignment) {
-            drill::before(Step::ReadMarkers);
+            failpoint::before(Step::ReadMarkers);
             match self.writer.newest(&sources).await {
                 Ok(newest) => {
-                    drill::after(Step::ReadMarkers);
+                    failpoint::after(Step::ReadMarkers);
                     pauses.end();
                     return self.tell(Answer::Newest { assignment, newest });
                 }
@@ -130,11 +130,11 @@ impl Delivery {
     }
 
     async fn landed(&self, work: &Work) -> Result<Landed, Verdict> {
-        drill::before(Step::ReadMarkers);
+        failpoint::before(Step::ReadMarkers);
         let source = protocol::source(work.flush.epoch(), &self.topic, work.partition);
         let end = work.flush.end().0 as u64;
         let landed = self.writer.landed(&source, work.flush.marked_chunks(), end).await?;
-        drill::after(Step::ReadMarkers);
+        failpoint::after(Step::ReadMarkers);
         Ok(landed)
     }
 
@@ -166,19 +166,19 @@ impl Delivery {
         let (Some(block), Some(missing)) = (work.blocks.get(chunk), work.flush.missing(chunk)) else {
             return Err(Verdict::Stop(format!("there is no chunk {chunk} of {token}")));
         };
-        drill::before(Step::Insert);
+        failpoint::before(Step::Insert);
         if missing == block.table_partitions() {
             self.writer.insert(block, token).await?;
         } else {
             self.writer.insert(&block.restricted_to(missing), token).await?;
         }
-        drill::after(Step::Insert);
+        failpoint::after(Step::Insert);
         Ok(())
     }
 
     fn token(&self, work: &Work, chunk: usize, repeat: u32) -> String {
         let token = protocol::token(&work.flush, &self.topic, work.partition, chunk, repeat);
-        if drill::is_off(Safeguard::Token) {
+        if failpoint::is_off(Safeguard::Token) {
             static NEXT: AtomicU32 = AtomicU32::new(0);
             return format!("{token}?{}-{}", now_ms(), NEXT.fetch_add(1, Ordering::Relaxed));
         }

@@ -31,7 +31,10 @@ pub enum Error {
     /// A part of the process ended that must not.
     #[error("{0}")]
     Stopped(String),
-    /// Kafka or the process shell failed.
+    /// Kafka failed.
+    #[error(transparent)]
+    Kafka(#[from] kafka::Error),
+    /// The process shell failed.
     #[error(transparent)]
     Runtime(#[from] runtime::Error),
 }

@@ -16,13 +16,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use event::{NextOffset, Start};
+use kafka::{GroupConsumer, Polled};
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};
-use runtime::config::Start;
-use runtime::drill::{self, Step};
+use runtime::failpoint::{self, Step};
 use runtime::health::Health;
 use runtime::shutdown::Shutdown;
-use runtime::{NextOffset, Polled, Source};
 use tokio::runtime::Handle;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -82,7 +82,7 @@ pub struct LaneOptions {
 /// Kafka refuses, or not everything could be written before the stop.
 pub fn run(
     options: LaneOptions,
-    source: &Source,
+    source: &GroupConsumer,
     fold: Box<dyn LaneFold>,
     writer: Arc<Writer>,
     tokio: Handle,
@@ -132,7 +132,7 @@ pub fn run(
             lane.flush(|state| state.is_paused && state.is_ready());
         }
         if now >= next_beat {
-            health.beat(&lane.component);
+            health.heartbeat(&lane.component);
             next_beat = now + BEAT_EVERY;
         }
         lane.commit(is_due)?;
@@ -149,7 +149,7 @@ pub fn run(
 
 struct Lane<'a> {
     options: LaneOptions,
-    source: &'a Source,
+    source: &'a GroupConsumer,
     fold: Box<dyn LaneFold>,
     delivery: Arc<Delivery>,
     tokio: Handle,

@@ -1,5 +1,5 @@
 //! What a lane knows about one of its partitions.
-use runtime::NextOffset;
+use event::NextOffset;
 
 use crate::delivery::Work;
 use crate::protocol::{Begin, Intent};

@@ -2,14 +2,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use event::Topic;
 use jiff::tz::TimeZone;
-use runtime::Source;
+use kafka::{GroupConsumer, partition_count};
 use runtime::config::{ConfigError, Settings};
-use runtime::drill::{self, Safeguard};
+use runtime::failpoint::{self, Safeguard};
 use runtime::health::Health;
-use runtime::kafka::partition_count;
 use runtime::shutdown::Shutdown;
-use runtime::topic::Topic;
 use tokio::runtime::Handle;
 
 use crate::cube::CubeLane;
@@ -44,6 +43,7 @@ pub fn cubes(settings: &Settings) -> Result<Cubes, Error> {
 pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(), runtime::Error> {
     start(&settings, &shutdown, &health).map_err(|error| match error {
         Error::Runtime(error) => error,
+        Error::Kafka(error) => error.into(),
         error => runtime::Error::Stage(error.to_string()),
     })
 }
@@ -115,8 +115,8 @@ fn rules(settings: &Settings, engine: &str) -> Rules {
         intent_valid_ms: kafka.session_timeout.as_millis() as i64,
         longest_insert_ms: aggregate.longest_insert.as_millis() as i64,
         atomic_tokens: server::is_replicated(engine),
-        reads_markers: !drill::is_off(Safeguard::Marker),
-        commits_intents: !drill::is_off(Safeguard::Intent),
+        reads_markers: !failpoint::is_off(Safeguard::Marker),
+        commits_intents: !failpoint::is_off(Safeguard::Intent),
     }
 }
 
@@ -191,7 +191,8 @@ impl Lane {
         let Settings { pipeline, instance, aggregate, .. } = settings;
         let group = format!("{pipeline}-aggregate-{}", self.name);
         let member = format!("{group}-{instance}-{worker}");
-        let source = Source::new(settings, &group, &settings.kafka.topic(self.topic), &member, shutdown)?;
+        let source =
+            GroupConsumer::new(settings, &group, &settings.kafka.topic(self.topic), &member, shutdown)?;
         let options = LaneOptions {
             lane: self.name,
             worker,

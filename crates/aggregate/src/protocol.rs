@@ -13,8 +13,7 @@ mod intent;
 
 use std::collections::BTreeSet;
 
-use runtime::NextOffset;
-use runtime::config::Start;
+use event::{NextOffset, Start};
 
 pub use intent::Intent;
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use aggregate::{Cubes, cube, migrate, server};
 use devstack::{Stack, StackOptions};
+use event::Topic;
 use event::{BatchBuilder, Field};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -19,7 +20,6 @@ use rdkafka::{Offset, TopicPartitionList};
 use runtime::config::Settings;
 use runtime::health::Health;
 use runtime::shutdown::Shutdown;
-use runtime::topic::Topic;
 use tokio::runtime::Runtime;
 
 const PARTITIONS: i32 = 3;

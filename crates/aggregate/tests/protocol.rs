@@ -4,9 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use aggregate::protocol::{self, Action, Begin, Flush, Found, Intent, Landed, Rules};
+use event::{NextOffset, Start};
 use proptest::prelude::*;
-use runtime::NextOffset;
-use runtime::config::Start;
 
 const RECORDS: i64 = 24;
 const SESSION_TIMEOUT_MS: i64 = 20_000;

@@ -10,7 +10,6 @@
 
 mod channel_file;
 mod metric;
-mod reader;
 mod registry;
 mod restore;
 mod run;

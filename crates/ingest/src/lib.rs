@@ -15,14 +15,13 @@ mod tally;
 mod time;
 mod validate;
 
+use event::Topic;
+use kafka::{StageOptions, partition_count, run_stage, topic};
 use runtime::{
     Error,
     config::{Settings, UnknownEvents},
     health::Health,
-    kafka,
     shutdown::Shutdown,
-    stage::StageOptions,
-    topic::{self, Topic},
 };
 
 pub use decide::{Decision, decide};
@@ -42,10 +41,10 @@ const TOPICS: &[Topic] = &[Topic::RawEvents, Topic::CleanEvents, Topic::DeadLett
 pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(), Error> {
     metric::describe();
     topic::check_at_start(&settings, TOPICS, &shutdown)?;
-    let topics = Topics::new(&settings.kafka, |topic| kafka::partition_count(&settings, topic, &shutdown))?;
+    let topics = Topics::new(&settings.kafka, |topic| Ok(partition_count(&settings, topic, &shutdown)?))?;
     let rules = rules(&settings.ingest);
     let options = StageOptions { name: "ingest", input: Topic::RawEvents };
-    runtime::stage::run(options, &settings, &shutdown, &health, |_worker| {
+    run_stage(options, &settings, &shutdown, &health, |_worker| {
         Ok(Ingest::new(topics.clone(), rules.clone()))
     })
 }

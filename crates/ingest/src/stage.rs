@@ -1,12 +1,10 @@
 //! Ingest as a stage: every record of a batch is decided; events go to their device's partition of `clean-events`
 //! in batches, refusals go to `dead-letters` with their original bytes.
-use event::{BatchBuilder, Rejection, Verdict, header};
+use event::{BatchBuilder, LedgerCounts, Rejection, Topic, Verdict, header};
 use runtime::{
     Error,
     config::Kafka,
-    ledger::Counts,
     stage::{Message, Output, Record, Stage},
-    topic::Topic,
 };
 
 use crate::{
@@ -73,7 +71,7 @@ impl Ingest {
     fn decide(&mut self, record: &Record<'_>, output: &mut dyn Output) -> Result<(), Error> {
         let Self { topics, rules, order, batches, key, tally } = self;
         let mut any_rejected = false;
-        let mut counts = Counts::default();
+        let mut counts = LedgerCounts::default();
         decide(record.value, record.timestamp_ms, rules, order, |decision| {
             tally.unknown_fields(decision.event.unknown_fields);
             match &decision.verdict {
@@ -360,7 +358,8 @@ mod tests {
         let records =
             [record(0, 1, &good), record(3, 5, &array), record(0, 2, "no event"), record(3, 6, &good)];
         ingest.process(&records, &mut recorder).unwrap();
-        let counts = |events, emitted, rejected| Counts { events, emitted, rejected, ..Counts::default() };
+        let counts =
+            |events, emitted, rejected| LedgerCounts { events, emitted, rejected, ..LedgerCounts::default() };
         assert_eq!(recorder.counts, [(0, counts(2, 1, 1)), (3, counts(4, 3, 1))].into());
     }
 

@@ -15,6 +15,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Runtime(#[from] runtime::Error),
     #[error(transparent)]
+    Broker(#[from] ::kafka::Error),
+    #[error(transparent)]
     Aggregate(#[from] aggregate::Error),
     #[error(transparent)]
     Activity(#[from] event::ActivityError),

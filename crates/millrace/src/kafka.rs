@@ -5,11 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ::kafka::PartitionReader;
+pub(crate) use ::kafka::Read;
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
+    consumer::{BaseConsumer, Consumer, DefaultConsumerContext},
     error::{KafkaError, RDKafkaErrorCode},
-    message::{BorrowedMessage, Message},
 };
 use runtime::config::Settings;
 
@@ -26,7 +27,7 @@ pub(crate) fn observer(settings: &Settings, group: &str) -> Result<BaseConsumer,
 }
 
 fn config(settings: &Settings, group: &str) -> ClientConfig {
-    let mut config = runtime::kafka::client(settings);
+    let mut config = ::kafka::client(settings);
     config
         .set("client.id", "millrace-command")
         .set("group.id", group)
@@ -67,7 +68,7 @@ pub(crate) fn partitions(
         Some(found) if !found.partitions().is_empty() => {
             Ok(found.partitions().iter().map(|partition| partition.id()).collect())
         }
-        _ => Err(runtime::Error::MissingTopic(topic.to_owned()).into()),
+        _ => Err(::kafka::Error::MissingTopic(topic.to_owned()).into()),
     }
 }
 
@@ -160,32 +161,17 @@ pub(crate) fn wait_until_up(settings: &Settings, mut waiting: impl FnMut(&str)) 
 }
 
 fn unreachable(settings: &Settings, asked: Instant, error: &KafkaError) -> Error {
-    let cause = match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut) => {
-            "no connection to any broker".to_owned()
-        }
-        Some(RDKafkaErrorCode::Resolve) => "the host name is not known".to_owned(),
-        _ => error.to_string(),
-    };
     let brokers = settings.kafka.brokers.clone();
-    runtime::Error::KafkaUnreachable { brokers, seconds: asked.elapsed().as_secs(), cause }.into()
+    let seconds = asked.elapsed().as_secs();
+    ::kafka::Error::Unreachable { brokers, seconds, cause: ::kafka::explain(error) }.into()
 }
 
-/// Reads some partitions of one topic, from given offsets up to given ends or for ever.
+/// Reads some partitions of one topic, from given offsets up to given ends or on and on.
 pub(crate) struct Reader {
-    consumer: BaseConsumer,
-    /// Partitions not read to their end yet; None: there is no end.
-    ends: Option<HashMap<i32, i64>>,
+    reader: PartitionReader<DefaultConsumerContext>,
+    /// Reads on and on.
+    follow: bool,
     heard: Instant,
-}
-
-/// What [`Reader::next`] saw.
-pub(crate) enum Read<'a> {
-    Record(BorrowedMessage<'a>),
-    /// Nothing new at the moment.
-    Idle,
-    /// Every partition was read to its end.
-    End,
 }
 
 impl Reader {
@@ -196,53 +182,39 @@ impl Reader {
         spans: &[Span],
         follow: bool,
     ) -> Result<Self, Error> {
-        let failed = || Error::kafka(format!("reading {topic}"));
-        let mut list = TopicPartitionList::new();
-        let mut ends = HashMap::new();
-        for span in spans.iter().filter(|span| follow || span.start < span.end) {
-            list.add_partition_offset(topic, span.partition, Offset::Offset(span.start)).map_err(failed())?;
-            ends.insert(span.partition, span.end);
-        }
-        if list.count() > 0 {
-            consumer.assign(&list).map_err(failed())?;
-        }
-        Ok(Self { consumer, ends: (!follow).then_some(ends), heard: Instant::now() })
+        let mut reader = PartitionReader::with_consumer(consumer);
+        let started = if follow {
+            let from: Vec<_> =
+                spans.iter().map(|span| (span.partition, Offset::Offset(span.start))).collect();
+            reader.read_to_end(topic, &from).map(|()| reader.follow())
+        } else {
+            let spans: Vec<_> = spans.iter().map(|span| (span.partition, span.start, span.end)).collect();
+            reader.read_up_to(topic, &spans)
+        };
+        started.map_err(Error::kafka(format!("reading {topic}")))?;
+        Ok(Self { reader, follow, heard: Instant::now() })
     }
 
     pub(crate) fn next(&mut self, patience: Duration) -> Result<Read<'_>, Error> {
-        if self.ends.as_ref().is_some_and(HashMap::is_empty) {
-            return Ok(Read::End);
-        }
-        let polled = self.consumer.poll(patience);
-        if polled.is_some() {
-            self.heard = Instant::now();
-        } else if self.ends.is_some() && self.heard.elapsed() > READ_TIMEOUT {
-            let seconds = READ_TIMEOUT.as_secs();
-            return Err(Error::Failed(format!("kafka sent nothing for {seconds} s: is a broker down?")));
-        }
-        match polled {
-            None => Ok(Read::Idle),
-            Some(Ok(message)) => {
-                let Some(ends) = &mut self.ends else { return Ok(Read::Record(message)) };
-                let Some(&end) = ends.get(&message.partition()) else { return Ok(Read::Idle) };
-                if message.offset() + 1 >= end {
-                    ends.remove(&message.partition());
-                }
-                Ok(if message.offset() < end { Read::Record(message) } else { Read::Idle })
+        match self.reader.next(patience) {
+            Ok(Read::Idle) if !self.follow && self.heard.elapsed() > READ_TIMEOUT => {
+                let seconds = READ_TIMEOUT.as_secs();
+                Err(Error::Failed(format!("kafka sent nothing for {seconds} s: is a broker down?")))
             }
-            // Nothing but transaction markers is left.
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                if let Some(ends) = &mut self.ends {
-                    ends.remove(&partition);
-                }
-                Ok(Read::Idle)
+            Ok(Read::Record(message)) => {
+                self.heard = Instant::now();
+                Ok(Read::Record(message))
             }
-            Some(Err(error)) => match error.rdkafka_error_code() {
-                Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => {
-                    Ok(Read::Idle)
+            Ok(read) => Ok(read),
+            Err(error) => {
+                self.heard = Instant::now();
+                match error.rdkafka_error_code() {
+                    Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => {
+                        Ok(Read::Idle)
+                    }
+                    _ => Err(Error::Kafka { action: "reading".into(), source: error }),
                 }
-                _ => Err(Error::Kafka { action: "reading".into(), source: error }),
-            },
+            }
         }
     }
 }

@@ -1,13 +1,12 @@
 //! The activity registry: a compacted topic. The last record of a key is the activity, an empty one deletes it.
 use std::{collections::BTreeMap, time::Duration};
 
-use event::Activity;
+use event::{Activity, Topic};
 use rdkafka::{
     error::KafkaError,
     message::Message,
     producer::{FutureProducer, FutureRecord, future_producer::DeliveryFuture},
 };
-use runtime::topic::Topic;
 
 use crate::{
     context::Context,
@@ -68,7 +67,7 @@ impl RegistryProducer {
         let settings = &context.settings;
         let topic = settings.kafka.topic(Topic::Activities);
         let partitions = kafka::partitions(settings, &kafka::connect(settings)?, &topic)?.len() as u32;
-        let producer = runtime::kafka::client(settings)
+        let producer = ::kafka::client(settings)
             .set("client.id", "millrace-command")
             .set("enable.idempotence", "true")
             .set("message.timeout.ms", "30000")

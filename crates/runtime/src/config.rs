@@ -1,10 +1,9 @@
 //! Configuration: `default.toml`, then a file, then the environment. `default.toml` holds every key with its
 //! reason; a key that does not stand there is an error that names the nearest one.
 use config::{Config, File, FileFormat, Value, ValueKind};
+use event::{Start, Topic};
 use serde::{Deserialize, Serialize, Serializer};
 use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
-
-use crate::topic::Topic;
 
 const DEFAULTS: &str = include_str!("default.toml");
 const ENVIRONMENT_PREFIX: &str = "MILLRACE__";
@@ -89,16 +88,6 @@ impl Kafka {
     pub fn topic(&self, topic: Topic) -> String {
         format!("{}{}", self.topic_prefix, topic.name())
     }
-}
-
-/// Where a new consumer group begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Start {
-    /// With the oldest record there is.
-    Earliest,
-    /// With the next record to come.
-    Latest,
 }
 
 /// Section `clickhouse`.

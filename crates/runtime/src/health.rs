@@ -29,7 +29,7 @@ impl Health {
     }
 
     /// Says that a component is alive. Call it at least every few seconds, also while waiting.
-    pub fn beat(&self, component: &str) {
+    pub fn heartbeat(&self, component: &str) {
         self.with(component, |_| ());
     }
 
@@ -92,7 +92,7 @@ mod tests {
         let health = Health::default();
         assert!(!health.is_ready());
         health.set_ready("worker-0", true);
-        health.beat("worker-1");
+        health.heartbeat("worker-1");
         assert!(!health.is_ready());
         health.set_ready("worker-1", true);
         assert!(health.is_ready());

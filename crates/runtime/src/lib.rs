@@ -1,25 +1,20 @@
-//! What every Millrace process shares: configuration, logs, metrics, health, and the loop that reads Kafka,
-//! lets a stage decide, and commits what it decided exactly once.
+//! What every Millrace process has around its stage: configuration, logs, metrics, health, shutdown, and the worker
+//! that reads a batch, lets a stage process it, and commits the result exactly once.
 //!
-//! `process::main` is the whole of a `main.rs`; `stage::run` is the whole of a consume-transform-commit stage.
+//! [`process::main`] is the whole of a `main.rs`. The worker in [`stage`] is generic over its source and its
+//! transaction: this crate does not know Kafka. The crate `kafka` implements both with rdkafka, so the worker's tests
+//! run in memory, and whoever needs only configuration or failpoints does not compile librdkafka.
 
 pub mod config;
-pub mod drill;
+mod crash;
 mod error;
+pub mod failpoint;
 pub mod health;
 mod http;
-pub mod kafka;
-pub mod ledger;
 mod metric;
-mod offset;
 pub mod process;
 pub mod shutdown;
-mod source;
 pub mod stage;
 mod telemetry;
-pub mod topic;
-mod transaction;
 
 pub use error::Error;
-pub use offset::{NextOffset, Offset};
-pub use source::{Committed, Polled, Source};

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     Error,
     config::{self, Settings},
+    crash,
     health::Health,
     http::{self, Pages},
     metric,
@@ -63,6 +64,7 @@ pub fn main(stage: &'static str, run: fn(Settings, Shutdown, Health) -> Result<(
         return ExitCode::SUCCESS;
     }
     telemetry::log(&settings.log);
+    crash::abort_on_panic();
     match start(stage, settings, run) {
         Ok(()) => {
             tracing::info!(stage, "stopped");

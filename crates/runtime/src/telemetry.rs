@@ -20,7 +20,6 @@ pub(crate) fn log(settings: &Log) {
     };
     // A second call, in tests that start several stages in one process, keeps the first subscriber.
     let _ = if json { subscriber.json().try_init() } else { subscriber.try_init() };
-    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "thread panicked")));
 }
 
 /// Installs the recorder behind the `metrics` macros.

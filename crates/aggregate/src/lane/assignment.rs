@@ -36,7 +36,7 @@ impl Lane<'_> {
             self.partitions.insert(partition, state);
         }
         tracing::info!(lane, ?partitions, "partitions assigned");
-        self.source.start(&positions)?;
+        self.source.assign(&positions)?;
         for (partition, reason) in halted {
             self.halt(partition, reason);
         }
@@ -89,7 +89,7 @@ impl Lane<'_> {
         }
         self.next_assignment();
         self.health.report(&self.component, "partitions", Vec::<i32>::new());
-        Ok(self.source.release()?)
+        Ok(self.source.unassign()?)
     }
 
     /// Waits for inserts under way and commits what they have finished, for a bounded time: the group waits with us.

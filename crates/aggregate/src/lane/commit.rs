@@ -43,10 +43,10 @@ impl Lane<'_> {
         }
         let announced: BTreeSet<i32> = self.to_announce.keys().copied().collect();
         if !announced.is_empty() {
-            drill::before(Step::Intent);
+            failpoint::before(Step::Intent);
         }
         if !done.is_empty() {
-            drill::before(Step::Done);
+            failpoint::before(Step::Done);
         }
         let list: Vec<_> =
             offsets.iter().map(|(&partition, (next, text))| (partition, *next, text.as_str())).collect();
@@ -66,14 +66,14 @@ impl Lane<'_> {
         self.commit_answered(commit, answer)
     }
 
-    fn commit_answered(&mut self, commit: Commit, answer: Result<(), runtime::Error>) -> Result<(), Error> {
+    fn commit_answered(&mut self, commit: Commit, answer: Result<(), kafka::Error>) -> Result<(), Error> {
         match answer {
             Ok(()) => {
                 (self.commit_failed, self.commit_failing_since) = (None, None);
                 self.committed(commit);
                 Ok(())
             }
-            Err(error @ runtime::Error::Fenced(_)) => Err(error.into()),
+            Err(error @ kafka::Error::FencedOff(_)) => Err(error.into()),
             Err(error) => {
                 // A rebalance or a broker's restart passes, and a later commit covers this one.
                 tracing::warn!(lane = self.options.lane, %error, "offsets not committed yet, trying again");
@@ -86,10 +86,10 @@ impl Lane<'_> {
 
     fn committed(&mut self, commit: Commit) {
         if !commit.announced.is_empty() {
-            drill::after(Step::Intent);
+            failpoint::after(Step::Intent);
         }
         if !commit.done.is_empty() {
-            drill::after(Step::Done);
+            failpoint::after(Step::Done);
         }
         if commit.assignment != self.assignment {
             return;

@@ -1,6 +1,6 @@
 //! The intent as text: what is committed to Kafka beside offset b, so that whoever comes after a kill replays exactly
 //! these records. An intent this program cannot read halts the partition; it is never guessed at.
-use runtime::NextOffset;
+use event::NextOffset;
 
 use super::Halt;
 

@@ -1,15 +1,15 @@
 //! Follows the compacted topic `activities`: every enrich process knows all of it, and a change as soon
 //! as the broker has it.
-use event::Activity;
-use rdkafka::{Message, Offset, TopicPartitionList, consumer::Consumer, error::KafkaError};
-use runtime::{Error, config::Settings, health::Health, kafka, shutdown::Shutdown, topic::Topic};
+use event::{Activity, Topic};
+use kafka::{Isolation, PartitionReader, Read, first_offsets};
+use rdkafka::{Message, Offset, consumer::Consumer, error::KafkaError};
+use runtime::{Error, config::Settings, health::Health, shutdown::Shutdown};
 use std::{
     sync::{Arc, OnceLock, PoisonError, RwLock},
     thread,
     time::{Duration, Instant},
 };
 
-use super::reader::{Reader, first_offsets, reader};
 use crate::activity::Activities;
 
 /// The registry as it stands, shared by all workers of the process.
@@ -37,7 +37,7 @@ impl Registry {
     pub(crate) fn follow(settings: &Settings, shutdown: &Shutdown, health: &Health) -> Result<Self, Error> {
         let topic = settings.kafka.topic(Topic::Activities);
         let partitions = kafka::partition_count(settings, &topic, shutdown)? as i32;
-        let consumer = reader(settings, "activity-registry", "read_committed")
+        let reader = PartitionReader::new(settings, "activity-registry", Isolation::ReadCommitted)
             .map_err(|source| Error::Stage(format!("reading {topic} failed: {source}")))?;
         let registry = Self::default();
         health.set_ready(COMPONENT, false);
@@ -52,7 +52,7 @@ impl Registry {
         };
         thread::Builder::new()
             .name("activity-registry".into())
-            .spawn(move || follower.run(&consumer))
+            .spawn(move || follower.run(reader))
             .map_err(|source| Error::System { action: "starting a thread", source })?;
         Ok(registry)
     }
@@ -95,9 +95,9 @@ struct Follower {
 }
 
 impl Follower {
-    fn run(self, consumer: &Reader) {
+    fn run(self, mut reader: PartitionReader) {
         let mut activities = Activities::default();
-        let read = self.read_to_the_end(consumer, &mut activities);
+        let read = self.read_to_the_end(&mut reader, &mut activities);
         if self.shutdown.requested() {
             // It may have been cut short: no event is judged by a part of it.
             return;
@@ -108,50 +108,51 @@ impl Follower {
         let _ = self.registry.begun.set(told);
         if !failed {
             self.health.set_ready(COMPONENT, true);
-            self.keep_reading(consumer, activities);
+            self.keep_reading(&mut reader, activities);
         }
     }
 
-    fn read_to_the_end(&self, consumer: &Reader, activities: &mut Activities) -> Result<(), KafkaError> {
+    fn read_to_the_end(
+        &self,
+        reader: &mut PartitionReader,
+        activities: &mut Activities,
+    ) -> Result<(), KafkaError> {
         let Self { topic, registry, health, .. } = self;
-        let mut assignment = TopicPartitionList::new();
         let partitions: Vec<i32> = (0..self.partitions).collect();
-        for (partition, first) in first_offsets(consumer, topic, &partitions) {
-            assignment.add_partition_offset(topic, partition, first)?;
-        }
-        consumer.assign(&assignment)?;
-        let mut waiting = partitions;
-        while !waiting.is_empty() && !self.shutdown.requested() {
-            match consumer.poll(POLL) {
-                Some(Ok(message)) => apply(activities, message.key(), message.payload()),
-                Some(Err(KafkaError::PartitionEOF(partition))) => waiting.retain(|&p| p != partition),
-                Some(Err(error)) => tracing::warn!(topic, %error, "reading the activity registry, trying on"),
-                None => (),
+        reader.read_to_end(topic, &first_offsets(reader.consumer(), topic, &partitions))?;
+        while !self.shutdown.requested() {
+            match reader.next(POLL) {
+                Ok(Read::Record(message)) => apply(activities, message.key(), message.payload()),
+                Ok(Read::Idle) => (),
+                Ok(Read::End) => break,
+                Err(error) => {
+                    tracing::warn!(topic, %error, "reading the activity registry failed, librdkafka retries")
+                }
             }
-            health.beat(COMPONENT);
+            health.heartbeat(COMPONENT);
         }
+        reader.follow();
         registry.publish(activities, health);
         let rules = activities.rule_count();
         tracing::info!(topic, activities = activities.len(), rules, "activity registry read");
         Ok(())
     }
 
-    fn keep_reading(mut self, consumer: &Reader, mut activities: Activities) {
+    fn keep_reading(mut self, reader: &mut PartitionReader, mut activities: Activities) {
         while !self.shutdown.requested() {
             let mut applied = 0;
             let mut patience = POLL;
             while applied < AT_ONCE {
-                match consumer.poll(patience) {
-                    Some(Ok(message)) => {
+                match reader.next(patience) {
+                    Ok(Read::Record(message)) => {
                         apply(&mut activities, message.key(), message.payload());
                         applied += 1;
                     }
-                    Some(Err(KafkaError::PartitionEOF(_))) => (),
-                    Some(Err(error)) => {
-                        tracing::warn!(%error, "following the activity registry, trying on");
+                    Ok(Read::Idle | Read::End) => break,
+                    Err(error) => {
+                        tracing::warn!(%error, "following the activity registry failed, librdkafka retries");
                         break;
                     }
-                    None => break,
                 }
                 // What came with it.
                 patience = Duration::ZERO;
@@ -160,14 +161,14 @@ impl Follower {
                 self.registry.publish(&activities, &self.health);
                 tracing::info!(changes = applied, activities = activities.len(), "activity registry changed");
             }
-            self.check(consumer);
-            self.health.beat(COMPONENT);
+            self.check(reader);
+            self.health.heartbeat(COMPONENT);
         }
     }
 
-    fn check(&mut self, consumer: &Reader) {
+    fn check(&mut self, reader: &PartitionReader) {
         if self.checked_at.elapsed() >= CHECK_EVERY {
-            if is_complete(consumer, &self.topic, self.partitions).unwrap_or(false) {
+            if is_complete(reader, &self.topic, self.partitions).unwrap_or(false) {
                 self.complete_at = Instant::now();
             }
             self.checked_at = Instant::now();
@@ -177,10 +178,12 @@ impl Follower {
 }
 
 /// Whether everything in the topic has been read.
-fn is_complete(consumer: &Reader, topic: &str, partitions: i32) -> Result<bool, KafkaError> {
-    let positions = consumer.position()?;
+fn is_complete(reader: &PartitionReader, topic: &str, partitions: i32) -> Result<bool, KafkaError> {
+    let positions = reader.consumer().position()?;
     let asked: Vec<(&str, i32)> = (0..partitions).map(|partition| (topic, partition)).collect();
-    for (&(_, partition), (first, end)) in asked.iter().zip(kafka::bounds(consumer, &asked, CHECK_TIMEOUT)?) {
+    for (&(_, partition), (first, end)) in
+        asked.iter().zip(kafka::bounds(reader.consumer(), &asked, CHECK_TIMEOUT)?)
+    {
         let next = positions.find_partition(topic, partition).map(|element| element.offset());
         // A partition of which nothing has been read yet has no position.
         let read_up_to = match next {

@@ -6,18 +6,17 @@
 //! 2. read the changelog `enrich-state` to its end: the slow part of every device;
 //! 3. look at the newest of `enriched-events`, to know where its last de-duplication window begins;
 //! 4. replay that window: which events were seen, and what they moved of their devices.
-use event::{Batch, Field, IdentityKey};
+use event::{Batch, Field, IdentityKey, Topic};
 use hashbrown::HashMap;
+use kafka::{Isolation, PartitionReader, Read, first_offsets};
 use rdkafka::{
     Message, Offset, TopicPartitionList, consumer::Consumer, error::KafkaError, message::BorrowedMessage,
 };
 use runtime::{
     Error,
     config::Settings,
-    drill::{self, Safeguard},
+    failpoint::{self, Safeguard},
     health::Health,
-    kafka,
-    topic::Topic,
 };
 use serde_json::json;
 use std::{
@@ -26,7 +25,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::reader::{Reader, first_offsets, reader};
 use crate::{channel::ChannelRules, partition::Partition};
 
 /// One step takes no longer than this, so that the group hears from us and a stop is seen.
@@ -56,9 +54,9 @@ pub(crate) struct Restore {
     state_topic: String,
     events_topic: String,
     /// Sees what is decided.
-    committed: Reader,
+    committed: PartitionReader,
     /// Sees open transactions as well.
-    uncommitted: Reader,
+    uncommitted: PartitionReader,
     partitions: BTreeSet<i32>,
     phase: Phase,
     started: Instant,
@@ -70,18 +68,12 @@ pub(crate) struct Restore {
 enum Phase {
     /// What was open at the assignment, until the stable offset has reached it.
     Deciding(BTreeMap<(&'static str, i32), i64>),
-    State(Reading),
+    State,
     Tail(Tail),
-    Replay(Reading),
-}
-
-/// Partitions that are being read to their end.
-struct Reading {
-    open: BTreeSet<i32>,
+    Replay,
 }
 
 struct Tail {
-    reading: Reading,
     /// Where the look back began.
     from: BTreeMap<i32, i64>,
     low: BTreeMap<i32, i64>,
@@ -95,15 +87,16 @@ impl Restore {
     /// Begins to restore these partitions.
     pub(crate) fn begin(options: RestoreOptions, partitions: BTreeSet<i32>) -> Result<Self, Error> {
         let settings = &options.settings;
-        let consumer = |isolation: &str| {
-            reader(settings, "enrich-restore", isolation).map_err(|e| failed("creating a client", &e))
+        let reader = |isolation| {
+            PartitionReader::new(settings, "enrich-restore", isolation)
+                .map_err(|e| failed("creating a client", &e))
         };
         let now = Instant::now();
         let mut restore = Self {
             state_topic: settings.kafka.topic(Topic::EnrichState),
             events_topic: settings.kafka.topic(Topic::EnrichedEvents),
-            committed: consumer("read_committed")?,
-            uncommitted: consumer("read_uncommitted")?,
+            committed: reader(Isolation::ReadCommitted)?,
+            uncommitted: reader(Isolation::ReadUncommitted)?,
             partitions,
             phase: Phase::Deciding(BTreeMap::new()),
             started: now,
@@ -125,9 +118,9 @@ impl Restore {
         let until = Instant::now() + STEP;
         let done = match &mut self.phase {
             Phase::Deciding(_) => self.decide()?,
-            Phase::State(_) => self.read_state(into, until)?,
+            Phase::State => self.read_state(into, until)?,
             Phase::Tail(_) => self.read_tail(until)?,
-            Phase::Replay(_) => self.replay(into, until)?,
+            Phase::Replay => self.replay(into, until)?,
         };
         self.tell(done);
         Ok(done)
@@ -140,7 +133,7 @@ impl Restore {
         let decided = open.iter().zip(stable);
         let left = decided.filter(|((_, high), stable)| stable < *high).map(|((&key, &high), _)| (key, high));
         let mut left: BTreeMap<_, _> = left.collect();
-        if drill::is_off(Safeguard::StableOffset) {
+        if failpoint::is_off(Safeguard::StableOffset) {
             left.clear();
         }
         if !left.is_empty() {
@@ -149,15 +142,15 @@ impl Restore {
             return Ok(false);
         }
         let partitions: Vec<i32> = self.partitions.iter().copied().collect();
-        let from = first_offsets(&self.committed, &self.state_topic, &partitions);
-        self.phase = Phase::State(self.read(STATE, from)?);
+        let from = first_offsets(self.committed.consumer(), &self.state_topic, &partitions);
+        self.read(STATE, &from)?;
+        self.phase = Phase::State;
         Ok(false)
     }
 
     fn read_state(&mut self, into: &mut HashMap<i32, Partition>, until: Instant) -> Result<bool, Error> {
-        let Phase::State(reading) = &mut self.phase else { return Ok(false) };
         let (mut devices, topic) = (0, &self.state_topic);
-        let read = reading.poll(&self.committed, until, |message| {
+        let read = read_until(&mut self.committed, until, |message| {
             let Some(partition) = into.get_mut(&message.partition()) else { return Ok(()) };
             devices += 1;
             partition.restore_record(message.key().unwrap_or_default(), message.payload()).map_err(|error| {
@@ -170,12 +163,8 @@ impl Restore {
         })?;
         self.devices += devices;
         if read {
-            let mut tail = Tail {
-                reading: Reading { open: BTreeSet::new() },
-                from: BTreeMap::new(),
-                low: BTreeMap::new(),
-                newest_received_ms: HashMap::new(),
-            };
+            let mut tail =
+                Tail { from: BTreeMap::new(), low: BTreeMap::new(), newest_received_ms: HashMap::new() };
             // Or each question would wait behind a fetch that waits for what never comes.
             self.committed.unassign().map_err(|e| failed("reading state back", &e))?;
             let asked: Vec<_> = self.partitions.iter().map(|&partition| (EVENTS, partition)).collect();
@@ -185,9 +174,9 @@ impl Restore {
                     tail.from.insert(partition, (high - TAIL).max(low));
                 }
             }
-            let from =
+            let from: Vec<_> =
                 tail.from.iter().map(|(&partition, &from)| (partition, Offset::Offset(from))).collect();
-            tail.reading = self.read(EVENTS, from)?;
+            self.read(EVENTS, &from)?;
             self.phase = Phase::Tail(tail);
         }
         Ok(false)
@@ -196,7 +185,7 @@ impl Restore {
     fn read_tail(&mut self, until: Instant) -> Result<bool, Error> {
         let Phase::Tail(tail) = &mut self.phase else { return Ok(false) };
         let (newest, topic) = (&mut tail.newest_received_ms, &self.events_topic);
-        let read = tail.reading.poll(&self.committed, until, |message| {
+        let read = read_until(&mut self.committed, until, |message| {
             let batch = Batch::decode(message.payload().unwrap_or_default());
             let batch = batch.map_err(|source| batch_error(topic, message, source))?;
             let received = batch.number_column(Field::ReceivedAt).iter().copied().max().unwrap_or(0);
@@ -217,15 +206,13 @@ impl Restore {
             }
         }
         if !further.is_empty() {
-            let reading = self.read(EVENTS, further)?;
-            if let Phase::Tail(tail) = &mut self.phase {
-                tail.reading = reading;
-            }
+            self.read(EVENTS, &further)?;
             return Ok(false);
         }
         let newest: Vec<(i32, i64)> = tail.newest_received_ms.iter().map(|(&p, &ms)| (p, ms)).collect();
         let from = self.window_starts(&newest)?;
-        self.phase = Phase::Replay(self.read(EVENTS, from)?);
+        self.read(EVENTS, &from)?;
+        self.phase = Phase::Replay;
         Ok(false)
     }
 
@@ -242,7 +229,8 @@ impl Restore {
                 .add_partition_offset(&self.events_topic, partition, Offset::Offset(since))
                 .map_err(|e| failed(action, &e))?;
         }
-        let found = patiently(action, || self.committed.offsets_for_times(times.clone(), ASK_TIMEOUT))?;
+        let found =
+            patiently(action, || self.committed.consumer().offsets_for_times(times.clone(), ASK_TIMEOUT))?;
         let start = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
             let offset = match element.offset() {
                 Offset::Offset(offset) => Offset::Offset(offset),
@@ -255,10 +243,9 @@ impl Restore {
     }
 
     fn replay(&mut self, into: &mut HashMap<i32, Partition>, until: Instant) -> Result<bool, Error> {
-        let Phase::Replay(reading) = &mut self.phase else { return Ok(false) };
         let RestoreOptions { identity, rules, .. } = &self.options;
         let (mut events, topic) = (0, &self.events_topic);
-        let read = reading.poll(&self.committed, until, |message| {
+        let read = read_until(&mut self.committed, until, |message| {
             let Some(partition) = into.get_mut(&message.partition()) else { return Ok(()) };
             let replayed = partition.restore_batch(message.payload().unwrap_or_default(), identity, rules);
             events += replayed.map_err(|source| batch_error(topic, message, source))? as u64;
@@ -278,16 +265,16 @@ impl Restore {
     }
 
     /// First offset and the one behind the last of each of these partitions, as this consumer sees them.
-    fn bounds(&self, consumer: &Reader, of: &[(&str, i32)]) -> Result<Vec<(i64, i64)>, Error> {
+    fn bounds(&self, reader: &PartitionReader, of: &[(&str, i32)]) -> Result<Vec<(i64, i64)>, Error> {
         let asked = self.named(of);
-        let ask = || kafka::bounds(consumer, &asked, ASK_TIMEOUT);
+        let ask = || kafka::bounds(reader.consumer(), &asked, ASK_TIMEOUT);
         patiently("reading the bounds of partitions to restore", ask)
     }
 
     /// The offset behind the last of each of these partitions, as this consumer sees it.
-    fn ends(&self, consumer: &Reader, of: &[(&str, i32)]) -> Result<Vec<i64>, Error> {
+    fn ends(&self, reader: &PartitionReader, of: &[(&str, i32)]) -> Result<Vec<i64>, Error> {
         let asked = self.named(of);
-        let ask = || kafka::ends(consumer, &asked, Offset::End, ASK_TIMEOUT);
+        let ask = || kafka::ends(reader.consumer(), &asked, Offset::End, ASK_TIMEOUT);
         patiently("reading the ends of partitions to restore", ask)
     }
 
@@ -295,16 +282,9 @@ impl Restore {
         of.iter().map(|&(topic, partition)| (self.topic(topic), partition)).collect()
     }
 
-    fn read(&self, topic: &str, from: Vec<(i32, Offset)>) -> Result<Reading, Error> {
-        let action = "reading state back";
-        let mut assignment = TopicPartitionList::new();
-        for &(partition, offset) in &from {
-            assignment
-                .add_partition_offset(self.topic(topic), partition, offset)
-                .map_err(|e| failed(action, &e))?;
-        }
-        self.committed.assign(&assignment).map_err(|e| failed(action, &e))?;
-        Ok(Reading { open: from.into_iter().map(|(partition, _)| partition).collect() })
+    fn read(&mut self, topic: &str, from: &[(i32, Offset)]) -> Result<(), Error> {
+        let topic = if topic == STATE { &self.state_topic } else { &self.events_topic };
+        self.committed.read_to_end(topic, from).map_err(|e| failed("reading state back", &e))
     }
 
     fn tell(&mut self, done: bool) {
@@ -313,8 +293,8 @@ impl Restore {
         let phase = match &self.phase {
             _ if done => "done",
             Phase::Deciding(_) => "waiting until open transactions of the earlier owner are decided",
-            Phase::State(_) => "reading the changelog",
-            Phase::Tail(_) | Phase::Replay(_) => "replaying the de-duplication window",
+            Phase::State => "reading the changelog",
+            Phase::Tail(_) | Phase::Replay => "replaying the de-duplication window",
         };
         self.options.health.report(
             worker,
@@ -333,31 +313,25 @@ impl Restore {
     }
 }
 
-impl Reading {
-    /// Takes messages until `until`; true when every partition has been read to its end.
-    fn poll(
-        &mut self,
-        consumer: &Reader,
-        until: Instant,
-        mut take: impl FnMut(&BorrowedMessage<'_>) -> Result<(), Error>,
-    ) -> Result<bool, Error> {
-        // The clock is looked at now and then only: a message costs less than that.
-        let mut taken = 0_u32;
-        while !self.open.is_empty() {
-            match consumer.poll(STEP / 4) {
-                Some(Ok(message)) => take(&message)?,
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    self.open.remove(&partition);
-                }
-                Some(Err(error)) => tracing::warn!(%error, "reading state back, trying on"),
-                None => return Ok(false),
-            }
-            taken += 1;
-            if taken.is_multiple_of(256) && Instant::now() >= until {
-                return Ok(false);
-            }
+/// Takes messages until `until`; true when every partition has been read to its end.
+fn read_until(
+    reader: &mut PartitionReader,
+    until: Instant,
+    mut take: impl FnMut(&BorrowedMessage<'_>) -> Result<(), Error>,
+) -> Result<bool, Error> {
+    // Reads the clock only now and then: a message costs less than that.
+    let mut taken = 0_u32;
+    loop {
+        match reader.next(STEP / 4) {
+            Ok(Read::Record(message)) => take(&message)?,
+            Ok(Read::Idle) => return Ok(false),
+            Ok(Read::End) => return Ok(true),
+            Err(error) => tracing::warn!(%error, "restoring state: reading failed, librdkafka retries"),
         }
-        Ok(true)
+        taken += 1;
+        if taken.is_multiple_of(256) && Instant::now() >= until {
+            return Ok(false);
+        }
     }
 }
 

@@ -1,12 +1,11 @@
 //! Starts the stage: reads its configuration, then runs the workers until shutdown.
-use event::IdentityKey;
+use event::{IdentityKey, Topic};
+use kafka::{StageOptions, run_stage, topic};
 use runtime::{
     Error,
     config::{ConfigError, Settings},
     health::Health,
     shutdown::Shutdown,
-    stage::{StageOptions, run as run_stage},
-    topic::{self, Topic},
 };
 use std::{sync::Arc, thread};
 

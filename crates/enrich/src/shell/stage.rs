@@ -1,14 +1,12 @@
 //! Enrich as a stage: one memory per assigned partition, one message out for each message in.
-use event::{Batch, BatchError, IdentityKey, RejectCode, header};
+use event::{Batch, BatchError, IdentityKey, LedgerCounts, RejectCode, Topic, header};
 use hashbrown::HashMap;
 use runtime::{
     Error,
     config::Settings,
-    drill::{self, Safeguard},
+    failpoint::{self, Safeguard},
     health::Health,
-    ledger,
     stage::{Message, Output, Record, Stage},
-    topic::Topic,
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -101,7 +99,7 @@ impl EnrichStage {
         for (&number, partition) in partitions {
             partition.devices.expire(EXPIRED_AT_ONCE);
             for (key, device) in partition.devices.changes() {
-                if drill::is_off(Safeguard::Changelog) {
+                if failpoint::is_off(Safeguard::Changelog) {
                     continue;
                 }
                 let key = key.to_be_bytes();
@@ -210,7 +208,7 @@ impl Stage for EnrichStage {
                 }
                 Err(cause) => {
                     self.reject(record, &cause, output)?;
-                    let rejected = ledger::Counts { events: 1, rejected: 1, ..ledger::Counts::default() };
+                    let rejected = LedgerCounts { events: 1, rejected: 1, ..LedgerCounts::default() };
                     output.count(record.partition, &rejected);
                     continue;
                 }

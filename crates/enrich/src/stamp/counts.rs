@@ -34,9 +34,9 @@ impl StampCounts {
     }
 
     /// As the stage's ledger counts them: every event is emitted, whatever its kind.
-    pub fn ledger(&self) -> runtime::ledger::Counts {
+    pub fn ledger(&self) -> event::LedgerCounts {
         let events = self.events + self.duplicates + self.tests + self.bots;
         let duplicates = self.duplicates;
-        runtime::ledger::Counts { events, emitted: events, duplicates, ..runtime::ledger::Counts::default() }
+        event::LedgerCounts { events, emitted: events, duplicates, ..event::LedgerCounts::default() }
     }
 }

@@ -2,9 +2,9 @@
 use std::{str::FromStr, time::Duration};
 
 use clap::Args;
-use event::Batch;
+use event::{Batch, Topic};
 use rdkafka::message::{BorrowedMessage, Message};
-use runtime::{config::Settings, topic::Topic};
+use runtime::config::Settings;
 
 use crate::{
     context::Context,

@@ -13,13 +13,10 @@ use std::{
 };
 
 use clap::Args;
-use event::{ActivityEvent, ActivityKind};
+use event::{ActivityEvent, ActivityKind, Topic};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
-use runtime::{
-    config::{Settings, UnknownEvents},
-    topic::Topic,
-};
+use runtime::config::{Settings, UnknownEvents};
 use serde_json::json;
 use simulator::{
     ActivityPlan, Config, Detail, Simulator, Truth,

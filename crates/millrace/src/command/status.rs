@@ -4,12 +4,13 @@ use std::time::Duration;
 use clap::Args;
 use comfy_table::{Attribute, Cell, Color, Table};
 use console::style;
+use event::Topic;
 use jiff::Timestamp;
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
 };
-use runtime::{config::Settings, topic::Topic};
+use runtime::config::Settings;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -151,7 +152,7 @@ fn bounds_of(
     let name = settings.kafka.topic(topic);
     match kafka::partitions(settings, consumer, &name) {
         Ok(partitions) => kafka::bounds(consumer, &name, &partitions).map(Some),
-        Err(Error::Runtime(runtime::Error::MissingTopic(_))) => Ok(None),
+        Err(Error::Broker(::kafka::Error::MissingTopic(_))) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -1,13 +1,14 @@
 //! `millrace topics`: creates the topics of the pipeline, and checks their settings.
 use std::time::{Duration, Instant};
 
+use ::kafka::topic;
 use clap::{Args, Subcommand};
+use event::Topic;
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     error::RDKafkaErrorCode,
 };
-use runtime::topic::{self, Topic};
 use serde_json::json;
 
 use crate::{
@@ -79,15 +80,15 @@ fn create(context: &mut Context) -> Result<(), Error> {
         }
     })?;
     let admin: AdminClient<DefaultClientContext> =
-        runtime::kafka::client(settings).create().map_err(Error::kafka("creating a client"))?;
+        ::kafka::client(settings).create().map_err(Error::kafka("creating a client"))?;
     let names: Vec<String> = Topic::ALL.iter().map(|&topic| settings.kafka.topic(topic)).collect();
-    let configs: Vec<_> = Topic::ALL.iter().map(|topic| topic.settings()).collect();
+    let configs: Vec<_> = Topic::ALL.iter().map(|&topic| topic::settings(topic)).collect();
     let new_topics: Vec<NewTopic<'_>> = Topic::ALL
         .iter()
         .zip(names.iter().zip(&configs))
         .map(|(topic, (name, config))| {
             let replication = TopicReplication::Fixed(settings.kafka.replication as i32);
-            let new = NewTopic::new(name, topic.partitions(&settings.kafka), replication);
+            let new = NewTopic::new(name, topic::partitions(*topic, &settings.kafka), replication);
             config.iter().fold(new, |new, (key, value)| new.set(key, value))
         })
         .collect();
@@ -143,7 +144,7 @@ fn check(context: &mut Context) -> Result<(), Error> {
     // First, because its error message is better when no broker is reachable.
     let raw =
         kafka::partitions(settings, &kafka::connect(settings)?, &settings.kafka.topic(Topic::RawEvents));
-    if let Err(error @ Error::Runtime(runtime::Error::KafkaUnreachable { .. })) = raw {
+    if let Err(error @ Error::Broker(::kafka::Error::Unreachable { .. })) = raw {
         return Err(error);
     }
     let found = tokio.block_on(topic::find(settings, Topic::ALL))?;

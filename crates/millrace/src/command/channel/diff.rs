@@ -4,10 +4,9 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use clap::Args;
 use comfy_table::Table;
 use enrich::channel::{Channel, ChannelRules, Evidence, host};
-use event::{Batch, Field, Kind};
+use event::{Batch, Field, Kind, Topic};
 use jiff::Timestamp;
 use rdkafka::Message;
-use runtime::topic::Topic;
 use serde::Serialize;
 
 use super::rules_file;

@@ -1,7 +1,8 @@
 //! Compares the ledger of each stage with the ledger of the next one.
 use std::collections::BTreeMap;
 
-use runtime::{config::Settings, topic::Topic};
+use event::Topic;
+use runtime::config::Settings;
 
 use super::{
     check::{InFlight, LedgerCheck},

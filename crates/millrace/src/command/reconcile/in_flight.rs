@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use event::Batch;
+use event::{Batch, Topic};
 use rdkafka::{Message, consumer::BaseConsumer};
-use runtime::{config::Settings, topic::Topic};
+use runtime::config::Settings;
 
 use super::check::InFlight;
 use crate::{

@@ -1,21 +1,18 @@
 //! What ingest and enrich have committed to Kafka: their ledgers in the metadata of their offsets.
 use std::collections::BTreeMap;
 
+use event::{LedgerCounts, LedgerEntry, Topic};
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
 };
-use runtime::{
-    config::Settings,
-    ledger::{Counts, Entry},
-    topic::Topic,
-};
+use runtime::config::Settings;
 
 use crate::{error::Error, kafka};
 
 /// What a stage has committed, by partition of its input topic.
 pub(super) struct StageLedger {
-    pub(super) counts: BTreeMap<i32, Counts>,
+    pub(super) counts: BTreeMap<i32, LedgerCounts>,
     /// The next offset it reads.
     pub(super) ends: BTreeMap<i32, i64>,
 }
@@ -41,7 +38,7 @@ impl StageLedger {
         for element in committed.elements() {
             let Offset::Offset(offset) = element.offset() else { continue };
             let partition = element.partition();
-            let entry: Entry = element.metadata().parse().map_err(|error| {
+            let entry: LedgerEntry = element.metadata().parse().map_err(|error| {
                 Error::Failed(format!(
                     "group {group}, {topic} partition {partition}, offset {offset}: {error}"
                 ))
@@ -53,8 +50,8 @@ impl StageLedger {
     }
 
     /// The sum over all partitions.
-    pub(super) fn total(&self) -> Counts {
-        let mut total = Counts::default();
+    pub(super) fn total(&self) -> LedgerCounts {
+        let mut total = LedgerCounts::default();
         self.counts.values().for_each(|counts| total.add(counts));
         total
     }

@@ -2,7 +2,8 @@
 use std::collections::BTreeMap;
 
 use clickhouse::Row;
-use runtime::{config::Settings, topic::Topic};
+use event::Topic;
+use runtime::config::Settings;
 use serde::Deserialize;
 
 use crate::error::Error;

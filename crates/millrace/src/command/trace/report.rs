@@ -2,7 +2,8 @@
 use ::event::Field;
 use aggregate::Cubes;
 use console::style;
-use runtime::{config::Settings, topic::Topic};
+use event::Topic;
+use runtime::config::Settings;
 use serde::Serialize;
 use uuid::Uuid;
 

@@ -1,10 +1,10 @@
 //! Looks for an event in the topics.
 use std::{collections::BTreeMap, io::IsTerminal, time::Duration};
 
-use event::{Batch, Field, header};
+use event::{Batch, Field, Topic, header};
 use indicatif::{ProgressBar, ProgressStyle};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
-use runtime::{config::Settings, topic::Topic};
+use runtime::config::Settings;
 use uuid::Uuid;
 
 use super::{

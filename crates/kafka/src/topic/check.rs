@@ -1,33 +1,31 @@
-//! Whether the topics that are there keep the pipeline's promises; asked by `millrace topics check` and by stages
-//! before the first record flows.
-use std::time::{Duration, Instant};
-
+//! Whether the existing topics fit the pipeline. `millrace topics check` reports all problems; a stage that starts
+//! returns the first one as an error.
+use event::Topic;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use runtime::{
+    config::{Kafka, Settings},
+    shutdown::Shutdown,
+};
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
-use crate::{
-    Error,
-    config::{Kafka, Settings},
-    kafka,
-    shutdown::Shutdown,
-    topic::Topic,
-};
+use crate::{client, error::Error};
 
-/// How long the broker may take to say which topics it has.
-const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout of the request for all topics.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A topic as the broker has it.
+/// A topic at the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// Which topic.
     pub topic: Topic,
     /// Number of partitions.
     pub partitions: u32,
-    /// Its settings, defaults included.
+    /// Its configuration, defaults included.
     pub settings: Vec<(String, String)>,
 }
 
-/// A topic that breaks a promise.
+/// A topic that does not fit the pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Full name of the topic.
@@ -44,33 +42,33 @@ impl From<Problem> for Error {
     }
 }
 
-/// What is wrong with these topics; empty when all is well. Topics left out of `topics` are not asked about.
+/// The problems of these topics; empty when there is none.
 ///
 /// # Errors
-/// The broker refused or did not answer.
+/// The broker returned an error or did not answer.
 pub async fn check(settings: &Settings, topics: &[Topic]) -> Result<Vec<Problem>, Error> {
     Ok(problems(&settings.kafka, topics, &find(settings, topics).await?))
 }
 
-/// As [`check`], for a stage that starts: waits for a broker until `startup_timeout`, and the first problem is an
+/// As [`check`], for a stage that starts: waits for a broker until `startup_timeout`, and returns the first problem as an
 /// error. Must be called inside a Tokio context, on a thread that may block.
 ///
 /// # Errors
-/// A topic is missing or breaks a promise, no broker answered in time, or the process was asked to stop.
+/// A topic is missing or has a problem, no broker answered in time, or a shutdown was requested.
 pub fn check_at_start(settings: &Settings, topics: &[Topic], shutdown: &Shutdown) -> Result<(), Error> {
     let started = Instant::now();
     let consumer: BaseConsumer =
-        kafka::client(settings).create().map_err(|e| Error::kafka("creating a client", "all topics", e))?;
+        client::client(settings).create().map_err(|e| Error::call("creating a client", "all topics", e))?;
     for &topic in topics {
-        kafka::wait_for_topic(&consumer, settings, &settings.kafka.topic(topic), shutdown)?;
+        client::wait_for_topic(&consumer, settings, &settings.kafka.topic(topic), shutdown)?;
     }
     drop(consumer);
     loop {
         match Handle::current().block_on(check(settings, topics)) {
             Ok(problems) => return problems.into_iter().next().map_or(Ok(()), |problem| Err(problem.into())),
-            // The broker answered a moment ago: it is restarting, and passes through many kinds of errors.
+            // The broker answered a moment ago, so it is restarting. Many kinds of errors are transient then.
             Err(error) if started.elapsed() < settings.startup_timeout && !shutdown.requested() => {
-                tracing::warn!(%error, "checking the topics, trying again");
+                tracing::warn!(%error, "checking the topics failed, retrying");
                 std::thread::sleep(Duration::from_millis(500));
             }
             Err(error) => return Err(error),
@@ -81,11 +79,11 @@ pub fn check_at_start(settings: &Settings, topics: &[Topic], shutdown: &Shutdown
 /// Those of `topics` that exist.
 ///
 /// # Errors
-/// The broker refused or did not answer.
+/// The broker returned an error or did not answer.
 pub async fn find(settings: &Settings, topics: &[Topic]) -> Result<Vec<Found>, Error> {
-    let failed = |e| Error::kafka("listing the topics", "admin", e);
-    let consumer: BaseConsumer = kafka::client(settings).create().map_err(failed)?;
-    let metadata = consumer.fetch_metadata(None, ASK_TIMEOUT).map_err(failed)?;
+    let failed = |e| Error::call("listing the topics", "admin", e);
+    let consumer: BaseConsumer = client::client(settings).create().map_err(failed)?;
+    let metadata = consumer.fetch_metadata(None, REQUEST_TIMEOUT).map_err(failed)?;
     let mut found = Vec::new();
     for &topic in topics {
         let name = settings.kafka.topic(topic);
@@ -98,13 +96,13 @@ pub async fn find(settings: &Settings, topics: &[Topic]) -> Result<Vec<Found>, E
         return Ok(found);
     }
     let names: Vec<_> = found.iter().map(|found| settings.kafka.topic(found.topic)).collect();
-    for (found, settings) in found.iter_mut().zip(kafka::topic_settings(settings, &names).await?) {
+    for (found, settings) in found.iter_mut().zip(client::topic_settings(settings, &names).await?) {
         found.settings = settings;
     }
     Ok(found)
 }
 
-/// What is wrong with `wanted`, given those that were found.
+/// The problems of the `wanted` topics, given those that were found.
 pub fn problems(kafka: &Kafka, wanted: &[Topic], found: &[Found]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for &topic in wanted {
@@ -131,7 +129,9 @@ fn check_one(kafka: &Kafka, found: &Found, problems: &mut Vec<Problem>) {
     let timestamps = found.setting("message.timestamp.type");
     if found.topic == Topic::RawEvents && !kafka.allow_create_time && timestamps != "LogAppendTime" {
         report(
-            format!("message.timestamp.type is {timestamps}, so a client's clock decides what is too old"),
+            format!(
+                "message.timestamp.type is {timestamps}, so the clients' clocks decide which events are too old"
+            ),
             alter(kafka, &name, "message.timestamp.type=LogAppendTime")
                 + ", or accept it with kafka.allow_create_time = true",
         );
@@ -140,7 +140,7 @@ fn check_one(kafka: &Kafka, found: &Found, problems: &mut Vec<Problem>) {
     let compacted = policy.split(',').any(|policy| policy.trim() == "compact");
     match found.topic {
         Topic::EnrichState | Topic::Activities if policy != "compact" => report(
-            format!("cleanup.policy is {policy}, so what is not written again is forgotten"),
+            format!("cleanup.policy is {policy}, so the newest record of a key can be deleted"),
             alter(kafka, &name, "cleanup.policy=compact"),
         ),
         Topic::EnrichState | Topic::Activities => {}
@@ -152,7 +152,7 @@ fn check_one(kafka: &Kafka, found: &Found, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Enrich writes to the number of the partition it reads from, and so does its changelog.
+/// Enrich writes to the partition number it reads from, and so does its changelog.
 fn check_partitions(kafka: &Kafka, found: &[Found], problems: &mut Vec<Problem>) {
     let Some(clean) = found.iter().find(|found| found.topic == Topic::CleanEvents) else { return };
     for other in found {
@@ -162,11 +162,11 @@ fn check_partitions(kafka: &Kafka, found: &[Found], problems: &mut Vec<Problem>)
             let clean_name = kafka.topic(Topic::CleanEvents);
             problems.push(Problem {
                 what: format!(
-                    "has {} partitions, {clean_name} has {}: a device keeps one number through all of them",
+                    "has {} partitions, {clean_name} has {}: a device has the same partition number in both",
                     other.partitions, clean.partitions
                 ),
                 remedy: format!(
-                    "give it as many (`kafka-topics --bootstrap-server {} --alter --topic {name} --partitions {}`), or \
+                    "give both the same number (`kafka-topics --bootstrap-server {} --alter --topic {name} --partitions {}`), or \
                      delete and create the smaller one before events have flowed",
                     kafka.brokers,
                     clean.partitions.max(other.partitions)
@@ -177,7 +177,7 @@ fn check_partitions(kafka: &Kafka, found: &[Found], problems: &mut Vec<Problem>)
     }
 }
 
-/// A dead letter is the raw record with headers: if it does not fit, its partition stands still.
+/// A dead letter is the raw record with headers. If it is too large for its topic, ingest cannot go on.
 fn check_room_for_dead_letters(kafka: &Kafka, found: &[Found], problems: &mut Vec<Problem>) {
     let limit = |topic| {
         let found = found.iter().find(|found| found.topic == topic)?;
@@ -190,8 +190,8 @@ fn check_room_for_dead_letters(kafka: &Kafka, found: &[Found], problems: &mut Ve
         let (name, raw_name) = (kafka.topic(Topic::DeadLetters), kafka.topic(Topic::RawEvents));
         problems.push(Problem {
             what: format!(
-                "max.message.bytes is {dead_letters}, not above the {raw} of {raw_name}: a large refused record would \
-                 not fit and block its partition"
+                "max.message.bytes is {dead_letters}, not above the {raw} of {raw_name}: the dead letter of a large \
+                 record would be too large and stop ingest"
             ),
             remedy: alter(kafka, &name, &format!("max.message.bytes={}", raw.saturating_mul(2))),
             topic: name,
@@ -200,7 +200,7 @@ fn check_room_for_dead_letters(kafka: &Kafka, found: &[Found], problems: &mut Ve
 }
 
 impl Found {
-    /// A setting's value; '' when the broker does not know it.
+    /// The value of a configuration key; '' when the broker does not have it.
     pub fn setting(&self, key: &str) -> &str {
         self.settings.iter().find(|(name, _)| name == key).map_or("", |(_, value)| value)
     }
@@ -216,16 +216,17 @@ fn alter(kafka: &Kafka, topic: &str, setting: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::load_from;
+    use crate::topic::{partitions, settings};
+    use runtime::config::load_from;
 
     fn as_created(kafka: &Kafka) -> Vec<Found> {
         let found = |&topic: &Topic| {
             let mut settings: Vec<(String, String)> =
-                topic.settings().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-            // The broker's defaults for what was not asked.
+                settings(topic).into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+            // The broker's defaults.
             settings.push(("cleanup.policy".into(), "delete".into()));
             settings.push(("message.timestamp.type".into(), "CreateTime".into()));
-            Found { topic, partitions: topic.partitions(kafka) as u32, settings }
+            Found { topic, partitions: partitions(topic, kafka) as u32, settings }
         };
         Topic::ALL.iter().map(found).collect()
     }
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn each_broken_promise_is_one_problem_with_a_remedy() {
+    fn each_wrong_setting_is_one_problem_with_a_remedy() {
         let kafka = load_from(None, [("MILLRACE__KAFKA__TOPIC_PREFIX".into(), "p.".into())]).unwrap().kafka;
         type Change = fn(&mut Vec<Found>);
         let cases: [(Change, &str, &str, &str); 6] = [

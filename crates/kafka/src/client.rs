@@ -1,0 +1,152 @@
+//! Configurations of Kafka clients, and the requests a process makes before it reads its first record.
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, ResourceSpecifier},
+    client::DefaultClientContext,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+};
+use runtime::{config::Settings, shutdown::Shutdown};
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+
+/// Every message between the stages fits, and so does the dead letter of every record of the raw topic.
+const MAX_MESSAGE_BYTES: &str = "16777216";
+/// Timeout of one request; it is retried afterwards.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// A broker that has just started may not know its topics yet.
+const TOPICS_KNOWN_AFTER: Duration = Duration::from_secs(3);
+
+/// Configuration that all clients share.
+pub fn client(settings: &Settings) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", &settings.kafka.brokers)
+        .set("client.id", format!("{}-{}", settings.pipeline, settings.instance))
+        .set("message.max.bytes", MAX_MESSAGE_BYTES)
+        .set("reconnect.backoff.max.ms", "2000")
+        .set_log_level(RDKafkaLogLevel::Warning);
+    config
+}
+
+/// Configuration of a consumer group member. The comments say what breaks without each setting.
+pub(crate) fn consumer(settings: &Settings, group: &str, member: &str) -> ClientConfig {
+    let mut config = client(settings);
+    config
+        .set("group.id", group)
+        // A member that rejoins with the same instance ID keeps its partitions and its state.
+        .set("group.instance.id", member)
+        .set("partition.assignment.strategy", "range")
+        .set("session.timeout.ms", settings.kafka.session_timeout.as_millis().to_string())
+        .set("isolation.level", "read_committed")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        // Resetting to either end would lose or repeat records; `kafka.start` is the start position of a new group.
+        .set("auto.offset.reset", "error")
+        // With the default of 1000 ms a consumer that catches up stalls for a second again and again.
+        .set("fetch.queue.backoff.ms", "10")
+        // Fewer and larger fetches cost broker and consumer much less CPU; they delay records by 50 ms at most.
+        .set("fetch.wait.max.ms", "50")
+        .set("fetch.min.bytes", "262144")
+        // A small prefetch queue stays in the CPU cache until it is read.
+        .set("queued.max.messages.kbytes", "16384")
+        .set("max.partition.fetch.bytes", "524288")
+        .set("statistics.interval.ms", "5000");
+    config
+}
+
+/// Configuration of a producer whose messages become visible when its transaction commits.
+pub(crate) fn transactional_producer(settings: &Settings, transactional_id: &str) -> ClientConfig {
+    let mut config = client(settings);
+    config
+        .set("transactional.id", transactional_id)
+        .set("transaction.timeout.ms", settings.kafka.transaction_timeout.as_millis().to_string())
+        .set("compression.type", "lz4")
+        // The commit sends what is queued. Until then, fewer and larger requests cost client and broker less CPU.
+        .set("linger.ms", "100")
+        .set("batch.size", "1000000")
+        .set("queue.buffering.max.kbytes", "262144");
+    config
+}
+
+/// Number of partitions of a topic. Waits for a broker until `startup_timeout`.
+///
+/// # Errors
+/// The topic does not exist, no broker answered in time, or a shutdown was requested.
+pub fn partition_count(settings: &Settings, topic: &str, shutdown: &Shutdown) -> Result<u32, Error> {
+    let consumer: BaseConsumer =
+        client(settings).create().map_err(|e| Error::call("creating a client", topic, e))?;
+    wait_for_topic(&consumer, settings, topic, shutdown)
+}
+
+/// As [`partition_count`], through an existing client: a new one takes 50 ms to connect.
+pub(crate) fn wait_for_topic(
+    consumer: &BaseConsumer,
+    settings: &Settings,
+    topic: &str,
+    shutdown: &Shutdown,
+) -> Result<u32, Error> {
+    let started = Instant::now();
+    let mut last_warning: Option<Instant> = None;
+    loop {
+        let cause = match consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT) {
+            Ok(metadata) => match metadata.topics().first() {
+                Some(found) if found.error().is_none() && !found.partitions().is_empty() => {
+                    return Ok(found.partitions().len() as u32);
+                }
+                _ if started.elapsed() > TOPICS_KNOWN_AFTER => {
+                    return Err(Error::MissingTopic(topic.to_owned()));
+                }
+                _ => "topic not known yet".to_owned(),
+            },
+            Err(error) => explain(&error),
+        };
+        if started.elapsed() >= settings.startup_timeout {
+            let brokers = settings.kafka.brokers.clone();
+            return Err(Error::Unreachable { brokers, seconds: started.elapsed().as_secs(), cause });
+        }
+        if shutdown.requested() {
+            return Err(Error::Stopped);
+        }
+        if last_warning.is_none_or(|at| at.elapsed() > Duration::from_secs(10)) {
+            tracing::warn!(brokers = settings.kafka.brokers, cause, "waiting for kafka; check kafka.brokers");
+            last_warning = Some(Instant::now());
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// The configurations of topics at the broker: one list of (key, value) per topic, in the order of `topics`.
+///
+/// # Errors
+/// The broker returned an error or did not answer.
+pub async fn topic_settings(
+    settings: &Settings,
+    topics: &[String],
+) -> Result<Vec<Vec<(String, String)>>, Error> {
+    let failed = |e| Error::call("reading topic settings", "admin", e);
+    let admin: AdminClient<DefaultClientContext> = client(settings).create().map_err(failed)?;
+    let resources: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+    let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
+    let answers = admin.describe_configs(&resources, &options).await.map_err(failed)?;
+    let mut found = Vec::new();
+    for answer in answers {
+        let resource = answer.map_err(|code| failed(KafkaError::AdminOp(code)))?;
+        let entries = resource.entries.into_iter();
+        found.push(entries.map(|entry| (entry.name, entry.value.unwrap_or_default())).collect());
+    }
+    Ok(found)
+}
+
+/// The cause of a failed request, in words for an operator.
+pub fn explain(error: &KafkaError) -> String {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut) => {
+            "no connection to any broker".to_owned()
+        }
+        Some(RDKafkaErrorCode::Resolve) => "the host name cannot be resolved".to_owned(),
+        _ => error.to_string(),
+    }
+}

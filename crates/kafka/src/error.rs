@@ -1,0 +1,120 @@
+//! Errors of Kafka calls. Each message is one line that says what failed and what to do.
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+/// Why a client of Kafka cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A Kafka call failed with a permanent error.
+    #[error("kafka: {action} failed: {source}")]
+    Call {
+        /// What failed.
+        action: &'static str,
+        /// librdkafka's error.
+        source: KafkaError,
+    },
+    /// Kafka did not answer while the process was stopping.
+    #[error(
+        "kafka does not answer and a stop was requested: gave up {action} ({source}); nothing is lost, the records will \
+         be read again at the next start"
+    )]
+    GivenUp {
+        /// What failed.
+        action: &'static str,
+        /// librdkafka's last error.
+        source: KafkaError,
+    },
+    /// No broker answered in time.
+    #[error(
+        "kafka does not answer at {brokers} after {seconds} s: {cause}; check kafka.brokers (MILLRACE__KAFKA__BROKERS)"
+    )]
+    Unreachable {
+        /// The configured addresses.
+        brokers: String,
+        /// Time waited.
+        seconds: u64,
+        /// The last error.
+        cause: String,
+    },
+    /// The process was asked to stop before a broker answered.
+    #[error("stopped while waiting for kafka")]
+    Stopped,
+    /// A topic does not exist.
+    #[error("topic {0} does not exist: run `millrace topics create`, or check kafka.topic_prefix")]
+    MissingTopic(String),
+    /// The settings of a topic do not fit the pipeline.
+    #[error("topic {topic}: {problem}")]
+    WrongTopic {
+        /// Its name.
+        topic: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// The committed offset of a group is below the first offset of the partition.
+    #[error(
+        "the committed offset of group {group} for {topic}/{partition} is {offset}, but the partition now begins at {low}: \
+         records were deleted before they were read; reset the group's offsets (kafka-consumer-groups --reset-offsets) to \
+         go on without them"
+    )]
+    RecordsGone {
+        /// Consumer group.
+        group: String,
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// Committed offset.
+        offset: i64,
+        /// First offset that exists.
+        low: i64,
+    },
+    /// The broker has no record at the position of the consumer.
+    #[error(
+        "the position of group {group} in {topic} no longer exists: records were deleted before they were read; reset the \
+         group's offsets (kafka-consumer-groups --reset-offsets) to go on without them"
+    )]
+    PositionGone {
+        /// Consumer group.
+        group: String,
+        /// Topic.
+        topic: String,
+    },
+    /// Another client uses the same transactional ID or group instance ID.
+    #[error(
+        "kafka fenced off {0}: another client has started with its name. If two processes of one stage run with the same \
+         `instance`, give each its own (MILLRACE__INSTANCE)"
+    )]
+    FencedOff(String),
+    /// The consumer has no group metadata.
+    #[error("{0} has no consumer group metadata, so a transaction cannot commit its offsets")]
+    NoGroupMetadata(String),
+    /// The operating system returned an error.
+    #[error("{action}: {source}")]
+    System {
+        /// What failed.
+        action: &'static str,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// The error of a Kafka call by `client`; a client that was fenced off gets its own variant.
+    pub(crate) fn call(action: &'static str, client: &str, source: KafkaError) -> Self {
+        let is_fenced_off = matches!(
+            source.rdkafka_error_code(),
+            Some(
+                RDKafkaErrorCode::Fenced
+                    | RDKafkaErrorCode::FencedInstanceId
+                    | RDKafkaErrorCode::ProducerFenced
+                    | RDKafkaErrorCode::InvalidProducerEpoch
+            )
+        );
+        if is_fenced_off { Self::FencedOff(client.to_owned()) } else { Self::Call { action, source } }
+    }
+}
+
+impl From<Error> for runtime::Error {
+    fn from(error: Error) -> Self {
+        Self::Client(Box::new(error))
+    }
+}

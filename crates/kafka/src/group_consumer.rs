@@ -1,0 +1,405 @@
+//! A member of a consumer group, whose rebalances are return values.
+//!
+//! librdkafka announces a rebalance through a callback and then waits until the application calls assign or unassign; it
+//! need not do so inside the callback. So the callback only records the rebalance, [`GroupConsumer::poll`] returns it,
+//! and the worker answers with [`GroupConsumer::assign`] or [`GroupConsumer::unassign`] when its work is done. The
+//! group waits as long: a revoked partition gets no new owner before its last transaction or insert has ended.
+mod context;
+
+use event::{NextOffset, Start};
+use rdkafka::{
+    Offset as RdOffset, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{BorrowedMessage, Message as _},
+};
+use runtime::{
+    config::Settings,
+    failpoint::{self, Safeguard},
+    shutdown::Shutdown,
+    stage::{Polled, Record, Source, StartPosition},
+};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use self::context::{Announced, Context};
+use crate::{bounds::bounds, client, error::Error};
+
+/// Timeout of one request to the broker.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request is retried: a broker that restarts is away for seconds.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
+
+/// What a group has committed for a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The partition.
+    pub partition: i32,
+    /// The committed offset; none when the group has never committed.
+    pub next: Option<NextOffset>,
+    /// Metadata of the committed offset.
+    pub metadata: String,
+}
+
+/// What a transaction needs to commit offsets for a group.
+pub struct Membership {
+    pub(crate) topic: String,
+    pub(crate) group: ConsumerGroupMetadata,
+}
+
+/// A consumer of one topic, member of one group.
+pub struct GroupConsumer {
+    consumer: Arc<BaseConsumer<Context>>,
+    group: String,
+    topic: String,
+    member: String,
+    start: Start,
+    shutdown: Shutdown,
+    /// With the safeguard `fencing` off: a client outside the group, whose offsets the broker accepts without checking
+    /// a membership.
+    outsider: Option<BaseConsumer>,
+}
+
+impl Drop for GroupConsumer {
+    fn drop(&mut self) {
+        self.consumer.context().close();
+        // Closing waits for the answer to an announced rebalance, for ever if an error came before the answer.
+        let _ = self.consumer.unassign();
+    }
+}
+
+impl GroupConsumer {
+    /// Joins `group` as the static member `member`, to read `topic`. After `shutdown` was requested, failed requests to
+    /// the broker are not retried.
+    ///
+    /// # Errors
+    /// librdkafka does not accept the configuration.
+    pub fn new(
+        settings: &Settings,
+        group: &str,
+        topic: &str,
+        member: &str,
+        shutdown: &Shutdown,
+    ) -> Result<Self, Error> {
+        let failed = |e| Error::call("subscribing", member, e);
+        let consumer: BaseConsumer<Context> = client::consumer(settings, group, member)
+            .create_with_context(Context::new(group))
+            .map_err(failed)?;
+        consumer.subscribe(&[topic]).map_err(failed)?;
+        let outsider = if failpoint::is_off(Safeguard::Fencing) {
+            Some(client::client(settings).set("group.id", group).create().map_err(failed)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            consumer: Arc::new(consumer),
+            group: group.to_owned(),
+            topic: topic.to_owned(),
+            member: member.to_owned(),
+            start: settings.kafka.start,
+            shutdown: shutdown.clone(),
+            outsider,
+        })
+    }
+
+    /// The topic it reads.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The next record or rebalance. Must be called at least every few minutes, or the group removes the member.
+    ///
+    /// # Errors
+    /// The consumer cannot go on: fenced off, or its position no longer exists. Transient errors are logged.
+    pub fn poll(&self, timeout: Duration) -> Result<Polled<BorrowedMessage<'_>>, Error> {
+        match self.consumer.poll(timeout) {
+            Some(Ok(message)) => Ok(Polled::Record(message)),
+            Some(Err(error)) => self.classify(error).map(|()| Polled::Idle),
+            None => Ok(self.take_rebalance()),
+        }
+    }
+
+    fn take_rebalance<M>(&self) -> Polled<M> {
+        match self.consumer.context().take_rebalance() {
+            None => Polled::Idle,
+            Some(Announced::Assigned(partitions)) => Polled::Assigned(partitions),
+            Some(Announced::Revoked(partitions)) => {
+                Polled::Revoked { partitions, lost: self.consumer.assignment_lost() }
+            }
+        }
+    }
+
+    /// A permanent error is returned, a transient one logged.
+    fn classify(&self, error: KafkaError) -> Result<(), Error> {
+        use RDKafkaErrorCode as Code;
+        match error.rdkafka_error_code() {
+            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
+                Err(Error::PositionGone { group: self.group.clone(), topic: self.topic.clone() })
+            }
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
+                Err(Error::MissingTopic(self.topic.clone()))
+            }
+            _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
+                Err(Error::call("reading", &self.member, error))
+            }
+            Some(Code::FencedInstanceId) => Err(Error::FencedOff(self.member.clone())),
+            _ => {
+                tracing::warn!(group = self.group, topic = self.topic, %error, "reading failed, librdkafka retries");
+                Ok(())
+            }
+        }
+    }
+
+    /// The committed offsets. Waits while a transaction of an earlier owner is open.
+    ///
+    /// # Errors
+    /// The broker returned an error or did not answer.
+    pub fn committed(&self, partitions: &[i32]) -> Result<Vec<Committed>, Error> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let request = self.list(partitions);
+        let response = self.retry("reading committed offsets", || {
+            self.consumer.committed_offsets(request.clone(), REQUEST_TIMEOUT)
+        })?;
+        let elements = response.elements();
+        let read = elements.iter().map(|element| Committed {
+            partition: element.partition(),
+            next: match element.offset() {
+                RdOffset::Offset(offset) => Some(NextOffset(offset)),
+                _ => None,
+            },
+            metadata: element.metadata().to_owned(),
+        });
+        Ok(read.collect())
+    }
+
+    /// Where to read each partition from: its committed offset, or `kafka.start` where there is none.
+    ///
+    /// # Errors
+    /// The broker did not answer, or the committed records no longer exist.
+    pub fn start_positions(&self, partitions: &[i32]) -> Result<Vec<StartPosition>, Error> {
+        let committed = self.committed(partitions)?;
+        let partitions: Vec<i32> = committed.iter().map(|committed| committed.partition).collect();
+        let mut positions = Vec::new();
+        for (Committed { partition, next, metadata }, (low, high)) in
+            committed.into_iter().zip(self.bounds(&partitions)?)
+        {
+            let next = match (next, self.start) {
+                (Some(next), _) if next.0 < low => {
+                    return Err(Error::RecordsGone {
+                        group: self.group.clone(),
+                        topic: self.topic.clone(),
+                        partition,
+                        offset: next.0,
+                        low,
+                    });
+                }
+                (Some(next), _) => next,
+                (None, Start::Earliest) => NextOffset(low),
+                (None, Start::Latest) => NextOffset(high),
+            };
+            positions.push(StartPosition { partition, next, metadata });
+        }
+        Ok(positions)
+    }
+
+    /// First offset of each of these partitions and the offset after its last record, in the given order.
+    ///
+    /// # Errors
+    /// The broker did not answer.
+    pub fn bounds(&self, partitions: &[i32]) -> Result<Vec<(i64, i64)>, Error> {
+        let named: Vec<(&str, i32)> = partitions.iter().map(|&partition| (&*self.topic, partition)).collect();
+        self.retry("reading the bounds of partitions", || bounds(&self.consumer, &named, REQUEST_TIMEOUT))
+    }
+
+    /// Answers [`Polled::Assigned`], or changes the positions of an assignment: reads these partitions from these offsets.
+    ///
+    /// # Errors
+    /// The consumer is fenced off or closed.
+    pub fn assign(&self, positions: &[(i32, NextOffset)]) -> Result<(), Error> {
+        let failed = |e| Error::call("assigning partitions", &self.member, e);
+        let assignment = self.list_at(positions).map_err(failed)?;
+        self.consumer.assign(&assignment).map_err(failed)
+    }
+
+    /// Answers [`Polled::Revoked`].
+    ///
+    /// # Errors
+    /// The consumer is fenced off or closed.
+    pub fn unassign(&self) -> Result<(), Error> {
+        self.consumer.unassign().map_err(|e| Error::call("ending the assignment", &self.member, e))
+    }
+
+    /// Continues at these offsets and discards prefetched records. Unlike [`assign`](Self::assign) it may be called while
+    /// a rebalance is pending.
+    ///
+    /// # Errors
+    /// The consumer is fenced off or closed, or a partition is not assigned.
+    pub fn seek(&self, positions: &[(i32, NextOffset)]) -> Result<(), Error> {
+        let failed = |e| Error::call("seeking to the committed offsets after an abort", &self.member, e);
+        let list = self.list_at(positions).map_err(failed)?;
+        let response = self.consumer.seek_partitions(list, REQUEST_TIMEOUT).map_err(failed)?;
+        response.elements().iter().try_for_each(|element| element.error()).map_err(failed)
+    }
+
+    /// Stops reading these partitions until [`resume`](Self::resume).
+    ///
+    /// # Errors
+    /// A partition is not assigned.
+    pub fn pause(&self, partitions: &[i32]) -> Result<(), Error> {
+        self.consumer.pause(&self.list(partitions)).map_err(|e| Error::call("pausing", &self.member, e))
+    }
+
+    /// Reads these partitions again.
+    ///
+    /// # Errors
+    /// A partition is not assigned.
+    pub fn resume(&self, partitions: &[i32]) -> Result<(), Error> {
+        self.consumer.resume(&self.list(partitions)).map_err(|e| Error::call("resuming", &self.member, e))
+    }
+
+    /// Begins to commit offsets, each with its metadata, on a thread of its own: a broker that is away answers late, and
+    /// the worker goes on meanwhile. [`commit_answer`](Self::commit_answer) returns the result; until then no other
+    /// commit may begin.
+    ///
+    /// # Errors
+    /// The operating system has no thread for it.
+    pub fn begin_commit(&self, offsets: &[(i32, NextOffset, &str)]) -> Result<(), Error> {
+        let list = offsets_with_metadata(&self.topic, offsets)
+            .map_err(|e| Error::call("committing offsets", &self.member, e))?;
+        self.consumer.context().take_commit_result();
+        let consumer = Arc::clone(&self.consumer);
+        let commit = move || {
+            // librdkafka reports the result of an asynchronous commit to a callback that rdkafka does not offer here.
+            let result = consumer.commit(&list, CommitMode::Sync);
+            consumer.context().set_commit_result(result);
+        };
+        let spawned = std::thread::Builder::new().name("commit".into()).spawn(commit);
+        spawned.map(|_| ()).map_err(|source| Error::System { action: "starting a thread", source })
+    }
+
+    /// The result of [`begin_commit`](Self::begin_commit), once.
+    pub fn commit_answer(&self) -> Option<Result<(), Error>> {
+        let result = self.consumer.context().take_commit_result()?;
+        Some(result.map_err(|e| Error::call("committing offsets", &self.member, e)))
+    }
+
+    /// The group membership as of now.
+    ///
+    /// # Errors
+    /// librdkafka has no group metadata for this consumer.
+    pub fn membership(&self) -> Result<Membership, Error> {
+        let group = match &self.outsider {
+            Some(outsider) => outsider.group_metadata(),
+            None => self.consumer.group_metadata(),
+        };
+        let group = group.ok_or_else(|| Error::NoGroupMetadata(self.member.clone()))?;
+        Ok(Membership { topic: self.topic.clone(), group })
+    }
+
+    fn list(&self, partitions: &[i32]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for &partition in partitions {
+            list.add_partition(&self.topic, partition);
+        }
+        list
+    }
+
+    fn list_at(&self, positions: &[(i32, NextOffset)]) -> Result<TopicPartitionList, KafkaError> {
+        let mut list = TopicPartitionList::new();
+        for &(partition, next) in positions {
+            list.add_partition_offset(&self.topic, partition, RdOffset::Offset(next.0))?;
+        }
+        Ok(list)
+    }
+
+    fn retry<T>(
+        &self,
+        action: &'static str,
+        mut request: impl FnMut() -> Result<T, KafkaError>,
+    ) -> Result<T, Error> {
+        let started = Instant::now();
+        loop {
+            match request() {
+                Ok(response) => return Ok(response),
+                Err(source) if self.shutdown.requested() => return Err(Error::GivenUp { action, source }),
+                Err(error) if started.elapsed() < GIVE_UP_AFTER => {
+                    tracing::warn!(group = self.group, topic = self.topic, %error, action, "request to kafka failed, retrying");
+                    std::thread::sleep(Duration::from_millis(500));
+                }
+                Err(error) => return Err(Error::call(action, &self.member, error)),
+            }
+        }
+    }
+}
+
+/// Offsets to commit, each with its metadata.
+pub(crate) fn offsets_with_metadata(
+    topic: &str,
+    offsets: &[(i32, NextOffset, impl AsRef<str>)],
+) -> Result<TopicPartitionList, KafkaError> {
+    // A new list each time: setting the metadata of an element twice leaks memory.
+    let mut list = TopicPartitionList::new();
+    for (partition, next, metadata) in offsets {
+        let mut element = list.add_partition(topic, *partition);
+        element.set_offset(RdOffset::Offset(next.0))?;
+        if !metadata.as_ref().is_empty() {
+            element.set_metadata(metadata.as_ref());
+        }
+    }
+    Ok(list)
+}
+
+impl Source for GroupConsumer {
+    type Message<'s> = BorrowedMessage<'s>;
+    type Membership = Membership;
+
+    #[inline]
+    fn record<'m, 's>(message: &'m BorrowedMessage<'s>) -> Record<'m>
+    where
+        Self: 's,
+    {
+        Record {
+            partition: message.partition(),
+            offset: message.offset(),
+            timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
+            key: message.key(),
+            value: message.payload(),
+        }
+    }
+
+    fn poll(&self, timeout: Duration) -> Result<Polled<BorrowedMessage<'_>>, runtime::Error> {
+        Ok(self.poll(timeout)?)
+    }
+
+    fn start_positions(&self, partitions: &[i32]) -> Result<Vec<StartPosition>, runtime::Error> {
+        Ok(self.start_positions(partitions)?)
+    }
+
+    fn assign(&self, positions: &[(i32, NextOffset)]) -> Result<(), runtime::Error> {
+        Ok(self.assign(positions)?)
+    }
+
+    fn unassign(&self) -> Result<(), runtime::Error> {
+        Ok(self.unassign()?)
+    }
+
+    fn seek(&self, positions: &[(i32, NextOffset)]) -> Result<(), runtime::Error> {
+        Ok(self.seek(positions)?)
+    }
+
+    fn pause(&self, partitions: &[i32]) -> Result<(), runtime::Error> {
+        Ok(self.pause(partitions)?)
+    }
+
+    fn resume(&self, partitions: &[i32]) -> Result<(), runtime::Error> {
+        Ok(self.resume(partitions)?)
+    }
+
+    fn membership(&self) -> Result<Membership, runtime::Error> {
+        Ok(self.membership()?)
+    }
+}

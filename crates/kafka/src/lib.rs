@@ -1,0 +1,24 @@
+//! Kafka, as every part of Millrace uses it: clients, a consumer group, transactions, topics, and reading partitions
+//! to their end.
+//!
+//! Layers: `event` (pure) <- `runtime` (process shell, generic worker) <- this crate (rdkafka) <- the stages. rdkafka is
+//! known here, in the stages' own Kafka modules and in the operator's command, and nowhere below. This crate
+//! implements the worker's traits; [`run_stage`] puts the two together.
+
+mod bounds;
+mod client;
+mod error;
+mod group_consumer;
+mod partition_reader;
+mod stage;
+pub mod topic;
+mod transaction;
+
+pub use bounds::{bounds, ends};
+pub use client::{client, explain, partition_count, topic_settings};
+pub use error::Error;
+pub use group_consumer::{Committed, GroupConsumer, Membership};
+pub use partition_reader::{Isolation, PartitionReader, Read, ReaderContext, first_offsets};
+pub use runtime::stage::Polled;
+pub use stage::{StageOptions, run_stage};
+pub use transaction::{OpenTransaction, TransactionalProducer};

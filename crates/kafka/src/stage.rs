@@ -1,0 +1,58 @@
+//! A consume-transform-commit stage on Kafka: the runtime's worker with a group consumer and a transactional producer.
+use event::Topic;
+use runtime::{
+    config::Settings,
+    health::Health,
+    shutdown::Shutdown,
+    stage::{BatchLimits, Stage, WorkerOptions},
+};
+use std::time::Duration;
+
+use crate::{client::partition_count, group_consumer::GroupConsumer, transaction::TransactionalProducer};
+
+/// Bounds the memory of one batch when records are large.
+const MAX_BATCH_BYTES: usize = 32 * 1024 * 1024;
+/// A broker needs a moment to recover before the same records are sent again.
+const PAUSE_AFTER_ABORT: Duration = Duration::from_millis(100);
+
+/// Which stage runs.
+#[derive(Debug, Clone, Copy)]
+pub struct StageOptions {
+    /// Its name, part of group names and transactional IDs.
+    pub name: &'static str,
+    /// Its input topic.
+    pub input: Topic,
+}
+
+/// Runs a stage until `shutdown`: `settings.workers` threads, each with a consumer, a producer and a stage of its own.
+///
+/// # Errors
+/// The first error of any worker; the others are stopped before it is returned.
+pub fn run_stage<S: Stage>(
+    options: StageOptions,
+    settings: &Settings,
+    shutdown: &Shutdown,
+    health: &Health,
+    make_stage: impl Fn(usize) -> Result<S, runtime::Error> + Sync,
+) -> Result<(), runtime::Error> {
+    let topic = settings.kafka.topic(options.input);
+    let group = format!("{}-{}", settings.pipeline, options.name);
+    let worker_options = WorkerOptions {
+        stage: options.name,
+        workers: settings.workers,
+        batch: BatchLimits {
+            interval: settings.kafka.batch_interval,
+            records: settings.kafka.batch_records,
+            bytes: MAX_BATCH_BYTES,
+        },
+        pause_after_abort: PAUSE_AFTER_ABORT,
+    };
+    runtime::stage::run(worker_options, shutdown, health, make_stage, |worker| {
+        partition_count(settings, &topic, shutdown)?;
+        let member = format!("{group}-{}-{worker}", settings.instance);
+        // An earlier process with this member's names must be fenced off before this one is assigned partitions.
+        let producer = TransactionalProducer::new(settings, &member, shutdown)?;
+        let consumer = GroupConsumer::new(settings, &group, &topic, &member, shutdown)?;
+        Ok((consumer, producer))
+    })
+}

@@ -1,0 +1,302 @@
+//! One worker: rebalances, batches and transactions of its partitions, one after the other on one thread.
+use event::{LedgerCounts, NextOffset, Offset};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    batch::{BatchLimits, Rebalance, gather},
+    contract::{Message, Output, Record, Stage},
+    ledger::Ledger,
+    source::{Polled, Source},
+    transaction::{Producer, Transaction, TransactionEnd},
+};
+use crate::{
+    Error,
+    failpoint::{self, Step},
+    health::Health,
+    shutdown::Shutdown,
+};
+
+/// How long a worker goes on while each of its transactions is aborted.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(120);
+/// How many workers run, and how large their batches are.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkerOptions {
+    /// Name of the stage: label of metrics, and part of the workers' names.
+    pub stage: &'static str,
+    /// Number of worker threads.
+    pub workers: usize,
+    /// Limits of one batch, which is one transaction.
+    pub batch: BatchLimits,
+    /// How long a worker pauses after an aborted transaction: its cause is often gone a moment later.
+    pub pause_after_abort: Duration,
+}
+
+/// What surrounds one worker.
+#[derive(Clone, Copy)]
+pub(super) struct Surroundings<'a> {
+    /// Its name in health and log.
+    pub(super) name: &'a str,
+    pub(super) options: WorkerOptions,
+    pub(super) shutdown: &'a Shutdown,
+    pub(super) health: &'a Health,
+}
+
+pub(super) struct Worker<'a, S, C, P> {
+    surroundings: Surroundings<'a>,
+    stage: S,
+    source: &'a C,
+    producer: P,
+    /// Offset to read next of each assigned partition: what is committed.
+    positions: BTreeMap<i32, NextOffset>,
+    ledger: Ledger,
+    /// Revoked partitions whose state is kept until the next assignment shows who owns them.
+    parked: BTreeMap<i32, NextOffset>,
+    is_restoring: bool,
+    /// Since when every transaction has been aborted.
+    aborting_since: Option<Instant>,
+}
+
+impl<'a, S, C, P> Worker<'a, S, C, P>
+where
+    S: Stage,
+    C: Source,
+    P: Producer<Membership = C::Membership>,
+{
+    pub(super) fn new(surroundings: Surroundings<'a>, stage: S, source: &'a C, producer: P) -> Self {
+        Self {
+            surroundings,
+            stage,
+            source,
+            producer,
+            positions: BTreeMap::new(),
+            ledger: Ledger::default(),
+            parked: BTreeMap::new(),
+            is_restoring: false,
+            aborting_since: None,
+        }
+    }
+
+    /// Works until a shutdown is requested. A batch that has been begun is committed first.
+    pub(super) fn run(mut self) -> Result<(), Error> {
+        while !self.surroundings.shutdown.requested() {
+            self.surroundings.health.heartbeat(self.surroundings.name);
+            if self.is_restoring {
+                self.continue_restore()?;
+            } else {
+                self.process_batch()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn process_batch(&mut self) -> Result<(), Error> {
+        let (batch, rebalance) = gather(self.source, self.surroundings.options.batch)?;
+        let lost = matches!(rebalance, Some(Rebalance::Revoked { lost: true, .. }));
+        if !batch.is_empty() && !lost {
+            let end = self.transact(&batch)?;
+            // Partitions that are being revoked are read again by their next owner.
+            if end == TransactionEnd::Aborted && rebalance.is_none() {
+                self.source.seek(&self.committed_positions())?;
+            }
+        }
+        drop(batch);
+        match rebalance {
+            Some(rebalance) => self.rebalance(rebalance),
+            None => Ok(()),
+        }
+    }
+
+    /// One transaction: process, send, and commit together with the offsets.
+    fn transact(&mut self, batch: &[C::Message<'_>]) -> Result<TransactionEnd, Error> {
+        let membership = self.source.membership()?;
+        let transaction = self.producer.begin()?;
+        let mut output = CountingOutput { transaction, ledger: &mut self.ledger };
+        let records: Vec<Record<'_>> = batch.iter().map(|message| C::record(message)).collect();
+        let mut reached: BTreeMap<i32, NextOffset> = BTreeMap::new();
+        for record in &records {
+            reached.insert(record.partition, Offset(record.offset).next());
+            output.count(record.partition, &LedgerCounts { records: 1, ..LedgerCounts::default() });
+        }
+        let started = Instant::now();
+        failpoint::before(Step::Process);
+        self.stage.process(&records, &mut output)?;
+        failpoint::after(Step::Process);
+        let transaction = output.into_transaction();
+        let processed = Instant::now();
+        let ledger = &self.ledger;
+        let offsets: Vec<_> =
+            reached.iter().map(|(&partition, &next)| (partition, next, ledger.metadata(partition))).collect();
+        let end = transaction.commit(&offsets, &membership)?;
+        let stage = self.surroundings.options.stage;
+        let labels = [("stage", stage)];
+        metrics::counter!("millrace_records_total", &labels).increment(records.len() as u64);
+        metrics::histogram!("millrace_process_seconds", &labels).record(processed - started);
+        metrics::histogram!("millrace_commit_seconds", &labels).record(processed.elapsed());
+        let outcome = match end {
+            TransactionEnd::Committed => {
+                failpoint::before(Step::ApplyState);
+                self.stage.committed();
+                failpoint::after(Step::ApplyState);
+                self.positions.extend(reached);
+                self.ledger.commit(|partition, total| report(stage, partition, total));
+                self.aborting_since = None;
+                "committed"
+            }
+            TransactionEnd::Aborted => {
+                self.aborted()?;
+                "aborted"
+            }
+        };
+        metrics::counter!("millrace_transactions_total", "stage" => stage, "outcome" => outcome).increment(1);
+        Ok(end)
+    }
+
+    fn aborted(&mut self) -> Result<(), Error> {
+        self.stage.aborted();
+        self.ledger.abort();
+        if self.aborting_since.get_or_insert_with(Instant::now).elapsed() > GIVE_UP_AFTER {
+            let seconds = GIVE_UP_AFTER.as_secs();
+            return Err(Error::Stage(format!(
+                "every transaction of {} was aborted for {seconds} s; the log lines above have the cause",
+                self.surroundings.name
+            )));
+        }
+        thread::sleep(self.surroundings.options.pause_after_abort);
+        Ok(())
+    }
+
+    fn rebalance(&mut self, rebalance: Rebalance) -> Result<(), Error> {
+        match rebalance {
+            Rebalance::Assigned(partitions) => self.assigned(&partitions),
+            Rebalance::Revoked { partitions, lost } => self.revoked(&partitions, lost),
+        }
+    }
+
+    fn revoked(&mut self, partitions: &[i32], lost: bool) -> Result<(), Error> {
+        let Surroundings { name, options: WorkerOptions { stage, .. }, health, .. } = self.surroundings;
+        let positions = std::mem::take(&mut self.positions);
+        for &partition in partitions {
+            self.ledger.revoked(partition);
+            // The next owner reports it now; a value left here would be added to its value.
+            report(stage, partition, &LedgerCounts::default());
+            match positions.get(&partition) {
+                // Often the same worker gets it back a moment later, and no other process has changed it.
+                Some(&next) if !lost && !self.is_restoring => {
+                    self.parked.insert(partition, next);
+                }
+                _ => self.stage.revoked(partition),
+            }
+        }
+        self.is_restoring = false;
+        health.set_ready(name, false);
+        self.source.unassign()?;
+        tracing::info!(worker = name, ?partitions, lost, "partitions revoked");
+        health.report(name, "partitions", Vec::<i32>::new());
+        Ok(())
+    }
+
+    fn assigned(&mut self, partitions: &[i32]) -> Result<(), Error> {
+        let Surroundings { name, options: WorkerOptions { stage, .. }, health, .. } = self.surroundings;
+        let found = self.source.start_positions(partitions)?;
+        self.positions = found.iter().map(|start| (start.partition, start.next)).collect();
+        let mut untouched = BTreeSet::new();
+        for (partition, parked) in std::mem::take(&mut self.parked) {
+            // No other process has committed, so the state in memory still belongs to the committed offset.
+            if self.positions.get(&partition) == Some(&parked) {
+                untouched.insert(partition);
+            } else {
+                self.stage.revoked(partition);
+            }
+        }
+        for start in &found {
+            if !untouched.contains(&start.partition) {
+                self.stage.assigned(start.partition);
+            }
+            let opened = self.ledger.assigned(start.partition, start.next, &start.metadata);
+            if let Some(error) = opened.unreadable {
+                tracing::warn!(partition = start.partition, %error, "the ledger of a partition begins at 0 again");
+            }
+            report(stage, start.partition, &opened.total);
+        }
+        self.source.assign(&self.committed_positions())?;
+        tracing::info!(worker = name, ?partitions, kept = ?untouched, "partitions assigned");
+        health.report(name, "partitions", partitions.to_vec());
+        self.is_restoring = true;
+        failpoint::before(Step::RestoreState);
+        if !self.restore()? {
+            health.set_ready(name, false);
+            self.source.pause(partitions)?;
+        }
+        Ok(())
+    }
+
+    /// The partitions are paused and their state is being restored. Polling goes on, so that the group keeps the
+    /// member and can revoke its partitions.
+    fn continue_restore(&mut self) -> Result<(), Error> {
+        match self.source.poll(Duration::ZERO)? {
+            Polled::Assigned(partitions) => return self.assigned(&partitions),
+            Polled::Revoked { partitions, lost } => return self.revoked(&partitions, lost),
+            // A record prefetched before the pause is read again afterwards.
+            Polled::Record(_) | Polled::Idle => (),
+        }
+        if self.restore()? {
+            let partitions: Vec<i32> = self.positions.keys().copied().collect();
+            self.source.resume(&partitions)?;
+            self.source.seek(&self.committed_positions())?;
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self) -> Result<bool, Error> {
+        if !self.stage.restore()? {
+            return Ok(false);
+        }
+        failpoint::after(Step::RestoreState);
+        self.is_restoring = false;
+        self.surroundings.health.set_ready(self.surroundings.name, true);
+        Ok(true)
+    }
+
+    fn committed_positions(&self) -> Vec<(i32, NextOffset)> {
+        self.positions.iter().map(|(&partition, &next)| (partition, next)).collect()
+    }
+}
+
+/// Sends to the transaction and counts in the ledger.
+struct CountingOutput<'l, T> {
+    transaction: T,
+    ledger: &'l mut Ledger,
+}
+
+impl<T> CountingOutput<'_, T> {
+    fn into_transaction(self) -> T {
+        self.transaction
+    }
+}
+
+impl<T: Transaction> Output for CountingOutput<'_, T> {
+    fn send(&mut self, message: Message<'_>) -> Result<(), Error> {
+        self.transaction.send(message)
+    }
+
+    fn send_tombstone(&mut self, topic: &str, partition: i32, key: &[u8]) -> Result<(), Error> {
+        self.transaction.send_tombstone(topic, partition, key)
+    }
+
+    fn count(&mut self, partition: i32, counts: &LedgerCounts) {
+        self.ledger.count(partition, counts);
+    }
+}
+
+fn report(stage: &'static str, partition: i32, total: &LedgerCounts) {
+    let partition = partition.to_string();
+    for (count, value) in total.entries() {
+        let labels =
+            [("stage", stage.to_owned()), ("partition", partition.clone()), ("count", count.to_owned())];
+        metrics::gauge!("millrace_ledger_count", &labels).set(value as f64);
+    }
+}

@@ -1,0 +1,261 @@
+//! The worker with a source and a producer in memory: batches, aborts, rebalances, restores, panics and stops.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod broker;
+
+use event::LedgerCounts;
+use proptest::prelude::*;
+use runtime::{Error, stage::TransactionEnd};
+use std::time::{Duration, Instant};
+
+use broker::{Call, Failure, Poll, RECORD, Run};
+
+fn records(partition: i32, count: usize) -> impl Iterator<Item = Poll> {
+    std::iter::repeat_n(Poll::Record(partition), count)
+}
+
+fn assigned(partitions: &[i32]) -> impl Iterator<Item = Poll> {
+    std::iter::once(Poll::Assigned(partitions.to_vec()))
+}
+
+#[test]
+fn a_batch_ends_at_its_number_of_records() {
+    let mut run = Run::new(assigned(&[0]).chain(records(0, 7)));
+    run.batch.records = 3;
+    run.one_worker().unwrap();
+    assert_eq!(run.batches().iter().map(Vec::len).collect::<Vec<_>>(), [3, 3, 1]);
+    assert_eq!(run.broker().committed[&0].0, 7);
+}
+
+#[test]
+fn a_batch_ends_with_the_record_that_reaches_its_bytes() {
+    let mut run = Run::new(assigned(&[0]).chain(records(0, 5)));
+    run.batch.bytes = 2 * RECORD.len() + 1;
+    run.one_worker().unwrap();
+    assert_eq!(run.batches().iter().map(Vec::len).collect::<Vec<_>>(), [3, 2]);
+}
+
+#[test]
+fn a_batch_ends_at_its_interval_after_the_first_record() {
+    let idle = [Poll::Idle, Poll::Idle, Poll::Idle];
+    let mut run = Run::new(assigned(&[0]).chain(records(0, 1)).chain(idle).chain(records(0, 1)));
+    run.batch.interval = Duration::from_millis(20);
+    let started = Instant::now();
+    run.one_worker().unwrap();
+    assert_eq!(run.batches(), [[(0, 0)], [(0, 1)]]);
+    assert!(started.elapsed() >= Duration::from_millis(20));
+}
+
+#[test]
+fn offsets_commit_with_the_ledger_of_the_records_before_them() {
+    let run = Run::new(assigned(&[0, 1]).chain(records(0, 2)).chain(records(1, 1)));
+    run.one_worker().unwrap();
+    let broker = run.broker();
+    let (next, metadata) = &broker.committed[&0];
+    let counts = LedgerCounts { records: 2, events: 2, emitted: 2, ..LedgerCounts::default() };
+    assert_eq!((*next, LedgerCounts::parse(metadata)), (2, Ok(counts)));
+    assert_eq!(broker.committed[&1].0, 1);
+    assert_eq!(broker.visible, [(0, 0), (0, 1), (1, 0)]);
+}
+
+#[test]
+fn after_an_abort_the_state_is_undone_and_reading_continues_at_the_committed_offsets() {
+    let polls = assigned(&[0]).chain(records(0, 2)).chain([Poll::Idle]).chain(records(0, 1));
+    let run = Run::new(polls.chain([Poll::Idle]).chain(records(0, 1)));
+    run.broker().ends = [TransactionEnd::Committed, TransactionEnd::Aborted].into();
+    run.one_worker().unwrap();
+    assert_eq!(run.batches(), [vec![(0, 0), (0, 1)], vec![(0, 2)], vec![(0, 2)]]);
+    let calls = run.calls();
+    let aborted = calls.iter().position(|call| *call == Call::StateAborted).unwrap();
+    assert_eq!(calls[aborted + 1], Call::Seek(vec![(0, 2)]));
+    let broker = run.broker();
+    assert_eq!(broker.visible, [(0, 0), (0, 1), (0, 2)]);
+    assert_eq!(broker.state[&0], 3);
+    assert_eq!(LedgerCounts::parse(&broker.committed[&0].1).unwrap().records, 3, "an abort counts nothing");
+}
+
+#[test]
+fn a_partition_that_comes_back_untouched_keeps_its_state() {
+    let polls = assigned(&[0, 1]).chain(records(0, 2)).chain([Poll::Revoked]).chain(assigned(&[0]));
+    let run = Run::new(polls.chain(records(0, 1)));
+    run.one_worker().unwrap();
+    let calls = run.calls();
+    let begins = calls.iter().filter(|call| **call == Call::StateBegins(0)).count();
+    assert_eq!(begins, 1, "{calls:?}");
+    assert!(!calls.contains(&Call::StateEnds(0)), "{calls:?}");
+    assert!(calls.contains(&Call::StateEnds(1)), "partition 1 did not come back: {calls:?}");
+    assert_eq!(run.broker().state, [(0, 3)].into());
+}
+
+#[test]
+fn a_partition_that_another_member_has_committed_to_loses_its_state() {
+    let polls = assigned(&[0]).chain(records(0, 2)).chain([Poll::Revoked, Poll::OtherProcesses(0, 3)]);
+    let run = Run::new(polls.chain(assigned(&[0])).chain(records(0, 1)));
+    run.one_worker().unwrap();
+    let states: Vec<_> = run.calls().into_iter().filter(is_about_state).collect();
+    assert_eq!(states, [Call::StateBegins(0), Call::StateEnds(0), Call::StateBegins(0)]);
+    let broker = run.broker();
+    assert_eq!(broker.state[&0], 6);
+    assert_eq!(LedgerCounts::parse(&broker.committed[&0].1).unwrap().records, 6, "its ledger is continued");
+}
+
+fn is_about_state(call: &Call) -> bool {
+    matches!(call, Call::StateBegins(_) | Call::StateEnds(_))
+}
+
+#[test]
+fn nothing_is_processed_for_partitions_that_were_lost() {
+    let polls = assigned(&[0]).chain(records(0, 1)).chain([Poll::Idle]).chain(records(0, 2));
+    let run = Run::new(polls.chain([Poll::Lost]).chain(assigned(&[0])).chain(records(0, 1)));
+    run.one_worker().unwrap();
+    assert_eq!(run.batches(), [[(0, 0)], [(0, 1)]], "the two records in hand are read again");
+    let calls = run.calls();
+    assert!(calls.contains(&Call::StateEnds(0)), "the state of a lost partition is dropped: {calls:?}");
+    assert_eq!(run.broker().visible, [(0, 0), (0, 1)]);
+}
+
+#[test]
+fn a_batch_in_hand_commits_before_its_partitions_are_revoked() {
+    let run = Run::new(assigned(&[0]).chain(records(0, 2)).chain([Poll::Revoked]));
+    run.one_worker().unwrap();
+    let calls = run.calls();
+    let place = |wanted: &Call| calls.iter().position(|call| call == wanted).unwrap();
+    assert!(place(&Call::StateCommitted) < place(&Call::Unassign), "{calls:?}");
+    assert_eq!(run.broker().committed[&0].0, 2);
+}
+
+#[test]
+fn an_aborted_batch_of_revoked_partitions_is_left_to_their_next_owner() {
+    let polls = assigned(&[0]).chain(records(0, 2)).chain([Poll::Revoked]).chain(assigned(&[0]));
+    let run = Run::new(polls.chain(records(0, 2)));
+    run.broker().ends = [TransactionEnd::Aborted].into();
+    run.one_worker().unwrap();
+    let calls = run.calls();
+    assert!(!calls.iter().any(|call| matches!(call, Call::Seek(_))), "{calls:?}");
+    assert_eq!(run.broker().visible, [(0, 0), (0, 1)]);
+    assert_eq!(run.broker().state[&0], 2);
+}
+
+#[test]
+fn a_restore_of_several_calls_pauses_its_partitions_and_then_reads_them_from_the_committed_offsets() {
+    let polls = assigned(&[0]).chain([Poll::Prefetched(0), Poll::Idle]).chain(records(0, 1));
+    let run = Run::new(polls);
+    run.broker().restores = [false, false, true].into();
+    run.one_worker().unwrap();
+    let expected = [
+        Call::StateBegins(0),
+        Call::Assign(vec![(0, 0)]),
+        Call::Restore(false),
+        Call::Pause(vec![0]),
+        Call::Restore(false),
+        Call::Restore(true),
+        Call::Resume(vec![0]),
+        Call::Seek(vec![(0, 0)]),
+        Call::Process(vec![(0, 0)]),
+        Call::StateCommitted,
+    ];
+    assert_eq!(run.calls(), expected);
+}
+
+#[test]
+fn a_restore_that_a_revoke_interrupts_begins_again_at_the_next_assignment() {
+    let polls = assigned(&[0]).chain([Poll::Idle, Poll::Revoked]).chain(assigned(&[0])).chain(records(0, 1));
+    let run = Run::new(polls);
+    run.broker().restores = [false, false, false, true].into();
+    run.one_worker().unwrap();
+    let states: Vec<_> = run.calls().into_iter().filter(is_about_state).collect();
+    assert_eq!(states, [Call::StateBegins(0), Call::StateEnds(0), Call::StateBegins(0)]);
+    assert_eq!(run.broker().visible, []);
+    assert_eq!(run.broker().restores.len(), 0);
+}
+
+#[test]
+fn a_stop_in_mid_batch_commits_the_batch_and_reads_no_more() {
+    let polls = assigned(&[0]).chain(records(0, 2)).chain([Poll::Stop]).chain(records(0, 1));
+    let run = Run::new(polls.chain([Poll::Idle]).chain(records(0, 9)));
+    run.one_worker().unwrap();
+    assert_eq!(run.broker().visible, [(0, 0), (0, 1), (0, 2)]);
+    assert_eq!(run.broker().committed[&0].0, 3);
+}
+
+#[test]
+fn an_error_of_the_stage_aborts_the_transaction_and_ends_the_worker() {
+    let run = Run::new(assigned(&[0]).chain(records(0, 2)));
+    run.broker().fails_at = Some((1, Failure::Error));
+    let error = run.one_worker().unwrap_err();
+    assert_eq!(error.to_string(), "the stage failed");
+    assert_eq!(run.calls().last(), Some(&Call::TransactionDropped));
+    assert_eq!(run.broker().visible, []);
+}
+
+#[test]
+fn a_panic_in_one_worker_ends_all_of_them() {
+    let idle = std::iter::repeat_n(Poll::Idle, 1_000_000);
+    let mut run = Run::new(assigned(&[0]).chain(records(0, 2)).chain(idle));
+    run.batch.interval = Duration::from_millis(1);
+    run.broker().fails_at = Some((1, Failure::Panic));
+    let started = Instant::now();
+    let error = run.workers(2).unwrap_err();
+    assert!(matches!(error, Error::Panicked(_)), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(60), "the other worker went on");
+    assert!(run.shutdown.requested());
+}
+
+fn poll() -> impl Strategy<Value = Poll> {
+    prop_oneof![
+        8 => (0..2_i32).prop_map(Poll::Record),
+        2 => (0..2_i32).prop_map(Poll::Prefetched),
+        4 => Just(Poll::Idle),
+        2 => prop::sample::subsequence(vec![0, 1], 1..=2).prop_map(Poll::Assigned),
+        1 => Just(Poll::Revoked),
+        1 => Just(Poll::Lost),
+        2 => (0..2_i32, 1..3_i64).prop_map(|(partition, count)| Poll::OtherProcesses(partition, count)),
+    ]
+}
+
+/// A group assigns partitions again only after it has revoked them, and another member processes records only while
+/// this one has no assignment.
+fn as_a_group_does(polls: Vec<Poll>) -> Vec<Poll> {
+    let mut is_assigned = false;
+    let is_possible = |poll: &Poll| match poll {
+        Poll::Assigned(_) => !std::mem::replace(&mut is_assigned, true),
+        Poll::Revoked | Poll::Lost => std::mem::replace(&mut is_assigned, false),
+        Poll::OtherProcesses(..) => !is_assigned,
+        _ => true,
+    };
+    polls.into_iter().filter(is_possible).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whatever the group does and however transactions end: the messages of each committed record are visible exactly
+    /// once, in order, and the state of an assigned partition is that of its committed offset.
+    #[test]
+    fn every_committed_record_is_processed_exactly_once(
+        polls in prop::collection::vec(poll(), 1..60),
+        aborts in prop::collection::vec(prop::bool::weighted(0.1), 60),
+        restores in prop::collection::vec(any::<bool>(), 0..10),
+    ) {
+        let run = Run::new(as_a_group_does(polls));
+        run.broker().ends = aborts
+            .into_iter()
+            .map(|abort| if abort { TransactionEnd::Aborted } else { TransactionEnd::Committed })
+            .collect();
+        run.broker().restores = restores.into();
+        run.one_worker().unwrap();
+        let broker = run.broker();
+        for partition in 0..2 {
+            let next = broker.committed.get(&partition).map_or(0, |(next, _)| *next);
+            let visible: Vec<i64> =
+                broker.visible.iter().filter(|(of, _)| *of == partition).map(|(_, offset)| *offset).collect();
+            prop_assert_eq!(visible, (0..next).collect::<Vec<_>>());
+            if broker.positions.contains_key(&partition) {
+                prop_assert_eq!(broker.state.get(&partition), Some(&next));
+            }
+            if let Some((next, metadata)) = broker.committed.get(&partition) {
+                prop_assert_eq!(LedgerCounts::parse(metadata).unwrap().records, *next as u64);
+            }
+        }
+    }
+}
