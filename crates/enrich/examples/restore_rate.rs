@@ -8,14 +8,13 @@
 
 use enrich::{
     activity::Activities,
-    business_day::BusinessDays,
     channel::{BUILT_IN, ChannelRules},
     device::active::Definitions,
     partition::{Partition, PartitionLimits, dedupe::DedupeLimits, devices::DeviceLimits},
     stamp::Stamper,
     user_agent::{Parser, UserAgents},
 };
-use event::{Batch, BatchBuilder, Field, IdentityKey};
+use event::{Batch, BatchBuilder, Field, IdentityKey, calendar::BusinessDays};
 use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
 
 /// The allocator of the process.

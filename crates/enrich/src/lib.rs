@@ -14,13 +14,11 @@
 //! | [`channel`] | which channel a visit comes from, by `schemas/channels.toml` |
 //! | [`activity`] | which activity an event belongs to |
 //! | [`user_agent`] | browser, system and device of a sender, and whether it is a crawler |
-//! | [`business_day`] | which day, week and month a moment is in |
 //! | `row` | reads what these need from the rows of a batch |
 //!
 //! The rest is `shell`, which knows Kafka, files and the clock: it runs the stage, restores partitions from Kafka,
 //! follows the activity registry and reads the channel rules.
 pub mod activity;
-pub mod business_day;
 pub mod channel;
 pub mod device;
 pub mod partition;

@@ -5,14 +5,13 @@
 pub mod dedupe;
 pub mod devices;
 
-use event::{Batch, BatchError, Field, IdentityKey, Kind};
+use event::{Batch, BatchError, Field, IdentityKey, Kind, calendar::BusinessDays};
 
 use self::{
     dedupe::{DedupeLimits, DedupeWindow},
     devices::{DeviceLimits, Devices},
 };
 use crate::{
-    business_day::BusinessDays,
     channel::ChannelRules,
     device::Malformed,
     row::{ChannelCache, device_hash, event_key, fast_event, stamped_touch},

@@ -9,7 +9,7 @@ mod decision;
 mod tests;
 mod write;
 
-use event::{ActivityStatus, Batch, BatchBuilder, Field, IdentityKey, Kind};
+use event::{ActivityStatus, Batch, BatchBuilder, Field, IdentityKey, Kind, calendar::BusinessDays};
 use std::rc::Rc;
 
 pub use self::counts::StampCounts;
@@ -19,7 +19,6 @@ use self::{
 };
 use crate::{
     activity::Activities,
-    business_day::BusinessDays,
     channel::ChannelRules,
     device::{DeviceEvent, active::Definitions},
     partition::Partition,

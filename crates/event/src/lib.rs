@@ -3,6 +3,7 @@
 
 mod activity;
 mod batch;
+pub mod calendar;
 mod code;
 mod dead_letter;
 mod field;

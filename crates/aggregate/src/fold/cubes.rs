@@ -18,7 +18,6 @@ mod accumulator;
 mod clock;
 mod compile;
 mod compiled;
-mod days;
 mod facts;
 mod groups;
 mod interner;

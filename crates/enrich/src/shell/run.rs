@@ -1,5 +1,5 @@
 //! Starts the stage: reads its configuration, then runs the workers until shutdown.
-use event::{IdentityKey, Topic};
+use event::{IdentityKey, Topic, calendar::BusinessDays};
 use kafka::{StageOptions, run_stage, topic};
 use runtime::{
     Error,
@@ -15,7 +15,7 @@ use super::{
     registry::Registry,
     stage::{EnrichStage, Shared},
 };
-use crate::{business_day::BusinessDays, device::active::Definitions, user_agent::UserAgents};
+use crate::{device::active::Definitions, user_agent::UserAgents};
 
 /// The topics of the stage. Events keep their partition number through the first three.
 const TOPICS: &[Topic] = &[Topic::CleanEvents, Topic::EnrichedEvents, Topic::EnrichState, Topic::Activities];

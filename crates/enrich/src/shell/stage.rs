@@ -1,5 +1,7 @@
 //! Enrich as a stage: one memory per assigned partition, one message out for each message in.
-use event::{Batch, BatchError, IdentityKey, LedgerCounts, RejectCode, Topic, header};
+use event::{
+    Batch, BatchError, IdentityKey, LedgerCounts, RejectCode, Topic, calendar::BusinessDays, header,
+};
 use hashbrown::HashMap;
 use runtime::{
     Error,
@@ -15,7 +17,6 @@ use super::{
     restore::{Restore, RestoreOptions},
 };
 use crate::{
-    business_day::BusinessDays,
     channel::ChannelRules,
     device::active::Definitions,
     partition::{Partition, PartitionLimits, dedupe::DedupeLimits, devices::DeviceLimits},

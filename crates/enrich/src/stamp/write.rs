@@ -1,5 +1,5 @@
 //! Writes the decisions about events as stamps into the batch. Texts that events share are looked up once per batch.
-use event::{ActivityStatus, BatchBuilder, Field, Kind, TextRef};
+use event::{ActivityStatus, BatchBuilder, Field, Kind, TextRef, calendar::BusinessDays};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use std::rc::Rc;
@@ -7,7 +7,6 @@ use std::rc::Rc;
 use super::decision::EventDecision;
 use crate::{
     activity::Activities,
-    business_day::BusinessDays,
     device::{
         DeviceStamps,
         active::{ANY, Definitions},

@@ -5,10 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use event::{Batch, Field};
+use event::{Batch, Field, calendar::BusinessDays};
 
 use super::compiled::CompiledLane;
-use super::days::Days;
 use super::facts::Facts;
 use super::groups::{Groups, Limit};
 use super::interner::Interner;
@@ -27,7 +26,7 @@ pub struct Accumulator {
     lane: Arc<CompiledLane>,
     max_groups: usize,
     interner: Interner,
-    days: Days,
+    days: BusinessDays,
     partitions: BTreeMap<i32, Counted>,
     facts: Facts,
     selection: Selection,
@@ -46,7 +45,7 @@ impl Accumulator {
         Self {
             max_groups,
             interner: Interner::default(),
-            days: Days::new(lane.zone.clone()),
+            days: BusinessDays::in_zone(lane.zone.clone()),
             partitions: BTreeMap::new(),
             facts: Facts::new(&lane),
             selection: Selection::default(),

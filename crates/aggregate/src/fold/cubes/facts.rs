@@ -1,11 +1,10 @@
 //! What a lane needs to know of every row of a batch: which conditions it passes, into which cells its times fall, which
 //! values are in its properties. Each is found once, for all cubes that share it.
 use event::predicate::{PropertyValue, Test};
-use event::{Batch, Field, FieldKind, MAX_ROWS};
+use event::{Batch, Field, FieldKind, MAX_ROWS, calendar::BusinessDays};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::compiled::{CompiledCondition, CompiledLane};
-use super::days::Days;
 use super::interner::{Interner, TextId};
 
 const WORDS: usize = MAX_ROWS.div_ceil(64);
@@ -109,7 +108,7 @@ impl Facts {
         &mut self,
         lane: &CompiledLane,
         batch: &Batch,
-        days: &mut Days,
+        days: &mut BusinessDays,
         interner: &mut Interner,
     ) {
         self.rows = batch.rows();

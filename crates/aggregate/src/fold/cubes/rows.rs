@@ -1,7 +1,8 @@
 //! The rows of a flush, made from the cells of a cube: pane by pane, sorted by bucket and by the texts of the dimensions.
+use event::calendar::BusinessDays;
+
 use super::clock::bucket_of;
 use super::compiled::CompiledCube;
-use super::days::Days;
 use super::groups::Groups;
 use super::interner::Interner;
 use crate::block::{BlockBuilder, Value};
@@ -16,7 +17,7 @@ pub(super) fn write(
     cube: &CompiledCube,
     groups: &Groups,
     interner: &Interner,
-    days: &mut Days,
+    days: &mut BusinessDays,
     builder: &mut BlockBuilder,
 ) {
     if groups.cells().is_empty() {
@@ -60,7 +61,7 @@ struct RowBuilder<'a> {
 
 impl RowBuilder<'_> {
     /// Writes one row per bucket and group, from all cells that belong to it.
-    fn pane(&self, pane: Pane, ranks: &[u32], days: &mut Days, builder: &mut BlockBuilder) {
+    fn pane(&self, pane: Pane, ranks: &[u32], days: &mut BusinessDays, builder: &mut BlockBuilder) {
         let cells = self.groups.cells();
         let mut order: Vec<(u32, u32, u32)> = cells
             .iter()

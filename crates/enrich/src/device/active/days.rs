@@ -2,9 +2,8 @@
 //!
 //! The bitmap makes an event that comes late, around midnight or days after others, the first of its day exactly once.
 //! Days before it count as active already, so nothing is stamped twice.
+use event::calendar::{month_of, week_of};
 use std::ops::RangeInclusive;
-
-use crate::business_day::{month_of, week_of};
 
 /// Days of the bitmap.
 const DAYS: i32 = 64;
