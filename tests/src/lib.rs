@@ -1,5 +1,8 @@
-//! What the whole-system tests share: one stack per test binary, one pipeline with own topics and database per test,
+//! What the whole-system tests share: one stack per test binary, one pipeline with its own topics and database per test,
 //! and the comparison of everything in ClickHouse and Kafka with the simulator's truth.
+//!
+//! A test waits for a state with [`eventually`] and compares then. It makes no promise about time: a busy machine is slow.
+//! `cargo bench-recovery` and `cargo bench-pipeline` measure times.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 pub mod cells;
@@ -7,6 +10,7 @@ pub mod chaos;
 pub mod compare;
 mod error;
 pub mod metrics;
+pub mod proxy;
 pub mod raw;
 pub mod reference;
 
@@ -26,15 +30,18 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+/// How long a test waits for a state. Far longer than a busy machine needs, so that only an error takes this long.
+pub const WAIT: Duration = Duration::from_secs(120);
+
 static STACK: OnceLock<Stack> = OnceLock::new();
 
-/// The stack of this test binary, started by the first test that asks.
+/// The stack of this test binary. The first call starts it.
 pub fn stack() -> &'static Stack {
     STACK.get_or_init(|| Stack::start(StackOptions::default()).unwrap_or_else(|error| panic!("{error}")))
 }
 
-/// A stack whose servers may be killed: nobody else uses them, and its tests run one after the other. All helpers here
-/// work on it from then on.
+/// A stack whose servers may be killed: no other binary uses them, and the tests that hold it run one after the other.
+/// From then on all functions here use it.
 pub fn own_stack() -> MutexGuard<'static, Stack> {
     static OWN: OnceLock<Mutex<Stack>> = OnceLock::new();
     let own = OWN.get_or_init(|| {
@@ -42,39 +49,41 @@ pub fn own_stack() -> MutexGuard<'static, Stack> {
         let (kafka, clickhouse) = (own.brokers().to_owned(), own.clickhouse_url().to_owned());
         let same =
             StackOptions { kafka: Some(kafka), clickhouse: Some(clickhouse), ..StackOptions::own_servers() };
-        STACK.set(Stack::start(same).unwrap()).unwrap_or_else(|_| panic!("another stack was used before"));
+        STACK
+            .set(Stack::start(same).unwrap())
+            .unwrap_or_else(|_| panic!("the shared stack is in use already"));
         Mutex::new(own)
     });
     own.lock().unwrap_or_else(|poisoned| {
-        // A test that failed may have left them dead.
+        // A test that failed may have left them stopped.
         let mut own = poisoned.into_inner();
         own.restart_kafka().and_then(|()| own.restart_clickhouse()).unwrap_or_else(|error| panic!("{error}"));
         own
     })
 }
 
-/// A pipeline with topics and tables of its own. Its logs stay in the target directory when the test fails.
+/// A pipeline with its own topics and tables. Its logs stay in the temporary directory when the test fails.
 pub fn pipeline(test: &str) -> Pipeline {
     let pipeline = pipeline_without_topics(test);
     pipeline.create().unwrap_or_else(|error| panic!("{error}"));
     pipeline
 }
 
-/// As [`pipeline`], with nothing created yet.
+/// As [`pipeline`], without topics and tables.
 pub fn pipeline_without_topics(test: &str) -> Pipeline {
-    // A server that is shared with earlier runs must not find their topics.
+    // The name must not be that of an earlier run on the same servers.
     let name = format!("{test}_{}", std::process::id());
     let logs = std::env::temp_dir().join("millrace-tests").join(&name);
     let mut pipeline = Pipeline::new(stack(), &name, Profile::of_this_build(), &logs)
         .unwrap_or_else(|error| panic!("{error}"));
     pipeline.set("MILLRACE__KAFKA__PARTITIONS", "4");
     pipeline.set("MILLRACE__STARTUP_TIMEOUT", "60s");
-    // Nobody wants to wait for the usual 15 s.
+    // The default of 15 s would make every test slow.
     pipeline.set("MILLRACE__AGGREGATE__REPORT_FLUSH_INTERVAL", "1s");
     pipeline
 }
 
-/// A simulator whose activities are registered in the pipeline.
+/// A simulator. Registers its activities in the pipeline.
 pub fn simulator(pipeline: &Pipeline, config: Config) -> Simulator {
     let activities = default_activities(now_ms());
     for activity in &activities {
@@ -94,7 +103,7 @@ pub fn simulator(pipeline: &Pipeline, config: Config) -> Simulator {
     Simulator::new(Config { activities, ..config })
 }
 
-/// Sends at least `events` more events at full speed, or at `rate` per second.
+/// Sends at least `events` more events, at `rate` per second or as fast as possible.
 pub fn send(pipeline: &Pipeline, simulator: &mut Simulator, events: u64, rate: Option<f64>) {
     let mut target = Target::new(stack().brokers(), topic(pipeline, "raw-events"));
     target.events = Some(events);
@@ -108,7 +117,7 @@ pub fn topic(pipeline: &Pipeline, name: &str) -> String {
     format!("{}.{name}", pipeline.name())
 }
 
-/// Starts one process of each stage and waits until all are ready.
+/// Starts one process of each stage. Returns when all are ready.
 pub fn start_stages(pipeline: &Pipeline) -> Vec<Process> {
     let mut processes: Vec<Process> = STAGES.iter().map(|stage| start(pipeline, stage, "0")).collect();
     for process in &mut processes {
@@ -122,21 +131,21 @@ pub fn start(pipeline: &Pipeline, stage: &str, instance: &str) -> Process {
     pipeline.start(stage, instance, &[], &[]).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Waits until `/readyz` says so.
+/// Waits until `/readyz` returns 200.
 pub fn wait_until_ready(process: &mut Process) {
-    eventually("ready", Duration::from_secs(60), || {
+    eventually("ready", WAIT, || {
         if let Some(status) = process.exit_status().unwrap() {
-            panic!("{} ended with {status}:\n{}", process.name(), process.log_tail(20));
+            panic!("{} exited with {status}:\n{}", process.name(), process.log_tail(20));
         }
         let ready = http_address(process).is_some_and(|address| get(&address, "/readyz").0 == 200);
         ready.then_some(())
     });
 }
 
-/// The address a process answers HTTP on: it logs the port it was given.
+/// The HTTP address of a process, from its log.
 pub fn http_address(process: &Process) -> Option<String> {
     let log = process.log_tail(usize::MAX);
-    // The newest start in the log counts: a restarted process appends to the same file.
+    // A restarted process appends to the same file: the last start is the current one.
     log.lines().rev().find_map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
         let fields = line.get("fields")?;
@@ -145,9 +154,17 @@ pub fn http_address(process: &Process) -> Option<String> {
     })
 }
 
-/// Status and body of a GET; status 0 when nobody answers.
+/// The value of a metric of a process, summed over all series with this beginning; 0 when there is none.
+pub fn metric(process: &Process, series: &str) -> f64 {
+    let Some(address) = http_address(process) else { return 0.0 };
+    let (_, text) = get(&address, "/metrics");
+    let values = text.lines().filter(|line| line.starts_with(series));
+    values.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+}
+
+/// Status and body of a GET; status 0 when there is no response.
 pub fn get(address: &str, path: &str) -> (u16, String) {
-    // A process that is stopped accepts a connection and never answers.
+    // A frozen process accepts a connection and never responds.
     let timeout = Some(Duration::from_secs(5));
     let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(timeout).build();
     let agent = ureq::Agent::from(config);
@@ -159,7 +176,7 @@ pub fn get(address: &str, path: &str) -> (u16, String) {
     }
 }
 
-/// Waits until all that was sent is accounted for, then stops the processes, so that nothing is left in memory.
+/// Waits until every event is accounted for, then stops the processes, so that they write what they have in memory.
 pub fn settle(pipeline: &Pipeline, truth: &Truth, mut processes: Vec<Process>) {
     let settled = wait_for_events(stack().clickhouse_url(), pipeline.name(), truth.counts.sent, |_| ());
     if let Err(error) = settled {
@@ -171,10 +188,10 @@ pub fn settle(pipeline: &Pipeline, truth: &Truth, mut processes: Vec<Process>) {
     devstack::pipeline::stop(&mut processes).unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// Waits until lane report has written as many events as lane live, if one of the processes runs it.
+/// Waits until lane report has written as many events as lane live, if one of the processes has that lane.
 fn wait_for_report(pipeline: &Pipeline, processes: &[Process]) {
-    let runs_it = |address: String| get(&address, "/status").1.contains("\"report-0\"");
-    if !processes.iter().filter_map(http_address).any(runs_it) {
+    let has_lane = |address: String| get(&address, "/status").1.contains("\"report-0\"");
+    if !processes.iter().filter_map(http_address).any(has_lane) {
         return;
     }
     let written = |lane: &str| {
@@ -183,24 +200,22 @@ fn wait_for_report(pipeline: &Pipeline, processes: &[Process]) {
         let sql = format!("SELECT {ledger} FROM {database}.{lane}_local WHERE src != ''");
         query(stack().clickhouse_url(), &sql).ok()?.trim().parse::<u64>().ok()
     };
-    eventually("all in lane report", Duration::from_secs(60), || {
-        (written("report")? >= written("live")?).then_some(())
-    });
+    eventually("all in lane report", WAIT, || (written("report")? >= written("live")?).then_some(()));
 }
 
-/// Asks again until there is an answer; fails after `timeout`.
-pub fn eventually<T>(what: &str, timeout: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+/// Calls `attempt` until it returns a value; fails after `timeout`.
+pub fn eventually<T>(what: &str, timeout: Duration, mut attempt: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
-        if let Some(answer) = ask() {
-            return answer;
+        if let Some(value) = attempt() {
+            return value;
         }
         assert!(started.elapsed() < timeout, "not {what} after {timeout:?}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
-/// Epoch milliseconds of the wall clock.
+/// The time, in epoch milliseconds.
 pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
 }

@@ -1,4 +1,5 @@
-//! `cargo chaos`: the proof that no kill, restart, rebalance, zombie or lost reply changes a single number.
+//! `cargo chaos`: injects faults into a pipeline, and proves that no kill, restart, rebalance, zombie or lost reply
+//! changes a number.
 
 use std::{
     cell::Cell,
@@ -11,13 +12,13 @@ use std::{
 use clap::{Parser, builder::PossibleValuesParser};
 use devstack::{Profile, Stack, StackOptions, on_interrupt, pipeline::STAGES};
 use indicatif::{ProgressBar, ProgressStyle};
-use system_tests::chaos::{Audience, Kind, Options, Progress, run};
+use system_tests::chaos::{ChaosOptions, ChaosProgress, FaultKind, Observer, run};
 
-/// Break the pipeline on purpose on real servers, and compare every number with what the clients sent
+/// Inject faults into a pipeline on real servers, and compare every number with what the clients sent
 ///
-/// Kills, stops, freezes and multiplies processes, kills Kafka and ClickHouse, loses answers and breaks connections
-/// between aggregate and ClickHouse. Then waits until everything is counted and holds every cube cell, every dead
-/// letter and the ledger against the truth. Exits 1 on any difference. Ctrl-C ends the faults early and still compares.
+/// Kills, stops, freezes and adds processes, kills Kafka and ClickHouse, loses replies and resets connections between
+/// aggregate and ClickHouse. Then waits until every event is counted, and compares every cube cell, every dead letter
+/// and the ledger with the truth. Exits 1 on any difference. Ctrl-C ends the faults early and still compares.
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo chaos",
@@ -25,15 +26,15 @@ use system_tests::chaos::{Audience, Kind, Options, Progress, run};
     after_help = "Examples:\n  cargo chaos --minutes 10\n  cargo chaos --minutes 2 --seed 7 --faults kill,kafka"
 )]
 struct Arguments {
-    /// How long faults strike
+    /// How long faults are injected
     #[arg(long, default_value_t = 10.0)]
     minutes: f64,
-    /// Decides which faults strike when, and what clients send [default: another one each time]
+    /// Determines the faults and the events [default: a new one each time]
     #[arg(long)]
     seed: Option<u64>,
     /// Kinds of faults, separated by commas [default: all]
     #[arg(long, value_delimiter = ',')]
-    faults: Vec<Kind>,
+    faults: Vec<FaultKind>,
     /// Stages whose processes are killed, stopped and frozen, separated by commas [default: all]
     #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(STAGES))]
     stages: Vec<String>,
@@ -43,7 +44,7 @@ struct Arguments {
     /// Processes of each stage
     #[arg(long, default_value_t = 2)]
     members: usize,
-    /// Directory for the logs [default: one that is removed when all is well]
+    /// Directory for the logs [default: a temporary one, removed after a run without differences]
     #[arg(long)]
     logs: Option<PathBuf>,
     /// Print one JSON object as the last line
@@ -54,17 +55,16 @@ struct Arguments {
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
-    match start(Arguments::parse()) {
+    match run_chaos(Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
-            // Nobody is left to be told when stderr is closed.
             let _ = writeln!(std::io::stderr(), "error: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn start(arguments: Arguments) -> Result<ExitCode, Failure> {
+fn run_chaos(arguments: Arguments) -> Result<ExitCode, Failure> {
     let seed = arguments.seed.unwrap_or_else(|| u64::from(std::process::id()) ^ now_seconds());
     let are_logs_wanted = arguments.logs.is_some();
     let logs = arguments.logs.unwrap_or_else(|| std::env::temp_dir().join(format!("millrace-chaos-{seed}")));
@@ -75,25 +75,25 @@ fn start(arguments: Arguments) -> Result<ExitCode, Failure> {
     let stop = on_interrupt()?;
     let minutes = arguments.minutes;
     let length = Duration::try_from_secs_f64(minutes * 60.0)
-        .map_err(|error| format!("--minutes {minutes} is no length of time: {error}"))?;
+        .map_err(|error| format!("--minutes {minutes} is not a valid duration: {error}"))?;
     let mut stack = Stack::start(StackOptions::own_servers())?;
-    let is_meant = |stage: &str| arguments.stages.is_empty() || arguments.stages.iter().any(|s| s == stage);
-    let options = Options {
+    let is_selected =
+        |stage: &str| arguments.stages.is_empty() || arguments.stages.iter().any(|s| s == stage);
+    let options = ChaosOptions {
         seed,
         length,
-        kinds: if arguments.faults.is_empty() { Kind::ALL.to_vec() } else { arguments.faults },
-        stages: (0..STAGES.len()).filter(|&stage| is_meant(STAGES[stage])).collect(),
+        kinds: if arguments.faults.is_empty() { FaultKind::ALL.to_vec() } else { arguments.faults },
+        stages: (0..STAGES.len()).filter(|&stage| is_selected(STAGES[stage])).collect(),
         rate: arguments.rate,
         members: arguments.members,
         profile: Profile::of_this_build(),
         logs,
     };
-    let watcher = Watcher::new(length);
-    let report = run(&options, &mut stack, &watcher, &stop)?;
-    watcher.finish();
+    let display = ProgressDisplay::new(length);
+    let report = run(&options, &mut stack, &display, &stop)?;
+    display.finish();
     write!(out, "\n{report}")?;
-    if report.is_exact() && report.seen.findings.is_empty() && !are_logs_wanted {
-        // Nobody will want to read them; what cannot be removed stays.
+    if report.is_exact() && report.processes.findings.is_empty() && !are_logs_wanted {
         let _ = std::fs::remove_dir_all(&report.logs);
     } else {
         writeln!(out, "logs are in {}", report.logs.display())?;
@@ -106,19 +106,19 @@ fn start(arguments: Arguments) -> Result<ExitCode, Failure> {
 }
 
 /// A bar on a terminal, a line every ten seconds elsewhere.
-struct Watcher {
+struct ProgressDisplay {
     bar: Option<ProgressBar>,
-    said: Cell<Instant>,
+    printed: Cell<Instant>,
 }
 
-impl Watcher {
+impl ProgressDisplay {
     fn new(length: Duration) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("{bar:30} {msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::new(length.as_secs()).with_style(style)
         });
-        Self { bar, said: Cell::new(Instant::now()) }
+        Self { bar, printed: Cell::new(Instant::now()) }
     }
 
     fn finish(&self) {
@@ -128,23 +128,22 @@ impl Watcher {
     }
 }
 
-impl Audience for Watcher {
-    fn hear(&self, line: &str) {
+impl Observer for ProgressDisplay {
+    fn message(&self, line: &str) {
         if let Some(bar) = &self.bar {
             bar.println(line);
         }
     }
 
-    fn see(&self, progress: Progress) {
-        let Progress { elapsed, is_draining, sent, counted, faults } = progress;
-        let phase = if is_draining { "draining" } else { "breaking" };
+    fn progress(&self, progress: ChaosProgress) {
+        let ChaosProgress { elapsed, is_draining, sent, counted, faults } = progress;
+        let phase = if is_draining { "draining" } else { "injecting faults" };
         let line = format!("{phase}: {sent} sent, {counted} counted, {faults} faults");
         if let Some(bar) = &self.bar {
             bar.set_position(elapsed.as_secs());
             bar.set_message(line);
-        } else if self.said.get().elapsed() >= Duration::from_secs(10) {
-            self.said.set(Instant::now());
-            // Progress is a courtesy: nothing depends on it arriving.
+        } else if self.printed.get().elapsed() >= Duration::from_secs(10) {
+            self.printed.set(Instant::now());
             let _ = writeln!(std::io::stderr(), "{:>5} s  {line}", elapsed.as_secs());
         }
     }

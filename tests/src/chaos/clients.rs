@@ -1,5 +1,5 @@
-//! The simulated clients: they send at a steady pace from a thread of their own, whatever happens, and now and then
-//! repeat themselves more than usual.
+//! The simulated clients. They send at a steady rate from their own thread, whatever happens; faults change the share of
+//! duplicates.
 
 use std::{
     sync::{
@@ -16,21 +16,21 @@ use simulator::{
 
 use crate::Error;
 
-/// A record that arrives later means something else than the truth says.
+/// The simulator's truth holds only for records that are delivered within this time.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(39);
 
-/// How the clients are told what to do.
+/// Controls the clients.
 pub(super) struct Clients {
-    /// Share of records that are sent again.
+    /// Share of records that are sent twice.
     share: Mutex<f64>,
-    /// Set when `share` changes or the end has come.
+    /// Set when `share` changes and at the end.
     interrupt: AtomicBool,
     ended: AtomicBool,
     sent: AtomicU64,
 }
 
 impl Clients {
-    /// Clients that repeat this share of their records.
+    /// Clients that send this share of their records twice.
     pub(super) fn new(share: f64) -> Self {
         Self {
             share: Mutex::new(share),
@@ -40,7 +40,7 @@ impl Clients {
         }
     }
 
-    /// Sends `rate` events per second until [`Clients::end`], and returns when all have arrived.
+    /// Sends `rate` events per second until [`Clients::end`]; returns when all are delivered.
     pub(super) fn run(
         &self,
         simulator: &mut Simulator,
@@ -56,7 +56,7 @@ impl Clients {
             if self.ended.load(Ordering::Acquire) {
                 break;
             }
-            simulator.set_duplicates(*self.share.lock().unwrap_or_else(PoisonError::into_inner));
+            simulator.set_duplicates(self.share());
             produce::run(simulator, &target, &self.interrupt, |counts| {
                 self.sent.store(counts.sent, Ordering::Relaxed);
             })?;
@@ -64,13 +64,18 @@ impl Clients {
         Ok(())
     }
 
-    /// From now on this share of records is sent again.
-    pub(super) fn repeat(&self, share: f64) {
+    /// The share of records that are sent twice.
+    pub(super) fn share(&self) -> f64 {
+        *self.share.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the share of records that are sent twice.
+    pub(super) fn send_duplicates(&self, share: f64) {
         *self.share.lock().unwrap_or_else(PoisonError::into_inner) = share;
         self.interrupt.store(true, Ordering::Release);
     }
 
-    /// Sends no more.
+    /// Stops sending.
     pub(super) fn end(&self) {
         self.ended.store(true, Ordering::Release);
         self.interrupt.store(true, Ordering::Release);

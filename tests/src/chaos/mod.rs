@@ -1,22 +1,26 @@
-//! Breaks the whole pipeline on purpose while clients with a known truth send events, and holds every number in
-//! ClickHouse and Kafka against that truth.
+//! Injects faults into the whole pipeline while clients with a known truth send events, and compares every number in
+//! ClickHouse and Kafka with that truth.
 //!
-//! [`schedule`](schedule()) decides from a seed what goes wrong and when; [`run()`] lets it happen; [`Report`] tells what came of it.
+//! [`schedule`](schedule()) derives from a seed which faults happen when; [`run()`] injects them; [`Report`] has the
+//! outcome.
 
-mod books;
 mod clients;
-mod http;
+mod dedupe_window;
+mod fault;
+mod injector;
+mod member;
 mod members;
-mod proxy;
+mod options;
+mod reconcile;
 mod recovery;
 mod report;
 mod run;
 mod schedule;
 mod servers;
-mod window;
 
-pub use members::Seen;
-pub use proxy::Proxy;
+pub use fault::{Fault, FaultAction, FaultKind, Victim};
+pub use member::ProcessCounts;
+pub use options::{ChaosOptions, ChaosProgress, Observer};
 pub use report::Report;
-pub use run::{Audience, Options, Progress, run};
-pub use schedule::{Action, Fault, Kind, Trouble, Victim, schedule};
+pub use run::run;
+pub use schedule::schedule;

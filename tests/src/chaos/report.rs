@@ -1,4 +1,4 @@
-//! What a run came to, for people and for machines.
+//! The outcome of a run, as text and as JSON.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
@@ -6,61 +6,61 @@ use devstack::Totals;
 use serde_json::{Value, json};
 use simulator::Counts;
 
-use super::{members::Seen, schedule::Kind};
+use super::{fault::FaultKind, member::ProcessCounts, recovery::RecoveryTimes};
 use crate::compare::Difference;
 
-/// How many differences are shown.
-const SHOWN: usize = 20;
+/// Most differences in a report.
+const MOST_SHOWN: usize = 20;
 
-/// What a run came to.
+/// The outcome of a run.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// The seed: the same one gives the same faults.
+    /// The seed: the same one gives the same schedule of faults.
     pub seed: u64,
     /// How long faults were injected.
     pub length: Duration,
-    /// How long it took afterwards until everything was counted.
+    /// Time from the last fault until everything was counted.
     pub drain: Duration,
-    /// Faults of each kind that met somebody; of the proxy's, requests.
-    pub injected: BTreeMap<Kind, u64>,
-    /// Faults that met nobody, as all that could be met were away already.
+    /// Faults by kind; requests, for the kinds that are faults of requests.
+    pub injected: BTreeMap<FaultKind, u64>,
+    /// Faults without a process to happen to: every process of the stage was stopped already.
     pub missed: u64,
-    /// What was seen of the processes.
-    pub seen: Seen,
-    /// What the clients sent.
+    /// What happened to processes.
+    pub processes: ProcessCounts,
+    /// Events that clients sent.
     pub sent: Counts,
-    /// What ClickHouse shows.
+    /// Events in ClickHouse.
     pub totals: Totals,
-    /// Everything that is not as the truth says.
+    /// Numbers that differ from the truth.
     pub differences: Vec<Difference>,
-    /// Time from a fault until the stage counted again, by kind of fault and stage.
-    pub recoveries: BTreeMap<(Kind, &'static str), Vec<Duration>>,
-    /// Where the logs are.
+    /// Time from a fault until the stage committed offsets again.
+    pub recoveries: RecoveryTimes,
+    /// Directory of the logs.
     pub logs: PathBuf,
 }
 
 impl Report {
-    /// Whether every number is the truth.
+    /// Whether every number equals the truth.
     pub fn is_exact(&self) -> bool {
         self.differences.is_empty()
     }
 
-    /// Faults of a kind that met somebody.
-    pub fn count(&self, kind: Kind) -> u64 {
+    /// Faults of one kind.
+    pub fn count(&self, kind: FaultKind) -> u64 {
         self.injected.get(&kind).copied().unwrap_or(0)
     }
 
-    /// The report as one object.
+    /// The report as one JSON object.
     pub fn json(&self) -> Value {
         let recoveries = self.recoveries.iter().map(|((kind, stage), times)| {
             let [p50, max] = median_and_max(times).map(|time| time.as_secs_f64());
             json!({"fault": kind.name(), "stage": stage, "count": times.len(), "p50_seconds": p50, "max_seconds": max})
         });
         let exits = self
-            .seen
+            .processes
             .exits
             .iter()
-            .map(|((stage, words), count)| json!({"stage": stage, "words": words, "count": count}));
+            .map(|((stage, reason), count)| json!({"stage": stage, "reason": reason, "count": count}));
         let faults: BTreeMap<&str, u64> =
             self.injected.iter().map(|(kind, &count)| (kind.name(), count)).collect();
         json!({
@@ -69,10 +69,10 @@ impl Report {
             "drain_seconds": self.drain.as_secs_f64(),
             "faults": faults,
             "missed": self.missed,
-            "kills": self.seen.kills,
-            "zombies": self.seen.zombies,
-            "zombies_ended": self.seen.zombies_ended,
-            "restarts": self.seen.restarts,
+            "kills": self.processes.kills,
+            "zombies": self.processes.zombies,
+            "zombies_ended": self.processes.zombies_ended,
+            "restarts": self.processes.restarts,
             "exits": exits.collect::<Vec<_>>(),
             "events": {
                 "sent": self.sent.sent,
@@ -81,7 +81,7 @@ impl Report {
                 "dead_letters": self.totals.dead_letters,
             },
             "recoveries": recoveries.collect::<Vec<_>>(),
-            "findings": self.seen.findings,
+            "findings": self.processes.findings,
             "differences": self.differences.len(),
             "first_differences": self.shown(),
             "logs": self.logs,
@@ -89,7 +89,7 @@ impl Report {
     }
 
     fn shown(&self) -> Vec<String> {
-        self.differences.iter().take(SHOWN).map(Difference::to_string).collect()
+        self.differences.iter().take(MOST_SHOWN).map(Difference::to_string).collect()
     }
 }
 
@@ -103,13 +103,13 @@ impl fmt::Display for Report {
         for (kind, count) in &self.injected {
             writeln!(out, "  {:<14}{count:>14}", kind.name())?;
         }
-        writeln!(out, "  {:<14}{:>14}", "met nobody", self.missed)?;
+        writeln!(out, "  {:<14}{:>14}", "missed", self.missed)?;
         writeln!(out, "\nprocesses")?;
-        writeln!(out, "  {:<14}{:>14}", "restarts", self.seen.restarts)?;
-        let (zombies, ended) = (self.seen.zombies, self.seen.zombies_ended);
-        writeln!(out, "  {:<14}{zombies:>14}  {ended} found their place taken and ended", "zombies")?;
-        for ((stage, words), count) in &self.seen.exits {
-            writeln!(out, "  {stage:<14}{count:>14}  ended by itself: {words}")?;
+        writeln!(out, "  {:<14}{:>14}", "restarts", self.processes.restarts)?;
+        let (zombies, ended) = (self.processes.zombies, self.processes.zombies_ended);
+        writeln!(out, "  {:<14}{zombies:>14}  {ended} ended after another process took over", "zombies")?;
+        for ((stage, reason), count) in &self.processes.exits {
+            writeln!(out, "  {stage:<14}{count:>14}  exited: {reason}")?;
         }
         writeln!(out, "\nrecovery in s    {:>8}{:>8}{:>8}", "count", "p50", "max")?;
         for ((kind, stage), times) in &self.recoveries {
@@ -125,7 +125,7 @@ impl fmt::Display for Report {
         for difference in self.shown() {
             writeln!(out, "  {difference}")?;
         }
-        for finding in &self.seen.findings {
+        for finding in &self.processes.findings {
             writeln!(out, "finding: {finding}")?;
         }
         Ok(())
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_middle_and_the_longest_time_are_told() {
+    fn the_report_has_the_median_and_the_longest_time() {
         let times = [3, 1, 2].map(Duration::from_secs);
         assert_eq!(median_and_max(&times), [2, 3].map(Duration::from_secs));
         assert_eq!(median_and_max(&[]), [Duration::ZERO; 2]);

@@ -1,5 +1,5 @@
-//! Kills and restarts the servers, and changes tables, one after the other in a thread of its own: a restart takes
-//! seconds, and the rest of the world must not wait for it.
+//! Kills and restarts the servers and changes the tables, one order after the other, in its own thread: a restart takes
+//! seconds, and other faults must not wait for it.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
@@ -11,64 +11,64 @@ use devstack::{Stack, query};
 
 use crate::Error;
 
-/// What the tables remember when nothing is wrong with them.
+/// Deduplication window of the tables without a fault, in inserts.
 const USUAL_WINDOW: u64 = 100_000;
-/// How often the servers are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// An outage that is longer may take events over the 40 s after which they mean something else.
+/// How often the servers are checked.
+const CHECK_EVERY: Duration = Duration::from_millis(500);
+/// After a longer outage, events may arrive more than 40 s after they were sent, where the simulator's truth ends.
 const LONGEST_OUTAGE: Duration = Duration::from_secs(35);
 
-/// What is to be done.
+/// Something to do.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Order {
-    /// Kill Kafka and start it again after so long.
-    Kafka(Duration),
-    /// Kill ClickHouse and start it again after so long.
-    ClickHouse(Duration),
-    /// Let all tables remember three inserts.
+pub(super) enum ServerOrder {
+    /// Kill Kafka and restart it after this time.
+    KillKafka(Duration),
+    /// Kill ClickHouse and restart it after this time.
+    KillClickHouse(Duration),
+    /// Let all tables keep the tokens of three inserts.
     ShrinkWindow,
-    /// Let them remember as many as usual.
+    /// Let them keep as many as usual.
     RestoreWindow,
 }
 
-/// What was done.
+/// Something that has happened.
 #[derive(Debug, Clone)]
-pub(super) enum Done {
-    /// Kafka is gone, since then.
+pub(super) enum ServerEvent {
+    /// Kafka was killed at this time.
     KafkaKilled(Instant),
-    /// ClickHouse is gone, since then.
+    /// ClickHouse was killed at this time.
     ClickHouseKilled(Instant),
-    /// ClickHouse has ended by itself, with these words, and was started again.
+    /// ClickHouse has crashed, with these log lines, and was restarted.
     ClickHouseCrashed(String),
-    /// A server answers again after so long.
+    /// This server is ready again, this long after it was killed.
     Restarted(&'static str, Duration),
-    /// The tables forget.
+    /// The window of the tables is small.
     WindowShrunk,
-    /// The tables remember again.
+    /// The window of the tables is as usual.
     WindowRestored,
 }
 
-/// The thread that does it.
+/// The thread that works on the servers.
 pub(super) struct Servers<'scope> {
-    orders: Option<Sender<Order>>,
-    /// What was done.
-    pub(super) done: Receiver<Done>,
+    orders: Option<Sender<ServerOrder>>,
+    /// What has happened.
+    pub(super) events: Receiver<ServerEvent>,
     thread: ScopedJoinHandle<'scope, Result<(), Error>>,
 }
 
 impl<'scope> Servers<'scope> {
-    /// Takes over the servers of `stack` and the tables of `database`.
+    /// Starts the thread for the servers of `stack` and the tables of `database`.
     pub(super) fn start<'env>(
         scope: &'scope Scope<'scope, 'env>,
         stack: &'env mut Stack,
         database: String,
     ) -> Self {
         let (orders, received) = channel();
-        let (sender, done) = channel();
+        let (sender, events) = channel();
         let thread = scope.spawn(move || {
             loop {
-                let order = received.recv_timeout(LOOK_EVERY);
-                revive(stack, &sender)?;
+                let order = received.recv_timeout(CHECK_EVERY);
+                restart_crashed(stack, &sender)?;
                 match order {
                     Ok(order) => carry_out(order, stack, &database, &sender)?,
                     Err(RecvTimeoutError::Timeout) => (),
@@ -76,23 +76,23 @@ impl<'scope> Servers<'scope> {
                 }
             }
         });
-        Self { orders: Some(orders), done, thread }
+        Self { orders: Some(orders), events, thread }
     }
 
-    /// Has something done after everything ordered before.
-    pub(super) fn order(&self, order: Order) {
+    /// Does something after all earlier orders.
+    pub(super) fn order(&self, order: ServerOrder) {
         if let Some(orders) = &self.orders {
-            // A thread that has failed says so when it is asked how it ended.
+            // The error of a thread that has failed is returned by `finish`.
             let _ = orders.send(order);
         }
     }
 
-    /// Takes no more orders: the thread ends when all are carried out.
+    /// Takes no more orders: the thread ends after the last one.
     pub(super) fn close(&mut self) {
         self.orders = None;
     }
 
-    /// Whether the thread has ended: as it was closed, or as it failed.
+    /// Whether the thread has ended, after `close` or by an error.
     pub(super) fn has_ended(&self) -> bool {
         self.thread.is_finished()
     }
@@ -104,56 +104,66 @@ impl<'scope> Servers<'scope> {
     }
 }
 
-/// A ClickHouse that crashes is one more fault: the embedded one aborts now and then when connections break.
-fn revive(stack: &mut Stack, done: &Sender<Done>) -> Result<(), Error> {
+/// A crash of ClickHouse is one more fault: the embedded server sometimes aborts when connections break.
+fn restart_crashed(stack: &mut Stack, events: &Sender<ServerEvent>) -> Result<(), Error> {
     match stack.check_servers() {
         Err(crash @ devstack::Error::ServerStopped { server: "clickhouse", .. }) => {
             stack.restart_clickhouse()?;
-            let _ = done.send(Done::ClickHouseCrashed(crash.to_string()));
+            let _ = events.send(ServerEvent::ClickHouseCrashed(crash.to_string()));
             Ok(())
         }
         checked => Ok(checked?),
     }
 }
 
-fn carry_out(order: Order, stack: &mut Stack, database: &str, done: &Sender<Done>) -> Result<(), Error> {
+fn carry_out(
+    order: ServerOrder,
+    stack: &mut Stack,
+    database: &str,
+    events: &Sender<ServerEvent>,
+) -> Result<(), Error> {
     let killed = Instant::now();
-    // Nobody listens any more only at the end.
-    let tell = |what| {
-        let _ = done.send(what);
+    // The receiver is dropped at the end of the run only.
+    let send = |event| {
+        let _ = events.send(event);
     };
     match order {
-        Order::Kafka(away) => {
+        ServerOrder::KillKafka(away) => {
             stack.kill_kafka()?;
-            tell(Done::KafkaKilled(killed));
+            send(ServerEvent::KafkaKilled(killed));
             thread::sleep(away);
             stack.restart_kafka()?;
-            tell(Done::Restarted("kafka", killed.elapsed()));
+            send(ServerEvent::Restarted("kafka", killed.elapsed()));
             if killed.elapsed() > LONGEST_OUTAGE {
                 let what = format!("an outage of kafka of {:?}", killed.elapsed());
                 return Err(Error::Answer { what, wanted: "short enough for a certain truth" });
             }
         }
-        Order::ClickHouse(away) => {
+        ServerOrder::KillClickHouse(away) => {
             stack.kill_clickhouse()?;
-            tell(Done::ClickHouseKilled(killed));
+            send(ServerEvent::ClickHouseKilled(killed));
             thread::sleep(away);
             stack.restart_clickhouse()?;
-            tell(Done::Restarted("clickhouse", killed.elapsed()));
+            send(ServerEvent::Restarted("clickhouse", killed.elapsed()));
         }
-        Order::ShrinkWindow => {
-            set_window(stack, database, 3, done)?;
-            tell(Done::WindowShrunk);
+        ServerOrder::ShrinkWindow => {
+            set_window(stack, database, 3, events)?;
+            send(ServerEvent::WindowShrunk);
         }
-        Order::RestoreWindow => {
-            set_window(stack, database, USUAL_WINDOW, done)?;
-            tell(Done::WindowRestored);
+        ServerOrder::RestoreWindow => {
+            set_window(stack, database, USUAL_WINDOW, events)?;
+            send(ServerEvent::WindowRestored);
         }
     }
     Ok(())
 }
 
-fn set_window(stack: &mut Stack, database: &str, inserts: u64, done: &Sender<Done>) -> Result<(), Error> {
+fn set_window(
+    stack: &mut Stack,
+    database: &str,
+    inserts: u64,
+    events: &Sender<ServerEvent>,
+) -> Result<(), Error> {
     let set = |stack: &Stack| {
         let url = stack.clickhouse_url();
         let tables = format!(
@@ -168,6 +178,6 @@ fn set_window(stack: &mut Stack, database: &str, inserts: u64, done: &Sender<Don
     if set(stack).is_ok() {
         return Ok(());
     }
-    revive(stack, done)?;
+    restart_crashed(stack, events)?;
     set(stack)
 }

@@ -1,4 +1,4 @@
-//! What `millrace reconcile` says of a pipeline at rest, held against the truth: the operator's own proof must agree.
+//! Compares the output of `millrace reconcile` for a pipeline at rest with the truth.
 
 use devstack::{Error as StackError, pipeline::Pipeline};
 use serde_json::Value;
@@ -6,29 +6,29 @@ use simulator::Counts;
 
 use crate::{Error, compare::Difference};
 
-/// Where the books differ from what was sent.
+/// Numbers of the report that differ from what was sent.
 ///
 /// # Errors
 /// The command cannot be run.
-pub(super) fn books(pipeline: &Pipeline, sent: &Counts) -> Result<Vec<Difference>, Error> {
+pub(super) fn differences_of_reconcile(pipeline: &Pipeline, sent: &Counts) -> Result<Vec<Difference>, Error> {
     let text = match pipeline.millrace(&["reconcile", "--json"]) {
         Ok(text) => text,
-        // It prints the books also when they differ.
+        // It prints the report also when a number differs.
         Err(StackError::Command { errors, .. }) => errors,
         Err(error) => return Err(error.into()),
     };
     let json = text.find('{').map(|start| &text[start..]).unwrap_or_default();
-    let books = serde_json::Deserializer::from_str(json).into_iter::<Value>().next();
-    match books {
-        Some(Ok(books)) => Ok(differences(&books, sent)),
+    let report = serde_json::Deserializer::from_str(json).into_iter::<Value>().next();
+    match report {
+        Some(Ok(report)) => Ok(differences(&report, sent)),
         _ => Err(Error::Answer { what: format!("`millrace reconcile --json`: {text}"), wanted: "JSON" }),
     }
 }
 
-fn differences(books: &Value, sent: &Counts) -> Vec<Difference> {
-    // A number that is missing is as wrong as a number can be.
-    let number = |path: &str| books.pointer(path).and_then(Value::as_u64).unwrap_or(u64::MAX);
-    let lines = [
+fn differences(report: &Value, sent: &Counts) -> Vec<Difference> {
+    // A missing number differs from every number.
+    let number = |path: &str| report.pointer(path).and_then(Value::as_u64).unwrap_or(u64::MAX);
+    let numbers = [
         ("consumed", number("/consumed"), sent.sent),
         ("stored", number("/stored"), sent.accepted + sent.tests + sent.bots),
         ("duplicates", number("/duplicates"), sent.duplicates),
@@ -36,11 +36,12 @@ fn differences(books: &Value, sent: &Counts) -> Vec<Difference> {
         ("in flight", number("/in_flight/most"), 0),
         ("difference", number("/difference"), 0),
     ];
-    let wrong = lines.into_iter().filter(|(_, found, expected)| found != expected);
-    wrong
-        .map(|(line, found, expected)| Difference {
+    numbers
+        .into_iter()
+        .filter(|(_, found, expected)| found != expected)
+        .map(|(name, found, expected)| Difference {
             what: "millrace reconcile".to_owned(),
-            cell: line.to_owned(),
+            cell: name.to_owned(),
             found,
             expected,
         })
@@ -54,16 +55,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn books_that_lack_a_number_or_show_another_one_differ() {
+    fn a_report_differs_when_a_number_is_missing_or_another() {
         let sent =
             Counts { sent: 10, accepted: 6, tests: 1, duplicates: 2, rejected: 1, ..Counts::default() };
-        let mut books = json!({
+        let mut report = json!({
             "consumed": 10, "stored": 7, "duplicates": 2, "dead_letters": 1,
             "in_flight": {"least": 0, "most": 0}, "difference": 0, "checks": []
         });
-        assert_eq!(differences(&books, &sent), []);
-        books["stored"] = json!(6);
-        assert_eq!(differences(&books, &sent).len(), 1);
+        assert_eq!(differences(&report, &sent), []);
+        report["stored"] = json!(6);
+        assert_eq!(differences(&report, &sent).len(), 1);
         assert_eq!(differences(&json!({}), &sent).len(), 6);
     }
 }

@@ -1,0 +1,51 @@
+//! What to run, and what is reported meanwhile.
+
+use std::{path::PathBuf, time::Duration};
+
+use devstack::Profile;
+
+use super::fault::FaultKind;
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct ChaosOptions {
+    /// Determines the faults and the events.
+    pub seed: u64,
+    /// How long faults are injected.
+    pub length: Duration,
+    /// Kinds of faults.
+    pub kinds: Vec<FaultKind>,
+    /// Stages whose processes have faults: indexes into [`devstack::pipeline::STAGES`].
+    pub stages: Vec<usize>,
+    /// Events per second.
+    pub rate: f64,
+    /// Processes of each stage, without those that join for a while.
+    pub members: usize,
+    /// How the binaries are built.
+    pub profile: Profile,
+    /// Directory for logs; it is created.
+    pub logs: PathBuf,
+}
+
+/// The state of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct ChaosProgress {
+    /// Time since the start of the faults.
+    pub elapsed: Duration,
+    /// Whether all faults are over.
+    pub is_draining: bool,
+    /// Events sent.
+    pub sent: u64,
+    /// Events accounted for.
+    pub counted: u64,
+    /// Faults so far.
+    pub faults: u64,
+}
+
+/// Gets messages and progress of a run.
+pub trait Observer {
+    /// One line about something that has just happened.
+    fn message(&self, line: &str);
+    /// The state of the run, several times a second.
+    fn progress(&self, progress: ChaosProgress);
+}
