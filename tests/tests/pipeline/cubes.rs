@@ -1,7 +1,4 @@
 //! Cubes on the real stack: a cube of one's own needs a file, a migration and a restart; lanes agree about every total.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
-
-use std::time::Duration;
 
 use devstack::{pipeline::Pipeline, query};
 use rdkafka::{
@@ -11,11 +8,10 @@ use rdkafka::{
 use serde_json::{Value, json};
 use simulator::Config;
 use system_tests::{
-    eventually, now_ms, pipeline, send, settle, simulator, stack, start, start_stages, topic,
+    WAIT, eventually, now_ms, pipeline, send, settle, simulator, stack, start, start_stages, topic,
     wait_until_ready,
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const PANES: [&str; 4] = ["10s", "60s", "1h", "1d"];
 
 /// The answer, a line per row.
@@ -32,7 +28,7 @@ fn produce(pipeline: &Pipeline, events: &[Value]) {
         let payload = event.to_string();
         producer.send(BaseRecord::<(), _>::to(&topic).payload(&payload)).map_err(|(error, _)| error).unwrap();
     }
-    producer.flush(PATIENCE).unwrap();
+    producer.flush(WAIT).unwrap();
 }
 
 /// An event of device `number` with its own properties.
@@ -49,7 +45,7 @@ fn level_done(number: usize, properties: &Value) -> Value {
 fn counted(pipeline: &Pipeline, events: u64) {
     for pane in PANES {
         let sql = format!("SELECT sum(events) FROM {}.traffic WHERE pane = '{pane}'", pipeline.name());
-        eventually("counted", PATIENCE, || (ask(&sql) == [events.to_string()]).then_some(()));
+        eventually("counted", WAIT, || (ask(&sql) == [events.to_string()]).then_some(()));
     }
 }
 
@@ -97,7 +93,7 @@ fn a_cube_over_properties_needs_a_file_a_migration_and_a_restart() {
     // What runs without the cube goes on beside the new columns.
     produce(&pipeline, &[level_done(10, &json!({"level": 1, "score": 99}))]);
     counted(&pipeline, 11);
-    stages[2].terminate(PATIENCE).unwrap();
+    stages[2].terminate(WAIT).unwrap();
     stages[2] = start(&pipeline, "aggregate", "0");
     wait_until_ready(&mut stages[2]);
 

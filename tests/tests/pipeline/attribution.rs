@@ -1,6 +1,5 @@
 //! Every cell of every cube, and every active and retained device, against an independent reference: 45 business days of
 //! late, repeated, skewed and disordered events, with stages that are stopped and killed in the middle.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{
     sync::{OnceLock, atomic::AtomicBool},
@@ -14,7 +13,7 @@ use simulator::{
     produce::{self, Target},
 };
 use system_tests::{
-    cells,
+    WAIT, cells,
     compare::{self, Place},
     metrics, now_ms, pipeline_without_topics, raw,
     reference::{
@@ -196,7 +195,7 @@ fn disturb(pipeline: &Pipeline, stages: &mut [devstack::Process], (stage, killed
     if killed {
         stages[stage].kill().unwrap();
     } else {
-        let status = stages[stage].terminate(Duration::from_secs(60)).unwrap();
+        let status = stages[stage].terminate(WAIT).unwrap();
         assert!(status.success(), "{} ended with {status}", STAGES[stage]);
     }
     stages[stage] = start(pipeline, STAGES[stage], "0");

@@ -1,9 +1,8 @@
 //! What clients sent is what ClickHouse shows: every cell, every dead letter, through restarts and with more processes.
 
-use std::time::Duration;
-
 use simulator::Config;
 use system_tests::{
+    WAIT,
     compare::{assert_equal_to_truth, assert_minutes},
     pipeline, send, settle, simulator, start, start_stages, wait_until_ready,
 };
@@ -44,7 +43,7 @@ fn a_clean_restart_of_ingest_and_aggregate_in_the_middle_changes_no_number() {
     for _ in 0..3 {
         send(&pipeline, &mut simulator, 10_000, None);
         for (index, name) in [(0, "ingest"), (2, "aggregate")] {
-            let status = stages[index].terminate(Duration::from_secs(30)).unwrap();
+            let status = stages[index].terminate(WAIT).unwrap();
             assert!(status.success(), "{name} ended with {status}:\n{}", stages[index].log_tail(10));
             stages[index] = start(&pipeline, name, "0");
         }

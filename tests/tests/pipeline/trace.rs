@@ -1,8 +1,5 @@
 //! The lane `events` holds every event once, whatever dies; `millrace trace` tells the whole way of one event, from
 //! its rows or from the topics.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
-
-use std::time::Duration;
 
 use devstack::{pipeline::Pipeline, query, wait_for_events};
 use rdkafka::{
@@ -12,10 +9,8 @@ use rdkafka::{
 use serde_json::{Value, json};
 use simulator::Config;
 use system_tests::{
-    eventually, now_ms, pipeline, send, simulator, stack, start, start_stages, topic, wait_until_ready,
+    WAIT, eventually, now_ms, pipeline, send, simulator, stack, start, start_stages, topic, wait_until_ready,
 };
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn number(sql: &str) -> u64 {
     query(stack().clickhouse_url(), sql).unwrap().trim().parse().unwrap()
@@ -46,7 +41,7 @@ fn the_lane_events_holds_every_event_once_although_aggregate_is_killed_again_and
         .unwrap_or_else(|error| panic!("{error}"));
     let view = format!("{}.events", pipeline.name());
     let accepted = counts.sent - counts.rejected;
-    eventually("every event in the table", PATIENCE, || {
+    eventually("every event in the table", WAIT, || {
         (number(&format!("SELECT count() FROM {view}")) >= accepted).then_some(())
     });
     devstack::pipeline::stop(&mut stages).unwrap_or_else(|error| panic!("{error}"));
@@ -77,7 +72,7 @@ fn produce(pipeline: &Pipeline, records: &[Value]) {
         let record = BaseRecord::<(), _>::to(&topic).partition(1).payload(&payload);
         producer.send(record).map_err(|(error, _)| error).unwrap();
     }
-    producer.flush(PATIENCE).unwrap();
+    producer.flush(WAIT).unwrap();
 }
 
 fn page_view(id: &str, device: &str) -> Value {
@@ -130,7 +125,7 @@ fn trace_tells_the_whole_way_of_an_event_from_the_tables_as_from_the_topics() {
     );
     wait_for_events(stack().clickhouse_url(), pipeline.name(), 5, |_| ())
         .unwrap_or_else(|error| panic!("{error}"));
-    eventually("every event in the table", PATIENCE, || {
+    eventually("every event in the table", WAIT, || {
         (number(&format!("SELECT count() FROM {}.events", pipeline.name())) == 4).then_some(())
     });
 

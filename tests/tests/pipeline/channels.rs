@@ -1,14 +1,11 @@
 //! Operators see why an event has its channel, and what a changed file of rules would do to recent real events before it
 //! decides about new ones.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
-
-use std::time::Duration;
 
 use devstack::pipeline::Pipeline;
 use enrich::channel::BUILT_IN;
 use serde_json::Value;
 use simulator::Config;
-use system_tests::{eventually, pipeline, send, simulator, start, wait_until_ready};
+use system_tests::{WAIT, eventually, pipeline, send, simulator, start, wait_until_ready};
 
 const EVENTS: u64 = 6_000;
 
@@ -42,7 +39,7 @@ fn a_changed_file_of_rules_shows_what_it_would_change_before_it_decides() {
     let mut stages = ["ingest", "enrich"].map(|stage| start(&pipeline, stage, "0"));
     stages.iter_mut().for_each(wait_until_ready);
     let accepted = (simulator.truth().counts.sent - simulator.truth().counts.rejected) as usize;
-    let events = eventually("every event enriched", Duration::from_secs(30), || {
+    let events = eventually("every event enriched", WAIT, || {
         let events = enriched(&pipeline);
         (events.len() >= accepted).then_some(events)
     });

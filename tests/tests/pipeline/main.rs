@@ -1,0 +1,18 @@
+//! Tests of whole pipelines on one shared stack: one binary, so that the servers start once and one program is linked.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod activities;
+mod attribution;
+mod channels;
+#[cfg(debug_assertions)] // A release build has no failpoints.
+mod crash_points;
+mod cubes;
+mod exact_totals;
+mod metrics;
+mod operations;
+mod reconcile;
+mod recovery;
+#[cfg(debug_assertions)] // A release build cannot switch a safeguard off.
+mod safeguards;
+mod state;
+mod trace;
