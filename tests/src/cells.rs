@@ -5,8 +5,8 @@ use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
-use crate::compare::Place;
-use crate::reference::{Event, cubes::Cube, cubes::Total};
+use crate::reference::{ReferenceEvent, cubes::MeasureTotal, cubes::ReferenceCube};
+use crate::result_source::ResultSource;
 use crate::{Error, reference};
 
 /// Sketches are exact while small and then within three standard errors.
@@ -15,8 +15,8 @@ const SKETCH_ERROR: f64 = 0.03;
 
 /// A number of one cell that is not the reference's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    /// Cube, pane and measure.
+pub struct CellDifference {
+    /// ReferenceCube, pane and measure.
     pub what: String,
     /// Bucket and dimensions.
     pub cell: String,
@@ -28,7 +28,7 @@ pub struct Difference {
     pub events: Vec<String>,
 }
 
-impl fmt::Display for Difference {
+impl fmt::Display for CellDifference {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { what, cell, found, expected, events } = self;
         write!(out, "{what} [{cell}]: pipeline {found}, reference {expected}")?;
@@ -41,7 +41,7 @@ pub fn differences<K: Ord + fmt::Debug>(
     what: &str,
     found: &BTreeMap<K, i64>,
     expected: &BTreeMap<K, i64>,
-) -> Vec<Difference> {
+) -> Vec<CellDifference> {
     let keys: BTreeSet<&K> = found.keys().chain(expected.keys()).collect();
     let number = |of: &BTreeMap<K, i64>, key| of.get(key).copied().unwrap_or(0);
     keys.into_iter()
@@ -49,7 +49,7 @@ pub fn differences<K: Ord + fmt::Debug>(
         .filter(|(_, found, expected)| found != expected)
         .map(|(key, found, expected)| {
             let cell = format!("{key:?}");
-            Difference { what: what.to_owned(), cell, found, expected, events: Vec::new() }
+            CellDifference { what: what.to_owned(), cell, found, expected, events: Vec::new() }
         })
         .collect()
 }
@@ -59,13 +59,13 @@ pub fn differences<K: Ord + fmt::Debug>(
 /// # Errors
 /// ClickHouse does not answer, or not with cells.
 pub fn of_cube(
-    place: Place<'_>,
-    cube: &Cube,
+    source: ResultSource<'_>,
+    cube: &ReferenceCube,
     pane: &str,
-    events: &[Event],
-) -> Result<(Vec<Difference>, usize), Error> {
+    events: &[ReferenceEvent],
+) -> Result<(Vec<CellDifference>, usize), Error> {
     let expected = cube.cells(pane, events);
-    let found = cells_of(place, cube, pane)?;
+    let found = cells_of(source, cube, pane)?;
     let mut all = Vec::new();
     let nothing = vec![0; cube.measures.len()];
     let keys: BTreeSet<&String> = found.keys().chain(expected.keys()).collect();
@@ -73,14 +73,20 @@ pub fn of_cube(
         let found = found.get(key).unwrap_or(&nothing);
         for (at, measure) in cube.measures.iter().enumerate() {
             let total = expected.get(key).map(|totals| &totals[at]);
-            let number = total.map_or(0, Total::value);
+            let number = total.map_or(0, MeasureTotal::value);
             if is_near(found[at], number, measure.ends_with('~')) {
                 continue;
             }
             // Only the first ones are shown.
             let events = if all.len() < 20 { behind(cube, pane, key, events) } else { Vec::new() };
             let what = format!("{} {pane} {measure}", cube.name);
-            all.push(Difference { what, cell: readable(key), found: found[at], expected: number, events });
+            all.push(CellDifference {
+                what,
+                cell: readable(key),
+                found: found[at],
+                expected: number,
+                events,
+            });
         }
     }
     Ok((all, expected.len()))
@@ -91,7 +97,7 @@ fn is_near(found: i64, expected: i64, is_sketch: bool) -> bool {
     (found - expected).abs() as f64 <= allowed
 }
 
-fn behind(cube: &Cube, pane: &str, key: &str, events: &[Event]) -> Vec<String> {
+fn behind(cube: &ReferenceCube, pane: &str, key: &str, events: &[ReferenceEvent]) -> Vec<String> {
     let behind = cube.behind(pane, key, events).into_iter();
     behind.take(3).map(|event| event.text("event_id").to_owned()).collect()
 }
@@ -104,7 +110,11 @@ fn readable(key: &str) -> String {
     format!("{time} · {}", dimensions.replace('\t', " · "))
 }
 
-fn cells_of(place: Place<'_>, cube: &Cube, pane: &str) -> Result<BTreeMap<String, Vec<i64>>, Error> {
+fn cells_of(
+    source: ResultSource<'_>,
+    cube: &ReferenceCube,
+    pane: &str,
+) -> Result<BTreeMap<String, Vec<i64>>, Error> {
     let keys = format!("toUnixTimestamp(bucket), {}", cube.dimensions.join(", "));
     let measure = |name: &&str| match name.strip_suffix('~') {
         Some(name) => format!("uniqCombined64Merge(14)({name})"),
@@ -115,10 +125,10 @@ fn cells_of(place: Place<'_>, cube: &Cube, pane: &str) -> Result<BTreeMap<String
     let where_ = if cube.name == "quality" { "AND kind != 'dead_letter'" } else { "" };
     let sql = format!(
         "SELECT {keys}, {measures} FROM {}.{} WHERE pane = '{pane}' {where_} GROUP BY {keys} FORMAT TSVRaw",
-        place.pipeline, cube.name
+        source.pipeline, cube.name
     );
     let mut cells = BTreeMap::new();
-    rows(place, &sql, |line| {
+    rows(source, &sql, |line| {
         let wrong = || Error::Answer { what: line.to_owned(), wanted: "a cell and its numbers" };
         let mut columns: Vec<&str> = line.split('\t').collect();
         let split = columns.len().checked_sub(cube.measures.len()).ok_or_else(wrong)?;
@@ -134,9 +144,9 @@ fn cells_of(place: Place<'_>, cube: &Cube, pane: &str) -> Result<BTreeMap<String
 ///
 /// # Errors
 /// ClickHouse does not answer, or not with numbers.
-pub fn numbers(place: Place<'_>, sql: &str) -> Result<BTreeMap<Vec<i64>, i64>, Error> {
+pub fn numbers(source: ResultSource<'_>, sql: &str) -> Result<BTreeMap<Vec<i64>, i64>, Error> {
     let mut found = BTreeMap::new();
-    rows(place, &format!("{sql} FORMAT TSVRaw"), |line| {
+    rows(source, &format!("{sql} FORMAT TSVRaw"), |line| {
         let numbers = line.split('\t').map(str::parse).collect::<Result<Vec<i64>, _>>();
         let mut key = numbers.map_err(|_| Error::Answer { what: line.to_owned(), wanted: "numbers" })?;
         let number = key.pop().unwrap_or_default();
@@ -149,12 +159,16 @@ pub fn numbers(place: Place<'_>, sql: &str) -> Result<BTreeMap<Vec<i64>, i64>, E
 }
 
 /// Whole answers may be hundreds of megabytes: they are read line by line.
-fn rows(place: Place<'_>, sql: &str, mut each: impl FnMut(&str) -> Result<(), Error>) -> Result<(), Error> {
+fn rows(
+    source: ResultSource<'_>,
+    sql: &str,
+    mut each: impl FnMut(&str) -> Result<(), Error>,
+) -> Result<(), Error> {
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(Duration::from_secs(180)))
         .build();
-    let asked = ureq::Agent::from(config).post(place.clickhouse_url).send(sql);
+    let asked = ureq::Agent::from(config).post(source.clickhouse_url).send(sql);
     let mut response =
         asked.map_err(|error| Error::Answer { what: error.to_string(), wanted: "an answer" })?;
     let is_right = response.status().is_success();
@@ -172,8 +186,8 @@ fn rows(place: Place<'_>, sql: &str, mut each: impl FnMut(&str) -> Result<(), Er
 }
 
 /// How many differ, by cube, pane and measure, and twenty of them: a few of each.
-pub fn report(differences: &[Difference]) -> String {
-    let mut by_what: BTreeMap<&str, Vec<&Difference>> = BTreeMap::new();
+pub fn report(differences: &[CellDifference]) -> String {
+    let mut by_what: BTreeMap<&str, Vec<&CellDifference>> = BTreeMap::new();
     differences.iter().for_each(|difference| by_what.entry(&difference.what).or_default().push(difference));
     let counts: Vec<String> =
         by_what.iter().map(|(what, all)| format!("  {} of {what}", all.len())).collect();
@@ -190,15 +204,18 @@ pub const DAY: &str = "toInt64(toDate(toTimeZone(bucket, 'Asia/Shanghai')))";
 ///
 /// # Errors
 /// ClickHouse does not answer.
-pub fn of_people(place: Place<'_>, reference: &reference::Reference) -> Result<Vec<Difference>, Error> {
+pub fn of_people(
+    source: ResultSource<'_>,
+    reference: &reference::Reference,
+) -> Result<Vec<CellDifference>, Error> {
     let one =
         |of: BTreeMap<i64, u64>| of.into_iter().map(|(key, number)| (vec![key], number as i64)).collect();
-    let database = place.pipeline;
+    let database = source.pipeline;
     let mut all = Vec::new();
     let sql = format!(
         "SELECT {DAY} AS day, sum(new_devices) FROM {database}.audience WHERE pane = '1d' GROUP BY day"
     );
-    all.extend(differences("new devices", &numbers(place, &sql)?, &one(reference.new_devices())));
+    all.extend(differences("new devices", &numbers(source, &sql)?, &one(reference.new_devices())));
     for definition in ["any", "login", "core_flow"] {
         for (name, measure, key, period) in [
             ("daily", "active_day_devices", "d", (|day| day) as fn(i64) -> i64),
@@ -217,7 +234,7 @@ pub fn of_people(place: Place<'_>, reference: &reference::Reference) -> Result<V
             let expected = one(reference.active_devices(definition, period));
             all.extend(differences(
                 &format!("{name} active devices ({definition})"),
-                &numbers(place, &sql)?,
+                &numbers(source, &sql)?,
                 &expected,
             ));
         }
@@ -227,7 +244,7 @@ pub fn of_people(place: Place<'_>, reference: &reference::Reference) -> Result<V
         );
         let expected = reference.retained(definition).into_iter();
         let expected = expected.map(|((cohort, day), number)| (vec![cohort, day], number as i64)).collect();
-        all.extend(differences(&format!("retention ({definition})"), &numbers(place, &sql)?, &expected));
+        all.extend(differences(&format!("retention ({definition})"), &numbers(source, &sql)?, &expected));
     }
     Ok(all)
 }
@@ -253,7 +270,7 @@ mod tests {
     fn a_difference_says_where_and_by_how_much() {
         let table = |of: &[(i64, i64)]| of.iter().copied().collect::<BTreeMap<_, _>>();
         let found = differences("days", &table(&[(1, 2), (2, 2)]), &table(&[(2, 2), (3, -1)]));
-        let said: Vec<String> = found.iter().map(Difference::to_string).collect();
+        let said: Vec<String> = found.iter().map(CellDifference::to_string).collect();
         assert_eq!(said, ["days [1]: pipeline 2, reference 0", "days [3]: pipeline 0, reference -1"]);
         assert_eq!(readable("1772380800\ta\tb"), "2026-03-01T16:00:00Z · a · b");
     }

@@ -6,18 +6,7 @@ use devstack::{Totals, pipeline::Pipeline, query};
 use rdkafka::{Message, message::Headers};
 use simulator::{Truth, payload_hash};
 
-use crate::{Error, raw, stack};
-
-/// Where a pipeline's results are.
-#[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
-    /// Kafka's bootstrap servers.
-    pub brokers: &'a str,
-    /// ClickHouse's HTTP interface.
-    pub clickhouse_url: &'a str,
-    /// Name of the pipeline: its database, and the prefix of its topics.
-    pub pipeline: &'a str,
-}
+use crate::{Error, raw, result_source::ResultSource, stack};
 
 /// A number that is not the truth.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,15 +37,15 @@ impl fmt::Display for Difference {
 ///
 /// # Errors
 /// ClickHouse or Kafka does not answer.
-pub fn differences(place: Place<'_>, truth: &Truth) -> Result<Vec<Difference>, Error> {
-    let mut all = ledger(place, truth)?;
+pub fn differences(source: ResultSource<'_>, truth: &Truth) -> Result<Vec<Difference>, Error> {
+    let mut all = ledger(source, truth)?;
     for pane in ["10s", "60s"] {
-        all.extend(traffic(place, truth, pane)?);
-        all.extend(activity(place, truth, pane)?);
-        all.extend(quality(place, truth, pane)?);
+        all.extend(traffic(source, truth, pane)?);
+        all.extend(activity(source, truth, pane)?);
+        all.extend(quality(source, truth, pane)?);
     }
-    all.extend(dead_letter_rows(place, truth)?);
-    all.extend(dead_letter_messages(place, truth)?);
+    all.extend(dead_letter_rows(source, truth)?);
+    all.extend(dead_letter_messages(source, truth)?);
     Ok(all)
 }
 
@@ -97,14 +86,18 @@ fn assert_none(differences: &[Difference]) {
     );
 }
 
-fn here(pipeline: &Pipeline) -> Place<'_> {
-    Place { brokers: stack().brokers(), clickhouse_url: stack().clickhouse_url(), pipeline: pipeline.name() }
+fn here(pipeline: &Pipeline) -> ResultSource<'_> {
+    ResultSource {
+        brokers: stack().brokers(),
+        clickhouse_url: stack().clickhouse_url(),
+        pipeline: pipeline.name(),
+    }
 }
 
 type Cells = BTreeMap<String, u64>;
 
-fn ledger(place: Place<'_>, truth: &Truth) -> Result<Vec<Difference>, Error> {
-    let totals = Totals::read(place.clickhouse_url, place.pipeline)?;
+fn ledger(source: ResultSource<'_>, truth: &Truth) -> Result<Vec<Difference>, Error> {
+    let totals = Totals::read(source.clickhouse_url, source.pipeline)?;
     let counts = &truth.counts;
     let lines = [
         ("sent", totals.sum(), counts.sent),
@@ -121,27 +114,27 @@ fn ledger(place: Place<'_>, truth: &Truth) -> Result<Vec<Difference>, Error> {
 
 const DEVICES: &str = "uniqCombined64Merge(14)(devices)";
 
-fn traffic(place: Place<'_>, truth: &Truth, pane: &str) -> Result<Vec<Difference>, Error> {
+fn traffic(source: ResultSource<'_>, truth: &Truth, pane: &str) -> Result<Vec<Difference>, Error> {
     let key = "app_id, platform, event_name, channel_group";
     let cell = |c: &simulator::TrafficCell| row(&[&c.app_id, &c.platform, &c.event_name, &c.channel_group]);
     let expected: Cells = truth.traffic.iter().map(|c| (cell(c), c.events)).collect();
     let mut all =
-        unequal(&format!("traffic {pane}"), &cells(place, "traffic", key, "sum(events)", pane)?, &expected);
+        unequal(&format!("traffic {pane}"), &cells(source, "traffic", key, "sum(events)", pane)?, &expected);
     for (measure, of) in [
         ("sessions", (|c| c.sessions) as fn(&simulator::TrafficCell) -> u64),
         ("new_devices", |c| c.new_devices),
     ] {
         let expected: Cells = truth.traffic.iter().map(|c| (cell(c), of(c))).collect();
-        let found = cells(place, "traffic", key, &format!("sum({measure})"), pane)?;
+        let found = cells(source, "traffic", key, &format!("sum({measure})"), pane)?;
         all.extend(unequal(&format!("traffic {pane} {measure}"), &found, &expected));
     }
     let devices: Cells = truth.traffic.iter().map(|c| (cell(c), c.devices)).collect();
-    let found = cells(place, "traffic", key, DEVICES, pane)?;
+    let found = cells(source, "traffic", key, DEVICES, pane)?;
     all.extend(far_off(&format!("traffic {pane} devices"), &found, &devices));
     Ok(all)
 }
 
-fn activity(place: Place<'_>, truth: &Truth, pane: &str) -> Result<Vec<Difference>, Error> {
+fn activity(source: ResultSource<'_>, truth: &Truth, pane: &str) -> Result<Vec<Difference>, Error> {
     let key =
         "app_id, activity_id, activity_event_key, activity_type, activity_status, platform, channel_group";
     let cell = |c: &simulator::ActivityCell| {
@@ -156,25 +149,28 @@ fn activity(place: Place<'_>, truth: &Truth, pane: &str) -> Result<Vec<Differenc
         ])
     };
     let expected: Cells = truth.activity.iter().map(|c| (cell(c), c.events)).collect();
-    let mut all =
-        unequal(&format!("activity {pane}"), &cells(place, "activity", key, "sum(events)", pane)?, &expected);
+    let mut all = unequal(
+        &format!("activity {pane}"),
+        &cells(source, "activity", key, "sum(events)", pane)?,
+        &expected,
+    );
     let devices: Cells = truth.activity.iter().map(|c| (cell(c), c.devices)).collect();
-    let found = cells(place, "activity", key, DEVICES, pane)?;
+    let found = cells(source, "activity", key, DEVICES, pane)?;
     all.extend(far_off(&format!("activity {pane} devices"), &found, &devices));
     Ok(all)
 }
 
-fn quality(place: Place<'_>, truth: &Truth, pane: &str) -> Result<Vec<Difference>, Error> {
+fn quality(source: ResultSource<'_>, truth: &Truth, pane: &str) -> Result<Vec<Difference>, Error> {
     let key = "app_id, platform, library, library_version, time_source, kind";
     let expected = truth.quality.iter().map(|c| {
         let cell = row(&[&c.app_id, &c.platform, &c.library, &c.library_version, &c.time_source, &c.kind]);
         (cell, c.events)
     });
-    let mut found = cells(place, "quality", key, "sum(events)", pane)?;
+    let mut found = cells(source, "quality", key, "sum(events)", pane)?;
     // What a client said of itself in an event that was rejected is no part of the truth; how many there are is.
     found.retain(|cell, _| !cell.ends_with("dead_letter"));
     let mut all = unequal(&format!("quality {pane}"), &found, &expected.collect());
-    let mut by_code = cells(place, "quality", "code", "sumIf(events, kind = 'dead_letter')", pane)?;
+    let mut by_code = cells(source, "quality", "code", "sumIf(events, kind = 'dead_letter')", pane)?;
     by_code.retain(|_, &mut events| events > 0);
     all.extend(unequal(&format!("quality {pane} dead letters"), &by_code, &by_code_of(truth)));
     Ok(all)
@@ -184,15 +180,15 @@ fn by_code_of(truth: &Truth) -> Cells {
     truth.rejected_by_code.iter().map(|(code, &events)| (code.as_str().to_owned(), events)).collect()
 }
 
-fn dead_letter_rows(place: Place<'_>, truth: &Truth) -> Result<Vec<Difference>, Error> {
+fn dead_letter_rows(source: ResultSource<'_>, truth: &Truth) -> Result<Vec<Difference>, Error> {
     let sql =
-        format!("SELECT code, count() FROM {}.dead_letters GROUP BY code FORMAT TSVRaw", place.pipeline);
-    Ok(unequal("dead letters in clickhouse", &ask(place, &sql)?, &by_code_of(truth)))
+        format!("SELECT code, count() FROM {}.dead_letters GROUP BY code FORMAT TSVRaw", source.pipeline);
+    Ok(unequal("dead letters in clickhouse", &ask(source, &sql)?, &by_code_of(truth)))
 }
 
-fn dead_letter_messages(place: Place<'_>, truth: &Truth) -> Result<Vec<Difference>, Error> {
+fn dead_letter_messages(source: ResultSource<'_>, truth: &Truth) -> Result<Vec<Difference>, Error> {
     let mut found = Cells::new();
-    for (code, payload) in read_dead_letters(place)? {
+    for (code, payload) in read_dead_letters(source)? {
         *found.entry(format!("{code}\t{:016x}", payload_hash(&payload))).or_default() += 1;
     }
     let expected = truth.dead_letters.iter().flat_map(|(code, letters)| {
@@ -205,21 +201,21 @@ fn row(parts: &[&str]) -> String {
     parts.join("\t")
 }
 
-fn cells(place: Place<'_>, view: &str, key: &str, measure: &str, pane: &str) -> Result<Cells, Error> {
-    let database = place.pipeline;
+fn cells(source: ResultSource<'_>, view: &str, key: &str, measure: &str, pane: &str) -> Result<Cells, Error> {
+    let database = source.pipeline;
     let sql = format!(
         "SELECT {key}, {measure} AS measure_ FROM {database}.{view} WHERE pane = '{pane}' GROUP BY {key} FORMAT TSVRaw"
     );
-    ask(place, &sql)
+    ask(source, &sql)
 }
 
 /// Rows whose last column is a number.
-fn ask(place: Place<'_>, sql: &str) -> Result<Cells, Error> {
+fn ask(source: ResultSource<'_>, sql: &str) -> Result<Cells, Error> {
     let cell = |line: &str| {
         let (key, value) = line.rsplit_once('\t')?;
         Some((key.to_owned(), value.parse().ok()?))
     };
-    let answer = query(place.clickhouse_url, sql)?;
+    let answer = query(source.clickhouse_url, sql)?;
     let wrong = |line: &str| Error::Answer { what: line.to_owned(), wanted: "a cell and its number" };
     answer.lines().map(|line| cell(line).ok_or_else(|| wrong(line))).collect()
 }
@@ -248,9 +244,9 @@ fn far_off(what: &str, found: &Cells, expected: &Cells) -> Vec<Difference> {
     all
 }
 
-fn read_dead_letters(place: Place<'_>) -> Result<Vec<(String, Vec<u8>)>, Error> {
+fn read_dead_letters(source: ResultSource<'_>) -> Result<Vec<(String, Vec<u8>)>, Error> {
     let mut letters = Vec::new();
-    raw::messages(place, "dead-letters", |message| {
+    raw::messages(source, "dead-letters", |message| {
         let code = message.headers().and_then(|headers| {
             let code = headers.iter().find(|header| header.key == event::header::CODE)?;
             Some(String::from_utf8_lossy(code.value?).into_owned())

@@ -13,8 +13,10 @@ pub mod metrics;
 pub mod proxy;
 pub mod raw;
 pub mod reference;
+mod result_source;
 
 pub use error::Error;
+pub use result_source::ResultSource;
 
 use devstack::{
     Process, Profile, Stack, StackOptions,

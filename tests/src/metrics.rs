@@ -8,7 +8,8 @@ use serde_json::Value as Json;
 use crate::Error;
 use crate::reference::{
     Reference, day,
-    metrics::{Answer, Question, Step, Value, answer},
+    metric_query::{MetricAnswer, MetricQuery, MetricValue, Period},
+    metrics::answer,
 };
 
 /// Estimates may be off by this share, ratios of two of them by twice as much.
@@ -44,7 +45,7 @@ pub fn differences(
     (name, definition): &Name,
     step: Option<&str>,
     reference: &Reference,
-    asked: &Question,
+    asked: &MetricQuery,
 ) -> Result<(Vec<String>, usize), Error> {
     let now = jiff::Timestamp::from_millisecond(asked.now).unwrap_or_default().to_string();
     let (from, to) = (day::written(asked.from), day::written(asked.to));
@@ -53,22 +54,22 @@ pub fn differences(
     args.extend(step.into_iter().flat_map(|step| ["--step", step]));
     let said = json(&pipeline.millrace(&args)?)?;
     let step = match said["step"].as_str() {
-        Some("day") => Step::Day,
-        Some("week") => Step::Week,
-        Some("month") => Step::Month,
-        _ => Step::Total,
+        Some("day") => Period::Day,
+        Some("week") => Period::Week,
+        Some("month") => Period::Month,
+        _ => Period::Total,
     };
     let what = format!("{name} ({definition}) by {step:?}");
-    let Some(expected) = answer(reference, name, definition, &Question { step, ..*asked }) else {
+    let Some(expected) = answer(reference, name, definition, &MetricQuery { step, ..*asked }) else {
         return Ok((vec![format!("{what}: the reference does not know this metric")], 0));
     };
     let differ = unequal(&what, &rows(&said), &expected);
     Ok((differ, expected.rows.len()))
 }
 
-type Rows = BTreeMap<(String, Vec<String>), Value>;
+type Rows = BTreeMap<(String, Vec<String>), MetricValue>;
 
-fn unequal(what: &str, found: &Rows, expected: &Answer) -> Vec<String> {
+fn unequal(what: &str, found: &Rows, expected: &MetricAnswer) -> Vec<String> {
     let keys: BTreeSet<_> = found.keys().chain(expected.rows.keys()).collect();
     let differs = |key: &&(String, Vec<String>)| {
         let [found, expected_value] = [found, &expected.rows].map(|rows| rows.get(*key));
@@ -80,7 +81,7 @@ fn unequal(what: &str, found: &Rows, expected: &Answer) -> Vec<String> {
     keys.into_iter().filter(differs).map(say).collect()
 }
 
-fn are_near(found: Option<&Value>, expected: Option<&Value>, answer: &Answer) -> bool {
+fn are_near(found: Option<&MetricValue>, expected: Option<&MetricValue>, answer: &MetricAnswer) -> bool {
     let (Some(found), Some(expected)) = (found, expected) else { return false };
     // A change is a ratio less one, and the ratio is what the sketches estimate.
     let shift = if expected.interval.is_some() { 1.0 } else { 0.0 };
@@ -109,7 +110,7 @@ fn rows(said: &Json) -> Rows {
     let row = |row: &Json| {
         let key = dimensions.iter().map(|name| text(&row[*name])).collect();
         let interval = row["low"].as_f64().zip(row["high"].as_f64());
-        ((text(&row["time"]), key), Value { value: row["value"].as_f64(), interval })
+        ((text(&row["time"]), key), MetricValue { value: row["value"].as_f64(), interval })
     };
     said["rows"].as_array().into_iter().flatten().map(row).collect()
 }
@@ -122,9 +123,9 @@ fn json(text: &str) -> Result<Json, Error> {
 mod tests {
     use super::*;
 
-    fn expected(estimate: bool, value: Option<f64>) -> Answer {
-        let value = Value { value, interval: None };
-        Answer { estimate, rows: BTreeMap::from([((String::new(), vec!["CNY".to_owned()]), value)]) }
+    fn expected(estimate: bool, value: Option<f64>) -> MetricAnswer {
+        let value = MetricValue { value, interval: None };
+        MetricAnswer { estimate, rows: BTreeMap::from([((String::new(), vec!["CNY".to_owned()]), value)]) }
     }
 
     #[test]

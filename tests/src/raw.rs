@@ -9,20 +9,20 @@ use rdkafka::{
     message::BorrowedMessage,
 };
 
-use crate::{Error, compare::Place, reference::Record};
+use crate::{Error, reference::RawRecord, result_source::ResultSource};
 
 /// Gives every message of a topic to `each`, those of one partition in their order.
 ///
 /// # Errors
 /// Kafka does not answer, or `each` fails.
 pub fn messages(
-    place: Place<'_>,
+    source: ResultSource<'_>,
     name: &str,
     mut each: impl FnMut(&BorrowedMessage<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let topic = format!("{}.{name}", place.pipeline);
+    let topic = format!("{}.{name}", source.pipeline);
     let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", place.brokers)
+        .set("bootstrap.servers", source.brokers)
         .set("group.id", "millrace-tests")
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
@@ -50,11 +50,11 @@ pub fn messages(
 ///
 /// # Errors
 /// Kafka does not answer.
-pub fn records(place: Place<'_>) -> Result<Vec<Record>, Error> {
+pub fn records(source: ResultSource<'_>) -> Result<Vec<RawRecord>, Error> {
     let mut records = Vec::new();
-    messages(place, "raw-events", |message| {
+    messages(source, "raw-events", |message| {
         let received_at = message.timestamp().to_millis().unwrap_or_default();
-        records.push(Record { received_at, value: message.payload().unwrap_or_default().to_vec() });
+        records.push(RawRecord { received_at, value: message.payload().unwrap_or_default().to_vec() });
         Ok(())
     })?;
     Ok(records)

@@ -22,7 +22,7 @@ use super::{
     recovery::{OffsetSample, Recoveries, RecoveryTimes},
     servers::{ServerEvent, ServerOrder, Servers},
 };
-use crate::{Error, compare::Place, proxy::Proxy};
+use crate::{Error, proxy::Proxy, result_source::ResultSource};
 
 const TICK: Duration = Duration::from_millis(50);
 /// Of Kafka, for members without a heartbeat. Short, so that many of them lose their partitions.
@@ -40,7 +40,7 @@ pub(super) struct Run<'a> {
     pub(super) observer: &'a dyn Observer,
     pub(super) clients: &'a Clients,
     pub(super) proxy: &'a Proxy,
-    pub(super) place: Place<'a>,
+    pub(super) source: ResultSource<'a>,
     pub(super) options: &'a ChaosOptions,
 }
 
@@ -295,7 +295,7 @@ impl<'a> Injector<'a> {
     fn report_progress(&mut self, is_draining: bool, every: Duration) {
         if self.queried.elapsed() > every {
             // The number stays the same while ClickHouse does not answer.
-            if let Ok(totals) = Totals::read(self.run.place.clickhouse_url, self.run.place.pipeline) {
+            if let Ok(totals) = Totals::read(self.run.source.clickhouse_url, self.run.source.pipeline) {
                 self.counted = totals.sum();
             }
             self.queried = Instant::now();

@@ -19,11 +19,7 @@ use super::{
     schedule::schedule,
     servers::Servers,
 };
-use crate::{
-    Error,
-    compare::{Place, differences},
-    proxy::Proxy,
-};
+use crate::{Error, compare::differences, proxy::Proxy, result_source::ResultSource};
 
 const PARTITIONS: i32 = 4;
 /// Share of records that clients send twice when no fault makes it larger.
@@ -65,7 +61,7 @@ pub fn run(
         observer,
         clients,
         proxy: &proxy,
-        place: Place { brokers: &brokers, clickhouse_url: &clickhouse_url, pipeline: &name },
+        source: ResultSource { brokers: &brokers, clickhouse_url: &clickhouse_url, pipeline: &name },
         options,
     })?;
 
@@ -96,8 +92,8 @@ pub fn run(
     let length = finished?;
     let outcome = injector.stop()?;
     let truth = simulator.truth();
-    let place = Place { brokers: &brokers, clickhouse_url: &clickhouse_url, pipeline: &name };
-    let mut all = differences(place, &truth)?;
+    let source = ResultSource { brokers: &brokers, clickhouse_url: &clickhouse_url, pipeline: &name };
+    let mut all = differences(source, &truth)?;
     all.extend(differences_of_reconcile(&pipeline, &truth.counts)?);
     Ok(Report {
         seed: options.seed,

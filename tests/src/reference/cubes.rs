@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::day::{day_of, start_of};
-use super::event::Event;
+use super::event::ReferenceEvent;
 
 /// What one event adds to one measure of one cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,14 +16,14 @@ pub enum Amount {
 
 /// A measure of a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Total {
+pub enum MeasureTotal {
     /// A plain sum.
     Sum(i64),
     /// Exactly those who were there.
     Different(BTreeSet<String>),
 }
 
-impl Total {
+impl MeasureTotal {
     /// Its number.
     pub fn value(&self) -> i64 {
         match self {
@@ -42,11 +42,11 @@ impl Total {
 }
 
 /// One cell that one event feeds: values of the dimensions and amounts of the measures, in the order of the cube.
-type Row = (Vec<String>, Vec<Amount>);
+type CubeRow = (Vec<String>, Vec<Amount>);
 
 /// A cube of the contract.
 #[derive(Debug, Clone, Copy)]
-pub struct Cube {
+pub struct ReferenceCube {
     /// Name of the view.
     pub name: &'static str,
     /// Widths of its buckets.
@@ -55,22 +55,22 @@ pub struct Cube {
     pub dimensions: &'static [&'static str],
     /// Columns of the numbers; those with `~` are sketches.
     pub measures: &'static [&'static str],
-    rows: fn(&Event) -> Vec<Row>,
+    rows: fn(&ReferenceEvent) -> Vec<CubeRow>,
 }
 
 /// Cells by bucket (epoch seconds) and dimensions, separated by tabs.
-pub type Cells = BTreeMap<String, Vec<Total>>;
+pub type Cells = BTreeMap<String, Vec<MeasureTotal>>;
 
-impl Cube {
+impl ReferenceCube {
     /// Every cell of one pane.
-    pub fn cells(&self, pane: &str, events: &[Event]) -> Cells {
+    pub fn cells(&self, pane: &str, events: &[ReferenceEvent]) -> Cells {
         let mut cells = Cells::new();
         for event in events {
             for (key, amounts) in self.rows_of(pane, event) {
                 let empty = || {
                     let total = |amount: &Amount| match amount {
-                        Amount::Sum(_) => Total::Sum(0),
-                        Amount::Once(_) => Total::Different(BTreeSet::new()),
+                        Amount::Sum(_) => MeasureTotal::Sum(0),
+                        Amount::Once(_) => MeasureTotal::Different(BTreeSet::new()),
                     };
                     amounts.iter().map(total).collect()
                 };
@@ -82,12 +82,12 @@ impl Cube {
     }
 
     /// The events that feed one cell.
-    pub fn behind<'e>(&self, pane: &str, key: &str, events: &'e [Event]) -> Vec<&'e Event> {
-        let feeds = |event: &&Event| self.rows_of(pane, event).iter().any(|(of, _)| of == key);
+    pub fn behind<'e>(&self, pane: &str, key: &str, events: &'e [ReferenceEvent]) -> Vec<&'e ReferenceEvent> {
+        let feeds = |event: &&ReferenceEvent| self.rows_of(pane, event).iter().any(|(of, _)| of == key);
         events.iter().filter(feeds).collect()
     }
 
-    fn rows_of(&self, pane: &str, event: &Event) -> Vec<(String, Vec<Amount>)> {
+    fn rows_of(&self, pane: &str, event: &ReferenceEvent) -> Vec<(String, Vec<Amount>)> {
         let moment = if self.name == "quality" { event.received_at } else { event.event_time };
         let bucket = match pane {
             "10s" => moment.div_euclid(10_000) * 10,
@@ -107,7 +107,7 @@ const DAYS: &[&str] = &["1d"];
 
 macro_rules! cube {
     ($name:ident, $panes:expr, $dimensions:expr, $measures:expr) => {
-        Cube {
+        ReferenceCube {
             name: stringify!($name),
             panes: $panes,
             dimensions: $dimensions,
@@ -118,7 +118,7 @@ macro_rules! cube {
 }
 
 /// Every cube of the contract.
-pub const CUBES: &[Cube] = &[
+pub const CUBES: &[ReferenceCube] = &[
     cube!(
         traffic,
         ALL_PANES,
@@ -238,7 +238,7 @@ pub const CUBES: &[Cube] = &[
     ),
 ];
 
-fn texts(event: &Event, names: &[&str]) -> Vec<String> {
+fn texts(event: &ReferenceEvent, names: &[&str]) -> Vec<String> {
     names.iter().map(|name| event.text(name).to_owned()).collect()
 }
 
@@ -246,19 +246,19 @@ fn sum(of: impl Into<i64>) -> Amount {
     Amount::Sum(of.into())
 }
 
-fn device(event: &Event) -> Amount {
+fn device(event: &ReferenceEvent) -> Amount {
     Amount::Once(event.device.as_deref().map(str::to_owned))
 }
 
-fn is_event(event: &Event) -> bool {
+fn is_event(event: &ReferenceEvent) -> bool {
     event.kind == "event"
 }
 
-fn is_order(event: &Event) -> bool {
+fn is_order(event: &ReferenceEvent) -> bool {
     event.is_named(&["vip_opened", "gift_sent"]) && event.number("repeated_order") == 0
 }
 
-fn traffic(event: &Event) -> Vec<Row> {
+fn traffic(event: &ReferenceEvent) -> Vec<CubeRow> {
     if !is_event(event) {
         return Vec::new();
     }
@@ -267,7 +267,7 @@ fn traffic(event: &Event) -> Vec<Row> {
     vec![(texts(event, &["app_id", "platform", "event_name", "channel_group"]), amounts)]
 }
 
-fn activity(event: &Event) -> Vec<Row> {
+fn activity(event: &ReferenceEvent) -> Vec<CubeRow> {
     if !is_event(event) || event.text("activity_id").is_empty() {
         return Vec::new();
     }
@@ -287,7 +287,7 @@ fn activity(event: &Event) -> Vec<Row> {
     vec![(texts(event, &names), amounts)]
 }
 
-fn conversions(event: &Event) -> Vec<Row> {
+fn conversions(event: &ReferenceEvent) -> Vec<CubeRow> {
     if !is_event(event) || !is_order(event) || event.text("attributed_activity_id").is_empty() {
         return Vec::new();
     }
@@ -296,7 +296,7 @@ fn conversions(event: &Event) -> Vec<Row> {
     vec![(texts(event, &names), amounts)]
 }
 
-fn playback(event: &Event) -> Vec<Row> {
+fn playback(event: &ReferenceEvent) -> Vec<CubeRow> {
     if !is_event(event) || !event.text("event_name").starts_with("playback_") {
         return Vec::new();
     }
@@ -307,7 +307,7 @@ fn playback(event: &Event) -> Vec<Row> {
     vec![(texts(event, &["app_id", "platform", "producer_type", "category", "playback_state"]), amounts)]
 }
 
-fn revenue(event: &Event) -> Vec<Row> {
+fn revenue(event: &ReferenceEvent) -> Vec<CubeRow> {
     let page_visit = event.is_named(&["vip_page_viewed"]);
     if !is_event(event) || !(page_visit || is_order(event)) {
         return Vec::new();
@@ -333,7 +333,7 @@ fn revenue(event: &Event) -> Vec<Row> {
     vec![(texts(event, &names), amounts)]
 }
 
-fn audience(event: &Event) -> Vec<Row> {
+fn audience(event: &ReferenceEvent) -> Vec<CubeRow> {
     let names = [
         "app_id",
         "platform",
@@ -363,7 +363,7 @@ fn audience(event: &Event) -> Vec<Row> {
     event.active_definitions().into_iter().map(row).collect()
 }
 
-fn retention(event: &Event) -> Vec<Row> {
+fn retention(event: &ReferenceEvent) -> Vec<CubeRow> {
     if event.number("days_since_first") < 0 {
         return Vec::new();
     }
@@ -375,7 +375,7 @@ fn retention(event: &Event) -> Vec<Row> {
     event.active_day.iter().map(row).collect()
 }
 
-fn content(event: &Event) -> Vec<Row> {
+fn content(event: &ReferenceEvent) -> Vec<CubeRow> {
     let names = ["content_published", "content_featured", "content_view"];
     if !is_event(event) || !event.is_named(&names) {
         return Vec::new();
@@ -384,7 +384,7 @@ fn content(event: &Event) -> Vec<Row> {
     vec![(texts(event, &dimensions), names.iter().map(|name| sum(event.is_named(&[name]))).collect())]
 }
 
-fn upload(event: &Event) -> Vec<Row> {
+fn upload(event: &ReferenceEvent) -> Vec<CubeRow> {
     if !is_event(event) || !event.is_named(&["upload_step"]) {
         return Vec::new();
     }
@@ -396,7 +396,7 @@ fn upload(event: &Event) -> Vec<Row> {
     vec![(texts(event, &["app_id", "platform", "content_source", "upload_step", "error_code"]), amounts)]
 }
 
-fn tags(event: &Event) -> Vec<Row> {
+fn tags(event: &ReferenceEvent) -> Vec<CubeRow> {
     let row = |tag: &std::sync::Arc<str>| {
         let mut dimensions = texts(event, &["app_id", "platform", "event_name"]);
         dimensions.insert(1, tag.to_string());
@@ -405,7 +405,7 @@ fn tags(event: &Event) -> Vec<Row> {
     event.tags.iter().map(row).collect()
 }
 
-fn versions(event: &Event) -> Vec<Row> {
+fn versions(event: &ReferenceEvent) -> Vec<CubeRow> {
     if !is_event(event) {
         return Vec::new();
     }
@@ -413,7 +413,7 @@ fn versions(event: &Event) -> Vec<Row> {
     vec![(texts(event, &["app_id", "platform", "app_version", "install_source"]), amounts)]
 }
 
-fn experiments(event: &Event) -> Vec<Row> {
+fn experiments(event: &ReferenceEvent) -> Vec<CubeRow> {
     let revenue = if is_order(event) { event.number("revenue_minor") } else { 0 };
     let exposure = event.is_named(&["experiment_exposed"]);
     let row = |(name, variant): &(std::sync::Arc<str>, std::sync::Arc<str>)| {
@@ -428,7 +428,7 @@ fn experiments(event: &Event) -> Vec<Row> {
     event.experiments.iter().map(row).collect()
 }
 
-fn creators(event: &Event) -> Vec<Row> {
+fn creators(event: &ReferenceEvent) -> Vec<CubeRow> {
     let [changed, published] =
         ["creator_level_changed", "content_published"].map(|name| event.is_named(&[name]));
     let creator = event.text("creator_id");
@@ -439,7 +439,7 @@ fn creators(event: &Event) -> Vec<Row> {
     vec![(texts(event, &["app_id", "creator_level", "previous_level"]), amounts)]
 }
 
-fn quality(event: &Event) -> Vec<Row> {
+fn quality(event: &ReferenceEvent) -> Vec<CubeRow> {
     let late = is_event(event) && event.received_at - event.event_time > 600_000;
     let mut dimensions = texts(event, &["app_id", "platform", "library", "library_version", "time_source"]);
     dimensions.push(event.kind.to_owned());

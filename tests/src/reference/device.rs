@@ -7,14 +7,14 @@ use serde_json::{Map, Value};
 
 use super::channel;
 use super::day::{day_of, month_of, week_of, written};
-use super::event::{Definition, Event, Texts};
+use super::event::{Definition, ReferenceEvent, Texts};
 
 const MINUTES_30: i64 = 30 * 60_000;
 const DAYS_30: i64 = 30 * 86_400_000;
 
 /// Memory of a device: only events of kind `event` have left anything here.
 #[derive(Debug, Default)]
-pub(super) struct Device {
+pub(super) struct ReferenceDevice {
     first: Option<First>,
     newest: i64,
     /// IDs that clients gave and the channel of each, the newest at the end.
@@ -87,9 +87,9 @@ pub(super) fn without_evidence(raw: &Map<String, Value>) -> &'static str {
     }
 }
 
-impl Device {
+impl ReferenceDevice {
     /// What follows for the next event of the device, activities aside, and what is remembered of it.
-    pub(super) fn take(&mut self, raw: &Map<String, Value>, event: &mut Event, texts: &mut Texts) {
+    pub(super) fn take(&mut self, raw: &Map<String, Value>, event: &mut ReferenceEvent, texts: &mut Texts) {
         let is_new = self.first.is_none();
         event.put("is_new_device", i64::from(is_new));
         if self.install_source.is_empty() {
@@ -117,7 +117,7 @@ impl Device {
         self.buy(raw, event, texts);
     }
 
-    fn visit(&mut self, raw: &Map<String, Value>, event: &mut Event, is_new: bool) -> &'static str {
+    fn visit(&mut self, raw: &Map<String, Value>, event: &mut ReferenceEvent, is_new: bool) -> &'static str {
         let shown = channel::shown(raw, is_new);
         let id = text(raw, "session_id");
         let known = self.sessions.iter().find(|(known, _)| known == id).map(|(_, group)| *group);
@@ -150,7 +150,7 @@ impl Device {
         group
     }
 
-    fn be_active(&mut self, raw: &Map<String, Value>, event: &mut Event) {
+    fn be_active(&mut self, raw: &Map<String, Value>, event: &mut ReferenceEvent) {
         let day = day_of(event.event_time);
         let name = text(raw, "event_name");
         let long_enough = number(raw, "playback.played_ms") >= 10_000;
@@ -179,7 +179,7 @@ impl Device {
         }
     }
 
-    fn play(&mut self, raw: &Map<String, Value>, event: &mut Event) {
+    fn play(&mut self, raw: &Map<String, Value>, event: &mut ReferenceEvent) {
         let id = text(raw, "playback.id");
         if !self.playbacks.contains_key(id) {
             event.put("play_start", 1);
@@ -199,7 +199,7 @@ impl Device {
         }
     }
 
-    fn buy(&mut self, raw: &Map<String, Value>, event: &mut Event, texts: &mut Texts) {
+    fn buy(&mut self, raw: &Map<String, Value>, event: &mut ReferenceEvent, texts: &mut Texts) {
         let name = text(raw, "event_name");
         if name == "vip_page_viewed" {
             self.vip_page = Some((event.event_time, text(raw, "commerce.entry_point").to_owned()));

@@ -23,7 +23,7 @@ pub type Definition = &'static str;
 
 /// An event as the cubes see it.
 #[derive(Debug, Clone, Default)]
-pub struct Event {
+pub struct ReferenceEvent {
     /// event, duplicate, test or bot.
     pub kind: &'static str,
     /// Epoch ms.
@@ -48,7 +48,7 @@ pub struct Event {
     pub(super) numbers: Vec<(&'static str, i64)>,
 }
 
-impl Event {
+impl ReferenceEvent {
     /// A text; '' where there is none.
     pub fn text(&self, name: &str) -> &str {
         self.texts.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text)

@@ -9,6 +9,9 @@ pub mod cubes;
 pub mod day;
 mod device;
 mod event;
+mod event_sets;
+mod metric_definitions;
+pub mod metric_query;
 pub mod metrics;
 mod verdict;
 
@@ -16,16 +19,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-pub use event::{Definition, Event};
-pub use verdict::Rules;
+pub use event::{Definition, ReferenceEvent};
+pub use verdict::ContractRules;
 
-use device::{Device, number, text};
+use device::{ReferenceDevice, number, text};
 use event::Texts;
-use verdict::Valid;
+use verdict::ValidEvent;
 
 /// One record of the raw topic, as it was read back.
 #[derive(Debug, Clone, Default)]
-pub struct Record {
+pub struct RawRecord {
     /// When the broker received it, epoch ms.
     pub received_at: i64,
     /// JSON, or what a broken client takes for it.
@@ -34,7 +37,7 @@ pub struct Record {
 
 /// An activity of the registry.
 #[derive(Debug, Clone, Default)]
-pub struct Activity {
+pub struct ReferenceActivity {
     /// Its ID.
     pub id: String,
     /// template or custom.
@@ -53,7 +56,7 @@ pub struct Activity {
     pub window_ms: i64,
 }
 
-impl From<&simulator::ActivityPlan> for Activity {
+impl From<&simulator::ActivityPlan> for ReferenceActivity {
     fn from(plan: &simulator::ActivityPlan) -> Self {
         Self {
             id: plan.activity_id.clone(),
@@ -71,20 +74,20 @@ impl From<&simulator::ActivityPlan> for Activity {
 /// The whole pipeline, as a few maps.
 #[derive(Debug)]
 pub struct Reference {
-    rules: Rules,
-    activities: BTreeMap<String, Activity>,
+    rules: ContractRules,
+    activities: BTreeMap<String, ReferenceActivity>,
     seen: BTreeSet<(String, String, String)>,
-    devices: BTreeMap<(String, String), Device>,
+    devices: BTreeMap<(String, String), ReferenceDevice>,
     texts: Texts,
     /// Every event, in the order of processing.
-    pub events: Vec<Event>,
+    pub events: Vec<ReferenceEvent>,
     /// Times at which rejected elements were received, epoch ms.
     pub rejected: Vec<i64>,
 }
 
 impl Reference {
     /// Before the first record.
-    pub fn new(rules: Rules, activities: Vec<Activity>) -> Self {
+    pub fn new(rules: ContractRules, activities: Vec<ReferenceActivity>) -> Self {
         let activities = activities.into_iter().map(|activity| (activity.id.clone(), activity)).collect();
         Self {
             rules,
@@ -98,7 +101,7 @@ impl Reference {
     }
 
     /// Takes the next record. All records of one device must come in the order of their partition.
-    pub fn take(&mut self, record: &Record) {
+    pub fn take(&mut self, record: &RawRecord) {
         for element in verdict::elements(&record.value, record.received_at, &self.rules) {
             match element {
                 Some(valid) => self.accept(&valid, record.received_at),
@@ -107,7 +110,7 @@ impl Reference {
         }
     }
 
-    fn accept(&mut self, valid: &Valid, received_at: i64) {
+    fn accept(&mut self, valid: &ValidEvent, received_at: i64) {
         let raw = &valid.members;
         let (app, id) = (text(raw, "app_id").to_owned(), text(raw, "anonymous_id").to_owned());
         let key = (app.clone(), id.clone(), text(raw, "event_id").to_lowercase());
@@ -138,9 +141,10 @@ impl Reference {
         self.events.push(event);
     }
 
-    fn as_sent(&mut self, valid: &Valid, kind: &'static str, received_at: i64) -> Event {
+    fn as_sent(&mut self, valid: &ValidEvent, kind: &'static str, received_at: i64) -> ReferenceEvent {
         let (raw, texts) = (&valid.members, &mut self.texts);
-        let mut event = Event { kind, event_time: valid.event_time, received_at, ..Event::default() };
+        let mut event =
+            ReferenceEvent { kind, event_time: valid.event_time, received_at, ..ReferenceEvent::default() };
         for (name, path) in [
             ("app_id", "app_id"),
             ("platform", "platform"),
@@ -160,7 +164,7 @@ impl Reference {
     }
 
     /// What cubes look at beside the identity.
-    fn describe(&mut self, raw: &Map<String, Value>, event: &mut Event) {
+    fn describe(&mut self, raw: &Map<String, Value>, event: &mut ReferenceEvent) {
         let texts = &mut self.texts;
         for (name, path) in [
             ("app_version", "app_version"),
@@ -217,12 +221,17 @@ impl Reference {
             .collect();
     }
 
-    fn attribute(&mut self, raw: &Map<String, Value>, event: &mut Event, device: Option<(String, String)>) {
+    fn attribute(
+        &mut self,
+        raw: &Map<String, Value>,
+        event: &mut ReferenceEvent,
+        device: Option<(String, String)>,
+    ) {
         let texts = &mut self.texts;
         let mut device = device.and_then(|key| self.devices.get_mut(&key));
         let app = text(raw, "app_id");
-        let runs_in = |of: &Activity| of.apps.is_empty() || of.apps.iter().any(|known| known == app);
-        let runs = |of: &Activity| (of.starts_at..of.ends_at).contains(&event.event_time);
+        let runs_in = |of: &ReferenceActivity| of.apps.is_empty() || of.apps.iter().any(|known| known == app);
+        let runs = |of: &ReferenceActivity| (of.starts_at..of.ends_at).contains(&event.event_time);
         let given = text(raw, "activity_event_id").split_once('_').map(|(id, key)| {
             let status = match self.activities.get(id) {
                 None => "unregistered",
@@ -278,7 +287,7 @@ impl Reference {
     /// By business day: devices seen for the first time.
     pub fn new_devices(&self) -> BTreeMap<i64, u64> {
         let mut new: BTreeMap<i64, u64> = BTreeMap::new();
-        for day in self.devices.values().filter_map(Device::first_day) {
+        for day in self.devices.values().filter_map(ReferenceDevice::first_day) {
             *new.entry(day).or_default() += 1;
         }
         new

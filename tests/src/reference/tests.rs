@@ -14,13 +14,13 @@ struct Story {
 }
 
 impl Story {
-    fn new(activities: Vec<Activity>) -> Self {
-        let rules = Rules { apps: vec!["app-main".into()], max_event_age_ms: 60 * DAY };
+    fn new(activities: Vec<ReferenceActivity>) -> Self {
+        let rules = ContractRules { apps: vec!["app-main".into()], max_event_age_ms: 60 * DAY };
         Self { reference: Reference::new(rules, activities), number: 0 }
     }
 
     /// An event `hours` after Monday's first moment; what was stamped on it.
-    fn tell(&mut self, hours: f64, name: &str, more: Value) -> &Event {
+    fn tell(&mut self, hours: f64, name: &str, more: Value) -> &ReferenceEvent {
         self.number += 1;
         let at = MONDAY + (hours * 3_600_000.0) as i64;
         let mut event = json!({
@@ -32,7 +32,7 @@ impl Story {
             event[key] = value.clone();
         }
         let value = serde_json::to_vec(&event).unwrap();
-        self.reference.take(&Record { received_at: MONDAY + 40 * DAY, value });
+        self.reference.take(&RawRecord { received_at: MONDAY + 40 * DAY, value });
         assert!(self.reference.rejected.is_empty(), "{event}");
         self.reference.events.last().unwrap()
     }
@@ -132,7 +132,7 @@ fn an_order_is_matched_with_a_recent_page_once_and_counted_once() {
 
 #[test]
 fn activities_are_judged_attributed_and_found_by_rule() {
-    let activity = Activity {
+    let activity = ReferenceActivity {
         id: "a1".into(),
         kind: "template".into(),
         apps: vec!["app-main".into()],
@@ -142,7 +142,7 @@ fn activities_are_judged_attributed_and_found_by_rule() {
         rule: Some(("enter".into(), "share".into())),
         window_ms: 3_600_000,
     };
-    let elsewhere = Activity { id: "a2".into(), apps: vec!["web".into()], ..activity.clone() };
+    let elsewhere = ReferenceActivity { id: "a2".into(), apps: vec!["web".into()], ..activity.clone() };
     let mut story = Story::new(vec![activity, elsewhere]);
     let given = |id: &str| json!({"activity_event_id": id, "commerce": {"order_id": id}});
     for (hours, name, more, expected) in [
@@ -198,7 +198,7 @@ fn the_reference_and_the_simulator_agree_on_what_both_know() {
     use simulator::{Config, Simulator, Timing};
     let now = MONDAY + 50 * DAY;
     let plans = simulator::default_activities(now);
-    let activities = plans.iter().map(Activity::from).collect();
+    let activities = plans.iter().map(ReferenceActivity::from).collect();
     let config = Config {
         seed: 5,
         devices: 2_000,
@@ -210,12 +210,12 @@ fn the_reference_and_the_simulator_agree_on_what_both_know() {
     };
     let mut simulator = Simulator::new(config);
     let apps = simulator::APP_IDS.iter().map(|app| (*app).to_owned()).collect();
-    let mut reference = Reference::new(Rules { apps, max_event_age_ms: 60 * DAY }, activities);
+    let mut reference = Reference::new(ContractRules { apps, max_event_age_ms: 60 * DAY }, activities);
     let mut record = simulator::Record::default();
     while simulator.counts().sent < 40_000 {
         let received_at = now + simulator.counts().records as i64 / 2;
         simulator.next(received_at, &mut record);
-        reference.take(&Record { received_at, value: record.value.clone() });
+        reference.take(&RawRecord { received_at, value: record.value.clone() });
     }
     let truth = simulator.truth();
     let kinds = |kind| reference.events.iter().filter(|event| event.kind == kind).count() as u64;

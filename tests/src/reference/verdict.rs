@@ -19,7 +19,7 @@ const FORBIDDEN: [&str; 5] = ["null", "undefined", "0", "guest", "unknown"];
 
 /// What ingest may know beside the record.
 #[derive(Debug, Clone)]
-pub struct Rules {
+pub struct ContractRules {
     /// Applications that may send.
     pub apps: Vec<String>,
     /// Oldest event by event time, ms.
@@ -28,14 +28,14 @@ pub struct Rules {
 
 /// The members of one valid event and when it happened.
 #[derive(Debug, Clone)]
-pub(super) struct Valid {
+pub(super) struct ValidEvent {
     pub(super) members: Map<String, Value>,
     pub(super) event_time: i64,
     pub(super) time_source: &'static str,
 }
 
 /// Every element of a record: an event, or none where it is rejected.
-pub(super) fn elements(record: &[u8], received_at: i64, rules: &Rules) -> Vec<Option<Valid>> {
+pub(super) fn elements(record: &[u8], received_at: i64, rules: &ContractRules) -> Vec<Option<ValidEvent>> {
     let Ok(text) = std::str::from_utf8(record) else { return vec![None] };
     if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('[') {
         return vec![element(text, received_at, rules)];
@@ -47,7 +47,7 @@ pub(super) fn elements(record: &[u8], received_at: i64, rules: &Rules) -> Vec<Op
     }
 }
 
-fn element(text: &str, received_at: i64, rules: &Rules) -> Option<Valid> {
+fn element(text: &str, received_at: i64, rules: &ContractRules) -> Option<ValidEvent> {
     if text.len() > LARGEST_BYTES {
         return None;
     }
@@ -63,7 +63,11 @@ fn element(text: &str, received_at: i64, rules: &Rules) -> Option<Valid> {
         Some(value) => Some(moment(value)?),
     };
     let (event_time, time_source) = event_time(original, sent_at, received_at);
-    (received_at - event_time <= rules.max_event_age_ms).then_some(Valid { members, event_time, time_source })
+    (received_at - event_time <= rules.max_event_age_ms).then_some(ValidEvent {
+        members,
+        event_time,
+        time_source,
+    })
 }
 
 /// The members of an object; none when one of them is there twice.
@@ -120,7 +124,7 @@ fn event_time(original: i64, sent_at: Option<i64>, received: i64) -> (i64, &'sta
     if time > received + FUTURE_MS { (received, "clamped") } else { (time, source) }
 }
 
-fn is_valid(event: &Map<String, Value>, rules: &Rules) -> bool {
+fn is_valid(event: &Map<String, Value>, rules: &ContractRules) -> bool {
     let there = |name: &str| event.get(name).is_some_and(|value| !value.is_null());
     let text = |name: &str| event.get(name).and_then(Value::as_str);
     let Some(name) = text("event_name") else { return false };
@@ -231,8 +235,8 @@ fn is_forbidden(id: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn rules() -> Rules {
-        Rules { apps: vec!["web-main".into()], max_event_age_ms: 60 * 86_400_000 }
+    fn rules() -> ContractRules {
+        ContractRules { apps: vec!["web-main".into()], max_event_age_ms: 60 * 86_400_000 }
     }
 
     const GOOD: &str = r#"{"schema_version":"1-0-0","event_id":"018f0000-0000-7000-8000-000000000001","event_name":

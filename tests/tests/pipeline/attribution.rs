@@ -13,14 +13,12 @@ use simulator::{
     produce::{self, Target},
 };
 use system_tests::{
-    WAIT, cells,
-    compare::{self, Place},
-    metrics, now_ms, pipeline_without_topics, raw,
+    ResultSource, WAIT, cells, compare, metrics, now_ms, pipeline_without_topics, raw,
     reference::{
-        Activity, Reference, Rules,
+        ContractRules, Reference, ReferenceActivity,
         cubes::CUBES,
         day::day_of,
-        metrics::{Question, Step},
+        metric_query::{MetricQuery, Period},
     },
     settle, simulator, stack, start, start_stages, topic, wait_until_ready,
 };
@@ -30,8 +28,8 @@ const DAYS: i64 = 45;
 const EVENTS: u64 = 300_000;
 
 /// Activities that find their events by rules; two want the same ones.
-fn by_rule(now_ms: i64) -> Vec<Activity> {
-    let rule = |id: &str, apps: &[&str], days: (i64, i64), event_name: &str, window_ms| Activity {
+fn by_rule(now_ms: i64) -> Vec<ReferenceActivity> {
+    let rule = |id: &str, apps: &[&str], days: (i64, i64), event_name: &str, window_ms| ReferenceActivity {
         id: id.to_owned(),
         kind: "template".to_owned(),
         apps: apps.iter().map(|&app| app.to_owned()).collect(),
@@ -48,9 +46,9 @@ fn by_rule(now_ms: i64) -> Vec<Activity> {
     ]
 }
 
-fn register(pipeline: &Pipeline, activities: &[Activity]) {
+fn register(pipeline: &Pipeline, activities: &[ReferenceActivity]) {
     let time = |ms: i64| jiff::Timestamp::from_millisecond(ms).unwrap().to_string();
-    let line = |of: &Activity| {
+    let line = |of: &ReferenceActivity| {
         let (key, event_name) = of.rule.as_ref().unwrap();
         let entry = serde_json::json!({
             "activity_id": of.id, "name": of.id, "type": of.kind, "app_ids": of.apps,
@@ -101,7 +99,8 @@ fn run() -> &'static Run {
             ..Config::default()
         };
         let mut simulator = simulator(&pipeline, config);
-        let mut activities: Vec<Activity> = simulator.activities().iter().map(Activity::from).collect();
+        let mut activities: Vec<ReferenceActivity> =
+            simulator.activities().iter().map(ReferenceActivity::from).collect();
         let ruled = by_rule(now);
         register(&pipeline, &ruled);
         activities.extend(ruled);
@@ -119,26 +118,30 @@ fn run() -> &'static Run {
         settle(&pipeline, &truth, stages);
 
         let apps = simulator::APP_IDS.iter().map(|&app| app.to_owned()).collect();
-        let mut reference = Reference::new(Rules { apps, max_event_age_ms: 60 * DAY_MS }, activities);
-        raw::records(place(&pipeline)).unwrap().iter().for_each(|record| reference.take(record));
+        let mut reference = Reference::new(ContractRules { apps, max_event_age_ms: 60 * DAY_MS }, activities);
+        raw::records(source(&pipeline)).unwrap().iter().for_each(|record| reference.take(record));
         assert!(reference.events.len() as u64 + reference.rejected.len() as u64 >= EVENTS);
         Run { pipeline, truth, reference }
     })
 }
 
-fn place(pipeline: &Pipeline) -> Place<'_> {
-    Place { brokers: stack().brokers(), clickhouse_url: stack().clickhouse_url(), pipeline: pipeline.name() }
+fn source(pipeline: &Pipeline) -> ResultSource<'_> {
+    ResultSource {
+        brokers: stack().brokers(),
+        clickhouse_url: stack().clickhouse_url(),
+        pipeline: pipeline.name(),
+    }
 }
 
 #[test]
 fn every_cell_of_every_cube_and_every_active_device_equals_an_independent_reference() {
     let Run { pipeline, truth, reference } = run();
-    let place = place(pipeline);
-    let mut differences = cells::of_people(place, reference).unwrap();
+    let source = source(pipeline);
+    let mut differences = cells::of_people(source, reference).unwrap();
     let mut compared = 0;
     for cube in CUBES {
         for pane in cube.panes {
-            let (found, cells) = cells::of_cube(place, cube, pane, &reference.events).unwrap();
+            let (found, cells) = cells::of_cube(source, cube, pane, &reference.events).unwrap();
             differences.extend(found);
             compared += cells;
         }
@@ -146,7 +149,7 @@ fn every_cell_of_every_cube_and_every_active_device_equals_an_independent_refere
     assert!(compared > 1_000_000, "{compared} cells are too few to prove anything");
     assert!(differences.is_empty(), "{}", cells::report(&differences));
     // What clients were meant to send is known a third time; it knows no activities that work by rules.
-    let mut by_truth = compare::differences(place, truth).unwrap();
+    let mut by_truth = compare::differences(source, truth).unwrap();
     by_truth.retain(|difference| !difference.what.starts_with("activity"));
     assert_eq!(by_truth, []);
 }
@@ -156,7 +159,7 @@ fn every_metric_equals_an_independent_reference() {
     let Run { pipeline, reference, .. } = run();
     let now = now_ms();
     let today = day_of(now);
-    let asked = Question { from: today - DAYS - 1, to: today, now, step: Step::Total };
+    let asked = MetricQuery { from: today - DAYS - 1, to: today, now, step: Period::Total };
     let names = metrics::list(pipeline).unwrap();
     assert!(names.len() > 90, "{}", names.len());
     let mut differences = Vec::new();

@@ -8,9 +8,7 @@ use rdkafka::{
 use runtime::failpoint::Safeguard;
 use simulator::{Config, Simulator, Truth};
 use system_tests::{
-    WAIT,
-    compare::{self, Place},
-    eventually, get, http_address, metric,
+    ResultSource, WAIT, compare, eventually, get, http_address, metric,
     proxy::{Proxy, RequestFault},
     send, simulator, stack, start, start_stages, topic, wait_until_ready,
 };
@@ -66,12 +64,12 @@ fn is_needed(safeguard: Safeguard, scenario: fn(&mut Pipeline) -> bool) {
 fn equals_the_truth(pipeline: &Pipeline, truth: &Truth, mut stages: Vec<Process>) -> bool {
     arrive(pipeline, truth);
     devstack::pipeline::stop(&mut stages).unwrap();
-    let place = Place {
+    let source = ResultSource {
         brokers: stack().brokers(),
         clickhouse_url: stack().clickhouse_url(),
         pipeline: pipeline.name(),
     };
-    compare::differences(place, truth).unwrap().is_empty()
+    compare::differences(source, truth).unwrap().is_empty()
 }
 
 fn arrive(pipeline: &Pipeline, truth: &Truth) {
