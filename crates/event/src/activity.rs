@@ -1,12 +1,16 @@
-//! An entry of the activity registry: what `millrace activity create` writes to the topic `activities` and enrich
-//! looks up. Every entry is checked when it is written and again when it is read, by the same rules.
+//! An entry of the activity registry: `millrace activity create` writes it to the topic `activities`, enrich reads
+//! it. The same checks apply when it is written and when it is read.
+mod id;
+mod rfc3339;
 mod rule;
 
 use serde::{Deserialize, Serialize};
 
+use id::{ID_FORM, is_id};
+
 pub use rule::ActivityRule;
 
-/// One activity. The topic's key is `activity_id`; a later entry with the same key replaces it.
+/// One activity. The key in the topic is `activity_id`; a later entry with the same key replaces it.
 ///
 /// As JSON, times are RFC 3339 text under `starts_at` and `ends_at`, unknown fields are ignored, and all but
 /// `activity_id` may be absent.
@@ -14,10 +18,10 @@ pub use rule::ActivityRule;
 pub struct Activity {
     /// First half of the activity event ID: 1–40 of `[A-Za-z0-9-]`.
     pub activity_id: String,
-    /// For people.
+    /// A name for people.
     #[serde(default)]
     pub name: String,
-    /// Where it comes from.
+    /// How it was made.
     #[serde(default, rename = "type")]
     pub kind: ActivityKind,
     /// Apps it runs in; empty means all.
@@ -29,13 +33,13 @@ pub struct Activity {
     /// First moment after it, epoch milliseconds; None: open.
     #[serde(default, rename = "ends_at", with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub ends_at_ms: Option<i64>,
-    /// Who answers for it.
+    /// Who is responsible for it.
     #[serde(default)]
     pub owner: String,
-    /// What clients may report of it.
+    /// The events that clients report for it.
     #[serde(default)]
     pub events: Vec<ActivityEvent>,
-    /// Which events belong to it although their client names no activity.
+    /// Assigns further events to it whose client does not name an activity.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<ActivityRule>,
     /// For how long after a touch a conversion counts for it, such as `24h` or `7d`; None: the default.
@@ -43,7 +47,7 @@ pub struct Activity {
     pub attribution_window: Option<String>,
 }
 
-/// Where an activity comes from.
+/// How an activity was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ActivityKind {
@@ -55,7 +59,7 @@ pub enum ActivityKind {
 }
 
 impl ActivityKind {
-    /// The value as it stands in the registry and in `activity_type`.
+    /// The value as written in the registry and in `activity_type`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Template => "template",
@@ -64,54 +68,53 @@ impl ActivityKind {
     }
 }
 
-/// One kind of event of an activity.
+/// An event that clients report for an activity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActivityEvent {
     /// Second half of the activity event ID: 1–40 of `[A-Za-z0-9-]`.
     pub key: String,
-    /// For people.
+    /// A name for people.
     #[serde(default)]
     pub name: String,
 }
 
 impl ActivityEvent {
-    /// Its fields, as they are called in JSON.
+    /// The names of its fields in JSON.
     pub const FIELDS: &[&str] = &["key", "name"];
 }
 
-/// Why an entry of the registry cannot be used.
+/// Why an entry of the registry is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ActivityError {
-    /// The bytes are not such an object.
+    /// The bytes are not JSON of an activity.
     #[error("not an activity: {0}")]
     Json(String),
-    /// A field has a value that cannot be.
+    /// A field has an invalid value.
     #[error("{field} = {value:?} is not {expected}")]
     Value {
-        /// The field as it is called in JSON.
+        /// The name of the field in JSON.
         field: &'static str,
         /// Its value.
         value: String,
-        /// What would be right.
+        /// What is expected.
         expected: &'static str,
     },
-    /// A rule that cannot be.
+    /// A rule is invalid.
     #[error("rules[{index}] (key {key:?}): {problem}")]
     Rule {
-        /// Its place in the list, from 0.
+        /// Its position in the list, from 0.
         index: usize,
         /// Its key.
         key: String,
-        /// The field of the rule, its value and what would be right.
+        /// The field of the rule, its value and what is expected.
         problem: String,
     },
 }
 
-const ID: &str = "1 to 40 letters, digits and dashes (no underscore: it parts activity and event key)";
 const WINDOW: &str = "a positive duration such as 24h or 7d";
 
 impl Activity {
-    /// Its fields, as they are called in JSON.
+    /// The names of its fields in JSON.
     pub const FIELDS: &[&str] = &[
         "activity_id",
         "name",
@@ -128,10 +131,10 @@ impl Activity {
     /// Reads and checks an entry.
     ///
     /// # Errors
-    /// The bytes are not JSON of an activity, or [`check`](Self::check) refuses it.
+    /// The bytes are not JSON of an activity, or [`check`](Self::check) fails.
     pub fn parse(json: &[u8]) -> Result<Self, ActivityError> {
         let mut reader = serde_json::Deserializer::from_slice(json);
-        // Says in which field the trouble is, which serde alone does not.
+        // Names the field in the error, which serde alone does not.
         let activity: Self = serde_path_to_error::deserialize(&mut reader)
             .map_err(|error| ActivityError::Json(error.to_string()))?;
         reader.end().map_err(|error| ActivityError::Json(error.to_string()))?;
@@ -139,16 +142,16 @@ impl Activity {
         Ok(activity)
     }
 
-    /// Whether the parts of the entry are possible by themselves and together.
+    /// Checks each field, and the fields against each other.
     ///
     /// # Errors
-    /// The first field that is not, with its value and what would be right.
+    /// The first invalid field, with its value and what is expected.
     pub fn check(&self) -> Result<(), ActivityError> {
         let wrong = |field, value: &str, expected| {
             Err(ActivityError::Value { field, value: value.to_owned(), expected })
         };
         if !is_id(&self.activity_id) {
-            return wrong("activity_id", &self.activity_id, ID);
+            return wrong("activity_id", &self.activity_id, ID_FORM);
         }
         for app_id in &self.app_ids {
             let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -163,10 +166,10 @@ impl Activity {
         }
         for (index, event) in self.events.iter().enumerate() {
             if !is_id(&event.key) {
-                return wrong("events.key", &event.key, ID);
+                return wrong("events.key", &event.key, ID_FORM);
             }
             if self.events[..index].iter().any(|earlier| earlier.key == event.key) {
-                return wrong("events.key", &event.key, "unique: each key of an activity stands once");
+                return wrong("events.key", &event.key, "unique among the keys of the activity");
             }
         }
         for (index, rule) in self.rules.iter().enumerate() {
@@ -178,43 +181,12 @@ impl Activity {
         }
     }
 
-    /// The attribution window in milliseconds, a day being 24 h; None when it is absent or not a positive duration.
+    /// The attribution window in milliseconds; a day is 24 h. None if it is absent or not a positive duration.
     pub fn attribution_window_ms(&self) -> Option<i64> {
         let span: jiff::Span = self.attribution_window.as_deref()?.trim().parse().ok()?;
         let relative = jiff::SpanRelativeTo::days_are_24_hours();
         let duration = span.to_duration(relative).ok()?;
         i64::try_from(duration.as_millis()).ok().filter(|&ms| ms > 0)
-    }
-}
-
-/// Whether `text` may be an activity ID or the key of one of its events.
-fn is_id(text: &str) -> bool {
-    (1..=40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-}
-
-/// Epoch milliseconds as RFC 3339 text.
-mod rfc3339 {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn text(ms: i64) -> String {
-        jiff::Timestamp::from_millisecond(ms).map_or_else(|_| format!("{ms} ms"), |at| at.to_string())
-    }
-
-    pub(super) fn serialize<S: Serializer>(ms: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
-        match *ms {
-            Some(ms) => serializer.serialize_str(&text(ms)),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-        let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
-        match text.parse::<jiff::Timestamp>() {
-            Ok(at) => Ok(Some(at.as_millisecond())),
-            Err(_) => Err(D::Error::custom(format!(
-                "{text:?} is not RFC 3339 with a zone, such as 2026-03-01T00:00:00+08:00"
-            ))),
-        }
     }
 }
 
@@ -266,14 +238,14 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_in_a_time_is_understood() {
+    fn a_time_may_have_an_offset() {
         let activity =
             Activity::parse(br#"{"activity_id":"x","starts_at":"2026-03-01T20:00:00+08:00"}"#).unwrap();
         assert_eq!(activity.starts_at_ms, Some(1_772_366_400_000));
     }
 
     #[test]
-    fn a_refusal_names_the_field_and_the_value() {
+    fn an_error_names_the_field_and_the_value() {
         for (change, field, value) in [
             ((|a| a.activity_id = "a_b".into()) as fn(&mut Activity), "activity_id", "a_b"),
             (|a| a.activity_id = String::new(), "activity_id", ""),

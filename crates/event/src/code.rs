@@ -1,9 +1,9 @@
-//! Why a record is refused. One closed list serves as metric label, Kafka header and ClickHouse column.
+//! Why an event or record is rejected. This closed list serves as metric label, Kafka header and ClickHouse column.
 use std::fmt;
 
 macro_rules! codes {
     ($($variant:ident $name:literal $doc:literal,)*) => {
-        /// Why a record or an element of it went to `dead-letters`.
+        /// Why an event or record went to `dead-letters`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum RejectCode { $(#[doc = $doc] $variant,)* }
 
@@ -11,7 +11,7 @@ macro_rules! codes {
             /// Every code, in the order of the contract.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// The code as it stands in metrics, headers and tables.
+            /// The code as written in metrics, headers and tables.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
@@ -29,7 +29,7 @@ codes! {
     MalformedJson "malformed_json" "The record is not one JSON object or array of objects.",
     TooLarge "too_large" "The record is larger than 256 KiB.",
     TooDeep "too_deep" "Objects or arrays are nested more than 8 deep inside the event.",
-    DuplicateKey "duplicate_key" "A top-level key stands twice in the event.",
+    DuplicateKey "duplicate_key" "A top-level key occurs twice in the event.",
     UnsupportedSchema "unsupported_schema" "The major version of `schema_version` is not known.",
     MissingField "missing_field" "A required field is absent or null.",
     InvalidType "invalid_type" "A field has the wrong JSON type.",
@@ -39,9 +39,7 @@ codes! {
     UnknownEvent "unknown_event" "`event_name` is not in the list and the policy is `reject`.",
     InvalidTimestamp "invalid_timestamp" "A timestamp is neither RFC 3339 with a zone nor epoch milliseconds.",
     TooOld "too_old" "The event happened longer ago than `max_event_age`.",
-    UnknownActivity "unknown_activity" "The activity is not registered and the policy is `reject`.",
-    EnrichmentError "enrichment_error" "Enrich could not read or attribute the event.",
-    SinkRejected "sink_rejected" "ClickHouse refused the row for good.",
+    EnrichmentError "enrichment_error" "Enrich could not read the message: it is damaged, or ingest did not write it.",
 }
 
 impl fmt::Display for RejectCode {

@@ -1,13 +1,12 @@
-//! Names of the headers that say why a record became a dead letter and where it came from. The message itself
-//! keeps the original key and bytes.
+//! Headers of a dead letter: why it was rejected and where it was read. The message has the original key and bytes.
 
-/// Header names of the topic `dead-letters`; values are UTF-8 text, numbers in decimal.
+/// Header names in the topic `dead-letters`. Values are UTF-8 text, numbers in decimal.
 pub mod header {
     /// A [`RejectCode`](crate::RejectCode).
     pub const CODE: &str = "code";
-    /// One sentence of bounded length.
+    /// One sentence: the field, its value, and what to send instead.
     pub const MESSAGE: &str = "message";
-    /// JSON pointer to the field, '' for the whole record.
+    /// JSON pointer to the invalid field; '' for the whole event or record.
     pub const POINTER: &str = "pointer";
     /// Topic the record was read from.
     pub const ORIGIN_TOPIC: &str = "origin_topic";
@@ -15,18 +14,18 @@ pub mod header {
     pub const ORIGIN_PARTITION: &str = "origin_partition";
     /// Offset the record was read from.
     pub const ORIGIN_OFFSET: &str = "origin_offset";
-    /// Place of the element in the record's array, 0 for a single event or a whole record.
+    /// Position of the event in the record's array; 0 for a single event or a whole record.
     pub const ORIGIN_INDEX: &str = "origin_index";
-    /// `ingest`, `enrich` or `aggregate`.
+    /// The stage that rejected it: `ingest` or `enrich`.
     pub const STAGE: &str = "stage";
-    /// Version of the program that refused the record.
+    /// Version of that program.
     pub const VERSION: &str = "version";
-    /// The event's `app_id`, where it could be read.
+    /// The event's `app_id`, if it could be read.
     pub const APP_ID: &str = "app_id";
-    /// The event's `platform`, where it could be read.
+    /// The event's `platform`, if it could be read.
     pub const PLATFORM: &str = "platform";
-    /// The event's `library.name`, where it could be read.
+    /// The event's `library.name`, if it could be read.
     pub const LIBRARY: &str = "library";
-    /// Time in epoch milliseconds at which the raw record reached the broker.
+    /// When the broker received the raw record, epoch milliseconds.
     pub const RECEIVED_AT: &str = "received_at";
 }

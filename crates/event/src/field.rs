@@ -1,7 +1,7 @@
-//! The field catalogue: every field that cubes, metrics, rules and `millrace cat` may name, with its type and
-//! where it comes from. The one list serves the batch format, the cube compiler, the DDL and the docs.
+//! The field catalogue: every field that cubes, metrics, rules and `millrace cat` can name, with its type and who
+//! sets it. The batch format, the cube compiler, the DDL and the reference are derived from this list.
 
-/// What values a field has.
+/// The type of a field's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldKind {
     /// UTF-8 text; '' when absent.
@@ -18,9 +18,9 @@ pub enum FieldKind {
     Map,
 }
 
-/// Who puts the field on the event.
+/// Who sets a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum FieldOrigin {
     /// The client sent it.
     Client,
     /// Ingest stamped it.
@@ -30,7 +30,7 @@ pub enum Source {
 }
 
 macro_rules! fields {
-    ($($variant:ident $name:literal $kind:ident $source:ident $doc:literal,)*) => {
+    ($($variant:ident $name:literal $kind:ident $origin:ident $doc:literal,)*) => {
         /// A field of an event.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
@@ -51,8 +51,8 @@ macro_rules! fields {
             }
 
             /// Who sets it.
-            pub fn source(self) -> Source {
-                match self { $(Self::$variant => Source::$source,)* }
+            pub fn origin(self) -> FieldOrigin {
+                match self { $(Self::$variant => FieldOrigin::$origin,)* }
             }
 
             /// What it means.
@@ -142,7 +142,7 @@ fields! {
     Properties "properties" Text Client "The event's own `properties`, as JSON text.",
     Library "library" Text Client "`library.name`.",
     LibraryVersion "library_version" Text Client "`library.version`.",
-    EventTime "event_time" Number Ingest "When it happened, epoch milliseconds, after the clock was checked.",
+    EventTime "event_time" Number Ingest "When it happened, epoch milliseconds, after clock correction.",
     ReceivedAt "received_at" Number Ingest "When the broker received it, epoch milliseconds.",
     TimeSource "time_source" Text Ingest "client, corrected, received or clamped.",
     ClockSkewMs "clock_skew_ms" Number Ingest "received_at - sent_at in milliseconds; 0 when there is no sent_at.",
@@ -150,7 +150,7 @@ fields! {
     OriginPartition "origin_partition" Number Ingest "Partition of the raw record.",
     OriginOffset "origin_offset" Number Ingest "Offset of the raw record.",
     OriginIndex "origin_index" Number Ingest "Place of the event in the raw record's array.",
-    Kind "kind" Text Enrich "event, duplicate, test or bot. Ingest sets test; the others are enrich's.",
+    Kind "kind" Text Enrich "event, duplicate, test or bot. Ingest sets event or test; enrich sets duplicate and bot.",
     DeviceKey "device_key" Key Enrich "Keyed hash of app_id:anonymous_id.",
     UserKey "user_key" Key Enrich "Keyed hash of app_id:user_id; 0 when not logged in.",
     IsNewDevice "is_new_device" Number Enrich "1 on the first accepted event of the device ever, else 0.",
@@ -165,7 +165,7 @@ fields! {
     ChannelSource "source" Text Enrich "The source behind the channel, for example baidu.",
     ChannelMedium "medium" Text Enrich "The medium behind the channel, for example cpc.",
     ChannelCampaign "campaign" Text Enrich "The campaign behind the channel.",
-    ChannelRule "channel_rule" Text Enrich "Name of the channel rule that decided.",
+    ChannelRule "channel_rule" Text Enrich "Name of the channel rule that matched.",
     FirstChannelGroup "first_channel_group" Text Enrich "channel_group of the device's first event, written once.",
     FirstSource "first_source" Text Enrich "source of the device's first event, written once.",
     DeviceBrand "device_brand" Text Enrich "`device.manufacturer`, else the brand its user agent names.",
@@ -183,7 +183,7 @@ fields! {
     Replay "replay" Number Enrich "1 on the first event of a playback whose content the device had started before, else 0.",
     PlayedTotalMs "played_total_ms" Number Enrich "Watched so far in this playback, this event included, in milliseconds.",
     PublishDay "publish_day" Text Enrich "Business day of published_at, on content_published without one that of the event; as 2026-03-02.",
-    RepeatedOrder "repeated_order" Number Enrich "1 on an order whose order_id the device sent before: an event, but no order.",
+    RepeatedOrder "repeated_order" Number Enrich "1 on an order whose order_id the device sent before: it counts as an event, not as an order.",
     PayerKey "payer_key" Key Enrich "On an order: user_key, else device_key.",
     MatchedEntryPoint "matched_entry_point" Text Enrich "On vip_opened: entry point of the VIP page the device saw within the 30 min before.",
     LostEvents "lost_events" Number Enrich "Events of the device that never arrived, by the gap in event_index before this one.",

@@ -1,9 +1,9 @@
-//! Who an event belongs to, as numbers: the output partition, the device key, the de-duplication key.
+//! Hashes of identities: the output partition of a key, and keyed hashes of devices and users.
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
 
-/// Kafka's own murmur2 of a key, so that every client in every language finds the same partition.
-pub fn murmur2(data: &[u8]) -> u32 {
+/// Kafka's murmur2 of a key.
+fn murmur2(data: &[u8]) -> u32 {
     const M: u32 = 0x5bd1_e995;
     let mut h: u32 = 0x9747_b28c ^ data.len() as u32;
     let mut chunks = data.chunks_exact(4);
@@ -24,19 +24,19 @@ pub fn murmur2(data: &[u8]) -> u32 {
     h ^ (h >> 15)
 }
 
-/// The partition of a key, as Kafka's Java producer computes it. `partitions` must be at least 1.
+/// The partition of a key, as the Java producer of Kafka computes it. `partitions` must be at least 1.
 pub fn partition_for(key: &[u8], partitions: u32) -> u32 {
     (murmur2(key) & 0x7fff_ffff) % partitions.max(1)
 }
 
-/// Turns identities into keyed hashes, so that tables hold no client identifier.
+/// The secret key of identity hashes. Tables hold these hashes instead of identifiers that clients send.
 #[derive(Debug, Clone)]
 pub struct IdentityKey {
     key: [u8; 16],
 }
 
 impl IdentityKey {
-    /// A key derived from a secret of any length. Another secret gives other hashes for the same devices.
+    /// Derives the key from a secret of any length. Another secret gives other hashes for the same devices.
     pub fn new(secret: &str) -> Self {
         let mut hasher = SipHasher24::new();
         hasher.write(secret.as_bytes());

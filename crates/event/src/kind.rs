@@ -1,4 +1,4 @@
-//! Closed word lists whose text is metric label, batch value and ClickHouse value at once.
+//! Closed lists of values. Their text serves as metric label, batch value and ClickHouse value.
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
@@ -10,12 +10,12 @@ macro_rules! words {
             /// Every value.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// The value as it stands in events, labels and tables.
+            /// The value as written in events, labels and tables.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
 
-            /// The value that reads `text`, if there is one.
+            /// The value written as `text`, if there is one.
             pub fn parse(text: &str) -> Option<Self> {
                 match text { $($text => Some(Self::$variant),)* _ => None }
             }
@@ -24,11 +24,11 @@ macro_rules! words {
 }
 
 words! {
-    /// What a record is to the cubes; only `event` feeds any but `quality`.
+    /// What an event counts as. Only `event` counts in cubes other than `quality`.
     Kind {
-        /// A valid, unique event of a real client.
+        /// A valid event of a real client, received for the first time.
         Event = "event",
-        /// An event whose key was accepted before, inside the window.
+        /// An event that was accepted before, within the de-duplication window.
         Duplicate = "duplicate",
         /// An event sent with `is_test`.
         Test = "test",
@@ -58,15 +58,15 @@ words! {
 }
 
 words! {
-    /// Which clock `event_time` comes from.
+    /// The clock that `event_time` comes from.
     TimeSource {
-        /// The device's clock, taken as it is.
+        /// The device's clock, unchanged.
         Client = "client",
-        /// The device's clock, moved by its measured skew.
+        /// The device's clock, corrected by its measured skew.
         Corrected = "corrected",
-        /// The broker's clock, because the device contradicts itself.
+        /// The broker's clock, because the event was sent before it happened.
         Received = "received",
-        /// The broker's clock, because the event claimed the future.
+        /// The broker's clock, because the event was in the future.
         Clamped = "clamped",
     }
 }
@@ -82,7 +82,7 @@ words! {
         WrongApp = "wrong_app",
         /// The activity has no event with this key.
         UnknownKey = "unknown_key",
-        /// Before the activity's start, or at or after its end.
+        /// Before the start of the activity, or at or after its end.
         OutsideDates = "outside_dates",
     }
 }

@@ -5,7 +5,7 @@
 //! the stage.
 use std::{fmt, str::FromStr};
 
-use crate::NextOffset;
+use crate::offset::NextOffset;
 
 /// Version of the text format.
 const VERSION: &str = "1";

@@ -1,5 +1,5 @@
-//! The contract between clients and stages, as pure values: which fields an event has, why an event may be
-//! refused, and how events travel from stage to stage. No Kafka, no ClickHouse, no clock.
+//! The contract between clients and stages, as pure values: which fields an event has, why an event is rejected,
+//! and how events are encoded between stages. No Kafka, no ClickHouse, no clock.
 
 mod activity;
 mod batch;
@@ -16,17 +16,16 @@ pub mod predicate;
 pub mod protobuf;
 mod topic;
 mod verdict;
-mod wire;
 
 pub use activity::{Activity, ActivityError, ActivityEvent, ActivityKind, ActivityRule};
 pub use batch::{Batch, BatchBuilder, BatchError, MAX_ROWS, TextRef, same_text};
 pub use code::RejectCode;
 pub use dead_letter::header;
-pub use field::{FIELDS, Field, FieldKind, Source};
-pub use identity::{IdentityKey, murmur2, partition_for};
+pub use field::{FIELDS, Field, FieldKind, FieldOrigin};
+pub use identity::{IdentityKey, partition_for};
 pub use kind::{ActivityStatus, Kind, Platform, TimeSource};
 pub use ledger::{LedgerCounts, LedgerEntry, LedgerError};
 pub use limit::Limits;
 pub use offset::{NextOffset, Offset, Start};
 pub use topic::Topic;
-pub use verdict::{DropReason, Rejection, Verdict};
+pub use verdict::{Rejection, Verdict};

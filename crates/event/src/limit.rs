@@ -1,15 +1,15 @@
-//! The sizes of the contract. They are part of what clients are promised, so they are constants, not settings.
+//! The size limits of the contract. Clients rely on them, so they are constants and not settings.
 
 /// Limits of one raw record and its events.
 #[derive(Debug)]
 pub struct Limits;
 
 impl Limits {
-    /// Largest event, in bytes of JSON. A record with one event has the same bound.
+    /// Largest event, in bytes of JSON. A record with a single event has the same limit.
     pub const EVENT_BYTES: usize = 256 * 1024;
     /// Most events in one record.
     pub const ARRAY_EVENTS: usize = 500;
-    /// How deep objects and arrays may nest inside an event.
+    /// Deepest nesting of objects and arrays inside an event.
     pub const DEPTH: usize = 8;
     /// Largest `properties`, in bytes of JSON.
     pub const PROPERTIES_BYTES: usize = 32 * 1024;

@@ -1,18 +1,18 @@
 //! The wire format of Protobuf, as far as our messages need it: fields one after the other, lists packed.
 //!
-//! Batches and the state of devices pass here so often that they are read and written by hand: generated code makes a
-//! message of its own out of each part. Nothing is copied to read a field, a message within a message is written where
-//! it belongs, and numbers of one width are read and written all at once, which the compiler turns into vector
-//! instructions. What the fields mean is for the callers to know, who skip those they do not.
+//! Written by hand, because batches and the state of devices pass here so often: generated code copies each column
+//! twice and makes a message of each part. Here a field is read without a copy, a nested message is written in
+//! place, and numbers of one width are read and written together, which the compiler turns into vector
+//! instructions. Callers know the meaning of the fields and skip unknown ones.
 
-/// Why bytes are not the message they should be: what is wrong, as a clause such as "it ends in the middle of a value".
+/// Why bytes are not a valid message, as a clause such as "it ends in the middle of a value".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Malformed(pub &'static str);
 
 impl Malformed {
-    /// A field that the schema knows, written as another type.
-    pub const TYPE: Self = Self("it has a field of another type than the schema's");
+    /// A known field has another type than the schema says.
+    pub const TYPE: Self = Self("it has a field whose type differs from the schema");
     const CUT: Self = Self("it ends in the middle of a value");
 }
 
@@ -21,28 +21,28 @@ const FIXED64: u64 = 1;
 const BYTES: u64 = 2;
 const FIXED32: u64 = 5;
 
-/// The value of a field, by how it is written.
+/// The value of a field, by wire type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Value<'a> {
-    /// A whole number or a truth; see [`signed`] for `sint32` and `sint64`.
+pub enum WireValue<'a> {
+    /// A whole number or a bool; see [`signed`] for `sint32` and `sint64`.
     Varint(u64),
     /// A `fixed64`.
     Fixed64(u64),
-    /// A text, a message or a packed list.
+    /// A string, a message or a packed list.
     Bytes(&'a [u8]),
-    /// Nothing in our messages is written so.
+    /// Not used in our messages.
     Fixed32,
 }
 
-/// The fields of a message, each with its number in the schema, in the order they are written. Whoever meets an error
-/// stops: what would follow it is no field.
+/// The fields of a message in written order, each with its number in the schema. After an error, stop: nothing valid
+/// follows.
 #[derive(Debug, Clone)]
 pub struct Fields<'a>(pub &'a [u8]);
 
 impl<'a> Iterator for Fields<'a> {
-    type Item = Result<(u64, Value<'a>), Malformed>;
+    type Item = Result<(u64, WireValue<'a>), Malformed>;
 
-    // Always: only beside the caller's `match` is a value decided upon once, by its kind and number.
+    // Inlined into the caller's `match`, so that wire type and field number are compared once.
     #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         (!self.0.is_empty()).then(|| self.field())
@@ -51,27 +51,27 @@ impl<'a> Iterator for Fields<'a> {
 
 impl<'a> Fields<'a> {
     #[inline(always)]
-    fn field(&mut self) -> Result<(u64, Value<'a>), Malformed> {
+    fn field(&mut self) -> Result<(u64, WireValue<'a>), Malformed> {
         let bytes = &mut self.0;
         let tag = take_varint(bytes)?;
         let value = match tag & 7 {
-            VARINT => Value::Varint(take_varint(bytes)?),
+            VARINT => WireValue::Varint(take_varint(bytes)?),
             FIXED64 => {
                 let (value, rest) = bytes.split_first_chunk().ok_or(Malformed::CUT)?;
                 *bytes = rest;
-                Value::Fixed64(u64::from_le_bytes(*value))
+                WireValue::Fixed64(u64::from_le_bytes(*value))
             }
             BYTES => {
                 let length = usize::try_from(take_varint(bytes)?).map_err(|_| Malformed::CUT)?;
                 let (value, rest) = bytes.split_at_checked(length).ok_or(Malformed::CUT)?;
                 *bytes = rest;
-                Value::Bytes(value)
+                WireValue::Bytes(value)
             }
             FIXED32 => {
                 *bytes = bytes.get(4..).ok_or(Malformed::CUT)?;
-                Value::Fixed32
+                WireValue::Fixed32
             }
-            _ => return Err(Malformed("it has a field of a kind that does not exist")),
+            _ => return Err(Malformed("it has a field of an unknown wire type")),
         };
         Ok((tag >> 3, value))
     }
@@ -79,7 +79,7 @@ impl<'a> Fields<'a> {
 
 #[inline]
 fn take_varint(bytes: &mut &[u8]) -> Result<u64, Malformed> {
-    // Most tags, and most lengths and numbers.
+    // Most tags, lengths and numbers take one byte.
     if let [byte @ 0..0x80, rest @ ..] = *bytes {
         *bytes = rest;
         return Ok(u64::from(*byte));
@@ -105,10 +105,10 @@ pub fn varints(mut list: &[u8]) -> impl Iterator<Item = Result<u64, Malformed>> 
     std::iter::from_fn(move || (!list.is_empty()).then(|| take_varint(&mut list)))
 }
 
-/// The numbers of a list in which each takes `WIDTH` bytes, the lowest first.
+/// The numbers of a list of little-endian numbers of `WIDTH` bytes.
 ///
 /// # Errors
-/// The last one is cut.
+/// The last number is incomplete.
 #[inline]
 pub fn fixed<const WIDTH: usize>(list: &[u8]) -> Result<&[[u8; WIDTH]], Malformed> {
     match list.as_chunks() {
@@ -126,18 +126,18 @@ pub fn signed(varint: u64) -> i64 {
 /// The text of a `string`.
 ///
 /// # Errors
-/// It is not UTF-8.
+/// The bytes are not UTF-8.
 #[inline]
 pub fn text(bytes: &[u8]) -> Result<&str, Malformed> {
     std::str::from_utf8(bytes).map_err(|_| Malformed("a text is not UTF-8"))
 }
 
-/// Writes a message behind what stands in the buffer. As proto3 has it, a field that is 0, empty or absent is left out.
+/// Appends a message to a buffer. As in proto3, a field that is 0, empty or absent is left out.
 #[derive(Debug)]
-pub struct Writer<'a>(pub &'a mut Vec<u8>);
+pub struct ProtobufWriter<'a>(pub &'a mut Vec<u8>);
 
-impl Writer<'_> {
-    /// A whole number or a truth.
+impl ProtobufWriter<'_> {
+    /// A whole number or a bool.
     #[inline]
     pub fn varint(&mut self, field: u64, value: u64) {
         if value != 0 {
@@ -161,7 +161,7 @@ impl Writer<'_> {
         }
     }
 
-    /// A text, or bytes as they are.
+    /// A string or bytes.
     #[inline]
     pub fn bytes(&mut self, field: u64, value: &[u8]) {
         if !value.is_empty() {
@@ -186,7 +186,7 @@ impl Writer<'_> {
         self.varints(field, values.map(zigzag));
     }
 
-    /// A list in which each number takes `WIDTH` bytes, the lowest first; of eight, a packed list of `fixed64`.
+    /// A list of little-endian numbers of `WIDTH` bytes. With a width of 8 this is a packed list of `fixed64`.
     #[inline]
     pub fn fixed<const WIDTH: usize>(
         &mut self,
@@ -204,17 +204,22 @@ impl Writer<'_> {
         }
     }
 
-    /// A message within this one, though it be empty.
+    /// A nested message, also an empty one.
     #[inline]
-    pub fn message(&mut self, field: u64, write: impl FnOnce(&mut Writer<'_>)) {
-        // Nearly all are shorter than 128 bytes, and so their length takes one.
+    pub fn message(&mut self, field: u64, write: impl FnOnce(&mut ProtobufWriter<'_>)) {
+        // Nearly all are shorter than 128 bytes, so their length takes one byte.
         self.message_about(field, 0, write);
     }
 
-    /// The same for one that is about so many bytes long. Its length stands before it and is only known behind it: when
-    /// it takes as many bytes as expected, the message need not be moved.
+    /// A nested message of about `expected` bytes. The length precedes the message, but is known only after it is
+    /// written: if the length takes as many bytes as that of `expected`, the message need not be moved.
     #[inline]
-    pub fn message_about(&mut self, field: u64, expected: usize, write: impl FnOnce(&mut Writer<'_>)) {
+    pub fn message_about(
+        &mut self,
+        field: u64,
+        expected: usize,
+        write: impl FnOnce(&mut ProtobufWriter<'_>),
+    ) {
         self.tag(field, BYTES);
         let place = self.0.len();
         self.number(expected as u64);
@@ -268,13 +273,15 @@ mod tests {
         {
             let long = vec![7; length];
             let mut bytes = Vec::new();
-            let mut writer = Writer(&mut bytes);
+            let mut writer = ProtobufWriter(&mut bytes);
             writer.message_about(1, expected, |inner| inner.bytes(2, &long));
             writer.fixed64(3, 9);
             let fields: Vec<_> = Fields(&bytes).map(Result::unwrap).collect();
-            let [(1, Value::Bytes(inner)), (3, Value::Fixed64(9))] = fields[..] else { panic!("{fields:?}") };
+            let [(1, WireValue::Bytes(inner)), (3, WireValue::Fixed64(9))] = fields[..] else {
+                panic!("{fields:?}")
+            };
             let inner: Vec<_> = Fields(inner).map(Result::unwrap).collect();
-            assert_eq!(inner, [(2, Value::Bytes(&long))].split_at(usize::from(length > 0)).0);
+            assert_eq!(inner, [(2, WireValue::Bytes(&long))].split_at(usize::from(length > 0)).0);
         }
     }
 
@@ -282,10 +289,10 @@ mod tests {
     fn a_signed_number_is_read_back() {
         for number in [0, 1, -1, 63, -64, i64::from(i32::MIN), i64::MIN, i64::MAX] {
             let mut bytes = Vec::new();
-            Writer(&mut bytes).signed(1, number);
+            ProtobufWriter(&mut bytes).signed(1, number);
             let read = Fields(&bytes).next().map(Result::unwrap);
             match read {
-                Some((1, Value::Varint(varint))) => assert_eq!(signed(varint), number),
+                Some((1, WireValue::Varint(varint))) => assert_eq!(signed(varint), number),
                 read => assert_eq!((read, number), (None, 0)),
             }
         }

@@ -1,52 +1,35 @@
-//! What a stage decided about one record. Trouble with a record is a value, never an `Err`: `Err` means that
-//! the process cannot go on.
+//! The decision about one event or record. An invalid record is a value, never an `Err`: `Err` means that the
+//! process cannot continue.
 use std::borrow::Cow;
 
-use crate::RejectCode;
+use crate::code::RejectCode;
 
-/// What a stage decided about one record. Whichever it is, the record is settled: its offset may be committed.
+/// The decision about one event or record. With either verdict its offset may be committed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict<T> {
-    /// The record goes on.
+    /// It goes to the next stage.
     Emit(T),
-    /// The record is counted and goes no further.
-    Drop(DropReason),
-    /// The record goes to `dead-letters`.
+    /// It goes to `dead-letters`.
     Reject(Rejection),
 }
 
-/// Why a record is counted, but feeds no cube other than `quality`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DropReason {
-    /// An event with the same key was accepted inside the window.
-    Duplicate,
-}
-
-impl DropReason {
-    /// The reason as metric label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Duplicate => "duplicate",
-        }
-    }
-}
-
-/// A refusal that names the field, the value and the way out.
+/// Why an event or record is rejected: a code for programs, a pointer and a message for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
-    /// The closed code.
+    /// The reason, from the closed list.
     pub code: RejectCode,
-    /// JSON pointer (RFC 6901) to the field, relative to the event; '' means the event as a whole.
+    /// JSON pointer (RFC 6901) to the invalid field, relative to the event; '' for the event as a whole.
     pub pointer: Cow<'static, str>,
-    /// One sentence; [`Rejection::MAX_MESSAGE`] bytes at most.
+    /// One sentence that names the field, its value and what to send instead; at most [`Rejection::MAX_MESSAGE`]
+    /// bytes.
     pub message: String,
 }
 
 impl Rejection {
-    /// Longest message in bytes. Values quoted in it are cut well before.
+    /// Longest message in bytes. Values quoted in it are cut to less.
     pub const MAX_MESSAGE: usize = 300;
 
-    /// Builds a refusal and cuts the message to its bound, at a character boundary.
+    /// Builds a rejection. A message above the limit is cut at a character boundary.
     pub fn new(code: RejectCode, pointer: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         let mut message = message.into();
         if message.len() > Self::MAX_MESSAGE {

@@ -1,9 +1,10 @@
 //! How long one event takes: `cargo run --release -p ingest --example parse_rate`. Prints nanoseconds per event for
 //! deciding alone, and for deciding and encoding into batches: the fastest of 40 rounds, or of as many as the first
 //! argument says. The events are those of the simulated clients, as `cargo bench-pipeline` sends them.
+#![allow(clippy::disallowed_methods, reason = "a measurement reads the clock")]
 use event::{BatchBuilder, Verdict};
-use ingest::{KeyOrder, Origin, Rules, decide, encode, partition};
-use simulator::{Config, Record, Simulator};
+use ingest::{EventPolicy, KeyOrder, RecordOrigin, decide, encode, partition};
+use simulator::{Config, RawRecord, Simulator};
 use std::{
     convert::Infallible,
     hint::black_box,
@@ -23,19 +24,19 @@ fn main() -> std::io::Result<()> {
     let mut simulator = Simulator::new(Config::default());
     let records: Vec<Vec<u8>> = (0..RECORDS)
         .map(|_| {
-            let mut record = Record::default();
+            let mut record = RawRecord::default();
             simulator.next(RECEIVED_AT, &mut record);
             record.value
         })
         .collect();
-    let rules = Rules::new([], false, Duration::from_secs(7 * 86_400));
+    let policy = EventPolicy::new([], false, Duration::from_secs(7 * 86_400));
     let rounds = std::env::args().nth(1).and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
     let bytes: usize = records.iter().map(Vec::len).sum();
     let events = simulator.counts().sent.max(1) as usize;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{events} events in {RECORDS} records, {} bytes per event", bytes / events)?;
-    let deciding = fastest(rounds, || decide_all(&records, &rules));
-    let encoding = fastest(rounds, || encode_all(&records, &rules));
+    let deciding = fastest(rounds, || decide_all(&records, &policy));
+    let encoding = fastest(rounds, || encode_all(&records, &policy));
     writeln!(out, "decide {deciding} ns, decide and encode {encoding} ns")
 }
 
@@ -48,10 +49,10 @@ fn fastest(rounds: usize, mut round: impl FnMut() -> usize) -> u128 {
     times.min().unwrap_or(0)
 }
 
-fn decide_all(records: &[Vec<u8>], rules: &Rules) -> usize {
+fn decide_all(records: &[Vec<u8>], policy: &EventPolicy) -> usize {
     let (mut emitted, mut order) = (0, KeyOrder::default());
     for record in records {
-        let Ok(()) = decide(Some(record), RECEIVED_AT, rules, &mut order, |decision| {
+        let Ok(()) = decide(Some(record), RECEIVED_AT, policy, &mut order, |decision| {
             emitted += usize::from(matches!(decision.verdict, Verdict::Emit(_)));
             Ok::<_, Infallible>(())
         });
@@ -59,14 +60,14 @@ fn decide_all(records: &[Vec<u8>], rules: &Rules) -> usize {
     emitted
 }
 
-fn encode_all(records: &[Vec<u8>], rules: &Rules) -> usize {
+fn encode_all(records: &[Vec<u8>], policy: &EventPolicy) -> usize {
     let mut batches = vec![BatchBuilder::default(); PARTITIONS as usize];
     let (mut emitted, mut key, mut order) = (0, Vec::new(), KeyOrder::default());
     for (offset, record) in records.iter().enumerate() {
-        let Ok(()) = decide(Some(record), RECEIVED_AT, rules, &mut order, |decision| {
+        let Ok(()) = decide(Some(record), RECEIVED_AT, policy, &mut order, |decision| {
             if let Verdict::Emit(facts) = &decision.verdict {
                 let batch = &mut batches[partition(decision.event, facts, PARTITIONS, &mut key) as usize];
-                let origin = Origin {
+                let origin = RecordOrigin {
                     partition: 0,
                     offset: offset as i64,
                     index: decision.index,

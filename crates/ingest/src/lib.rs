@@ -1,18 +1,26 @@
-//! Stage one: raw events in, clean events out. Every record is parsed, validated, given its time and re-keyed by
-//! device, or it becomes a dead letter with its original bytes.
+//! Stage one: raw events in, clean events out. Each record is parsed, validated, given an event time and
+//! partitioned by device; what fails becomes a dead letter with its original bytes.
 //!
-//! [`decide`] is the pure core: bytes and a time in, verdicts out. [`Ingest`] is the same as a stage of the runtime's
-//! transactional loop, [`run`] the whole process.
+//! [`decide`] is the pure core: bytes and a time in, verdicts out. [`Ingest`] runs it as a stage of the runtime's
+//! transactional loop, [`run`] is the whole process. Only this file, [`Ingest`] and the telemetry know more than
+//! values.
 
+mod batch_counts;
 mod contract;
+mod dead_letter;
 mod decide;
 mod encode;
+mod event_time;
 mod json;
-mod metric;
 mod parse;
+mod policy;
+mod raw_event;
+mod rejection;
+mod rejection_log;
+mod rejection_share;
 mod stage;
-mod tally;
-mod time;
+mod telemetry;
+mod topics;
 mod validate;
 
 use event::Topic;
@@ -25,11 +33,14 @@ use runtime::{
 };
 
 pub use decide::{Decision, decide};
-pub use encode::{Origin, encode, partition};
-pub use parse::{Event, KeyOrder};
-pub use stage::{Ingest, Topics};
-pub use time::{EventTime, event_time};
-pub use validate::{Facts, Rules};
+pub use encode::{RecordOrigin, encode, partition};
+pub use event_time::EventTime;
+pub use parse::KeyOrder;
+pub use policy::EventPolicy;
+pub use raw_event::RawEvent;
+pub use stage::Ingest;
+pub use topics::IngestTopics;
+pub use validate::Validated;
 
 /// What the stage reads and writes.
 const TOPICS: &[Topic] = &[Topic::RawEvents, Topic::CleanEvents, Topic::DeadLetters];
@@ -37,20 +48,20 @@ const TOPICS: &[Topic] = &[Topic::RawEvents, Topic::CleanEvents, Topic::DeadLett
 /// Runs ingest until `shutdown`.
 ///
 /// # Errors
-/// The process cannot go on.
+/// The process cannot continue.
 pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(), Error> {
-    metric::describe();
+    telemetry::describe();
     topic::check_at_start(&settings, TOPICS, &shutdown)?;
-    let topics = Topics::new(&settings.kafka, |topic| Ok(partition_count(&settings, topic, &shutdown)?))?;
-    let rules = rules(&settings.ingest);
+    let topics =
+        IngestTopics::new(&settings.kafka, |topic| Ok(partition_count(&settings, topic, &shutdown)?))?;
+    let policy = policy(&settings.ingest);
     let options = StageOptions { name: "ingest", input: Topic::RawEvents };
     run_stage(options, &settings, &shutdown, &health, |_worker| {
-        Ok(Ingest::new(topics.clone(), rules.clone()))
+        Ok(Ingest::new(topics.clone(), policy.clone()))
     })
 }
 
-/// The rules that the settings ask for.
-pub fn rules(settings: &runtime::config::Ingest) -> Rules {
+fn policy(settings: &runtime::config::Ingest) -> EventPolicy {
     let standard_names_only = settings.unknown_events == UnknownEvents::Reject;
-    Rules::new(settings.apps.iter().cloned(), standard_names_only, settings.max_event_age)
+    EventPolicy::new(settings.apps.iter().cloned(), standard_names_only, settings.max_event_age)
 }

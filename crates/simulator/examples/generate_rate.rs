@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Instant;
 
-use simulator::{Config, Detail, Record, Simulator, default_activities};
+use simulator::{Config, Detail, RawRecord, Simulator, default_activities};
 
 fn main() -> std::io::Result<()> {
     let now_ms = 1_772_366_400_000;
@@ -14,7 +14,7 @@ fn main() -> std::io::Result<()> {
     ] {
         let config = Config { activities: default_activities(now_ms), detail, ..Config::default() };
         let mut simulator = Simulator::new(config);
-        let mut record = Record::default();
+        let mut record = RawRecord::default();
         let start = Instant::now();
         while simulator.counts().sent < 2_000_000 {
             // 100 000 records per second of simulated time.

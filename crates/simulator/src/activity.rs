@@ -1,4 +1,4 @@
-//! Registered activities, the IDs clients send for them (right and wrong ones), and the status each must get.
+//! Registered activities, the valid and invalid IDs that clients send for them, and the expected status of each.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,15 +12,15 @@ const DAY_MS: i64 = 86_400_000;
 pub struct ActivityPlan {
     /// 1–40 of `[A-Za-z0-9-]`.
     pub activity_id: String,
-    /// For people.
+    /// A name for people.
     pub name: String,
     /// Type in the registry and in the cubes.
-    pub kind: ActivityKind,
+    pub kind: PlannedActivityKind,
     /// Apps it runs in; empty means all.
     pub app_ids: Vec<String>,
-    /// First moment, epoch ms.
+    /// Start, epoch milliseconds.
     pub starts_at: i64,
-    /// First moment after it, epoch ms.
+    /// End (exclusive), epoch milliseconds.
     pub ends_at: i64,
     /// Keys of its events, 1–40 of `[A-Za-z0-9-]` each.
     pub events: Vec<String>,
@@ -29,14 +29,14 @@ pub struct ActivityPlan {
 /// Type of an activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum ActivityKind {
+pub enum PlannedActivityKind {
     /// Made from a template.
     Template,
     /// Made by hand.
     Custom,
 }
 
-impl ActivityKind {
+impl PlannedActivityKind {
     /// As written in the registry and in `activity_type`.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -46,9 +46,10 @@ impl ActivityKind {
     }
 }
 
-/// A plausible registry as of `now_ms`: some running, some for one app only, one over, one still to come.
+/// A typical registry at `now_ms`: several activities are running, some of them for one app only; one is over, one
+/// has not started.
 pub fn default_activities(now_ms: i64) -> Vec<ActivityPlan> {
-    use ActivityKind::{Custom, Template};
+    use PlannedActivityKind::{Custom, Template};
     let plan =
         |id: &str, name: &str, kind, app_ids: &[&str], from_days, to_days, events: &[&str]| ActivityPlan {
             activity_id: id.to_owned(),
@@ -86,7 +87,7 @@ const UNKNOWN_KEY: &str = "no-such-step";
 /// Number of an (activity, key) pair in [`Activities::pairs`].
 pub(crate) type Pair = u16;
 
-/// Everything clients may send as `activity_event_id`.
+/// All pairs that clients send as `activity_event_id`.
 pub(crate) struct Activities {
     plans: Vec<ActivityPlan>,
     pairs: Vec<PairOf>,
@@ -116,8 +117,8 @@ impl Activities {
         Self { plans, pairs }
     }
 
-    /// A pair to send and its status at `event_time`. None when the time is only known to `margin_ms` and
-    /// lies that close to the activity's first or last moment.
+    /// Chooses a pair to send and its status at `event_time`. `margin_ms` is the uncertainty of that time. None if
+    /// it decides whether the activity is running.
     pub(crate) fn touch(
         &self,
         dice: &mut Dice,
@@ -125,7 +126,7 @@ impl Activities {
         event_time: i64,
         margin_ms: i64,
     ) -> Option<(Pair, Status)> {
-        // Mostly what belongs here: wrong apps and dates are the exception with real clients, too.
+        // Prefers pairs with status ok: with real clients, too, wrong apps and dates are the exception.
         let mut chosen = dice.below(self.pairs.len() as u32) as usize;
         for _ in 0..2 {
             if self.status(chosen, app, event_time) == Status::Ok {
@@ -156,7 +157,7 @@ impl Activities {
         }
     }
 
-    /// Activity ID, key and registered type ('' when unregistered).
+    /// Activity ID, key and registered type ('' if unregistered).
     pub(crate) fn pair(&self, pair: Pair) -> (&str, &str, &'static str) {
         let pair = &self.pairs[usize::from(pair)];
         let kind = pair.plan.map_or("", |number| self.plans[number].kind.as_str());

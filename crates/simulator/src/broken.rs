@@ -1,102 +1,26 @@
-//! Broken clients: events with exactly one defect, each with the one code ingest must reject it with.
+//! Invalid events with exactly one defect each, and the code with which ingest must reject them.
 //!
-//! Only defects on which the contract leaves no doubt are made, so that a difference is a fault of ingest.
-
-use serde::{Deserialize, Serialize};
+//! Only defects for which the contract allows one code are used, so that a difference is a bug of ingest.
 
 use crate::config::Config;
 use crate::defects::{BYTES, Change, DEFECTS, Defect, NOT_UTF8};
 use crate::dice::Dice;
+use crate::expected_code::ExpectedCode;
+use crate::json_text::{event_id, number, text};
 use crate::population::{Device, LIBRARIES};
-use crate::render::{event_id, number, text};
-use crate::simulator::Record;
+use crate::record::RawRecord;
 
-/// Events above this are `too_large`, bytes.
+/// Larger events are `too_large`, bytes.
 const LARGEST_EVENT: usize = 256 * 1024;
-/// Deeper than any sensible limit of a parser.
-const ABYSS: usize = 200;
-
-/// Dead-letter codes the simulator provokes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the names are the contract's codes")]
-pub enum Code {
-    NotUtf8,
-    MalformedJson,
-    TooLarge,
-    TooDeep,
-    DuplicateKey,
-    UnsupportedSchema,
-    MissingField,
-    InvalidType,
-    InvalidValue,
-    ForbiddenId,
-    UnknownApp,
-    UnknownEvent,
-    InvalidTimestamp,
-    TooOld,
-}
-
-impl Code {
-    /// All of them, in the contract's order.
-    pub const ALL: &[Self] = &[
-        Self::NotUtf8,
-        Self::MalformedJson,
-        Self::TooLarge,
-        Self::TooDeep,
-        Self::DuplicateKey,
-        Self::UnsupportedSchema,
-        Self::MissingField,
-        Self::InvalidType,
-        Self::InvalidValue,
-        Self::ForbiddenId,
-        Self::UnknownApp,
-        Self::UnknownEvent,
-        Self::InvalidTimestamp,
-        Self::TooOld,
-    ];
-
-    /// As in the contract and in the dead letters' header.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotUtf8 => "not_utf8",
-            Self::MalformedJson => "malformed_json",
-            Self::TooLarge => "too_large",
-            Self::TooDeep => "too_deep",
-            Self::DuplicateKey => "duplicate_key",
-            Self::UnsupportedSchema => "unsupported_schema",
-            Self::MissingField => "missing_field",
-            Self::InvalidType => "invalid_type",
-            Self::InvalidValue => "invalid_value",
-            Self::ForbiddenId => "forbidden_id",
-            Self::UnknownApp => "unknown_app",
-            Self::UnknownEvent => "unknown_event",
-            Self::InvalidTimestamp => "invalid_timestamp",
-            Self::TooOld => "too_old",
-        }
-    }
-
-    /// How often a bad record has it. Large ones are rare: they cost as much as hundreds of events.
-    const fn weight(self) -> u32 {
-        match self {
-            Self::TooLarge => 1,
-            Self::MissingField | Self::InvalidType | Self::InvalidValue => 24,
-            _ => 10,
-        }
-    }
-
-    /// Spoils the array around it, too.
-    const fn needs_own_record(self) -> bool {
-        matches!(self, Self::NotUtf8)
-    }
-}
+/// Nesting depth of `too_deep` events: far above the limit.
+const NESTING: usize = 200;
 
 pub(crate) struct Broken {
-    /// Codes by weight, for records of their own.
-    codes: Vec<(Code, u32)>,
-    /// The same for elements of arrays.
-    element_codes: Vec<(Code, u32)>,
-    /// Bad records so far: the first ones are one of each code, so that short runs have all.
+    /// Codes and weights, for whole records.
+    codes: Vec<(ExpectedCode, u32)>,
+    /// Codes and weights, for elements of arrays.
+    element_codes: Vec<(ExpectedCode, u32)>,
+    /// Number of invalid records so far. The first ones have one code each, so that short runs have all codes.
     records: usize,
     max_event_age_ms: i64,
     largest_bytes: usize,
@@ -104,9 +28,10 @@ pub(crate) struct Broken {
 
 impl Broken {
     pub(crate) fn new(config: &Config) -> Self {
-        let wanted = |code: &Code| *code != Code::UnknownEvent || config.reject_unknown_events;
+        let wanted =
+            |code: &ExpectedCode| *code != ExpectedCode::UnknownEvent || config.reject_unknown_events;
         let codes: Vec<_> =
-            Code::ALL.iter().copied().filter(wanted).map(|code| (code, code.weight())).collect();
+            ExpectedCode::ALL.iter().copied().filter(wanted).map(|code| (code, code.weight())).collect();
         Self {
             element_codes: codes.iter().copied().filter(|(code, _)| !code.needs_own_record()).collect(),
             codes,
@@ -116,42 +41,42 @@ impl Broken {
         }
     }
 
-    /// Writes a record that is rejected as a whole. Its key is the device's, set by the caller, but for
-    /// forbidden IDs, which are the key themselves.
+    /// Writes a record that is rejected as a whole. The caller has set the device's ID as key; a forbidden ID
+    /// replaces it.
     pub(crate) fn write_record(
         &mut self,
         dice: &mut Dice,
         device: &Device,
         moment: i64,
         now_ms: i64,
-        out: &mut Record,
-    ) -> Code {
+        out: &mut RawRecord,
+    ) -> ExpectedCode {
         let code = match self.codes.get(self.records) {
             Some(&(code, _)) => code,
             None => dice.weighted(&self.codes),
         };
         self.records += 1;
-        let mut event = Event::new(dice, device, moment);
+        let mut event = DefectiveEvent::new(dice, device, moment);
         let value = &mut out.value;
         match code {
-            Code::NotUtf8 => event.added("user_id", dice.pick(&NOT_UTF8)).write(value),
-            Code::MalformedJson => malformed(dice, &mut event, value),
-            Code::InvalidValue if dice.chance(0.05) => {
-                // One more element than an array may have.
+            ExpectedCode::NotUtf8 => event.added("user_id", dice.pick(&NOT_UTF8)).write(value),
+            ExpectedCode::MalformedJson => malformed(dice, &mut event, value),
+            ExpectedCode::InvalidValue if dice.chance(0.05) => {
+                // 501 elements: one more than the limit.
                 text(value, "[{}", "");
                 (0..500).for_each(|_| text(value, ",{}", ""));
                 value.push(b']');
             }
             _ => self.write_defect(code, dice, &mut event, now_ms, value),
         }
-        if code == Code::ForbiddenId {
+        if code == ExpectedCode::ForbiddenId {
             out.key.clear();
             out.key.extend_from_slice(event.anonymous_id());
         }
         code
     }
 
-    /// Writes an event that is rejected without harm to the elements around it.
+    /// Writes an invalid element of an array whose other elements stay valid.
     pub(crate) fn write_element(
         &self,
         dice: &mut Dice,
@@ -159,26 +84,33 @@ impl Broken {
         moment: i64,
         now_ms: i64,
         out: &mut Vec<u8>,
-    ) -> Code {
+    ) -> ExpectedCode {
         let code = dice.weighted(&self.element_codes);
-        let mut event = Event::new(dice, device, moment);
+        let mut event = DefectiveEvent::new(dice, device, moment);
         self.write_defect(code, dice, &mut event, now_ms, out);
         code
     }
 
-    fn write_defect(&self, code: Code, dice: &mut Dice, event: &mut Event, now_ms: i64, out: &mut Vec<u8>) {
+    fn write_defect(
+        &self,
+        code: ExpectedCode,
+        dice: &mut Dice,
+        event: &mut DefectiveEvent,
+        now_ms: i64,
+        out: &mut Vec<u8>,
+    ) {
         match code {
-            Code::TooLarge => return self.too_large(dice, event, out),
-            // The grammar is kept, so the elements around it can be told apart.
-            Code::MalformedJson => event.add("user_id", dice.pick(&[b"\"\\ud800\"", b"\"\\udc0a\""])),
-            Code::TooOld => {
+            ExpectedCode::TooLarge => return self.too_large(dice, event, out),
+            // A lone surrogate keeps the JSON grammar intact, so the array can be split.
+            ExpectedCode::MalformedJson => event.add("user_id", dice.pick(&[b"\"\\ud800\"", b"\"\\udc0a\""])),
+            ExpectedCode::TooOld => {
                 let age = self.max_event_age_ms + dice.spread(86_400_000, 400 * 86_400_000);
                 let original = if dice.chance(0.1) { 0 } else { now_ms - age };
                 event.set("original_timestamp", original.to_string().as_bytes());
             }
-            Code::TooDeep => {
+            ExpectedCode::TooDeep => {
                 let (open, close) = dice.pick(&[("[", "]"), ("{\"d\":", "}")]);
-                let nested = [open.repeat(ABYSS), "1".to_owned(), close.repeat(ABYSS)].concat();
+                let nested = [open.repeat(NESTING), "1".to_owned(), close.repeat(NESTING)].concat();
                 event.add("nested", nested.as_bytes());
             }
             _ => {
@@ -191,7 +123,7 @@ impl Broken {
         event.write(out);
     }
 
-    fn too_large(&self, dice: &mut Dice, event: &Event, out: &mut Vec<u8>) {
+    fn too_large(&self, dice: &mut Dice, event: &DefectiveEvent, out: &mut Vec<u8>) {
         let bytes = if dice.chance(0.3) {
             LARGEST_EVENT + 1
         } else {
@@ -206,8 +138,8 @@ impl Broken {
     }
 }
 
-/// Text that is no JSON, or less or more than one value.
-fn malformed(dice: &mut Dice, event: &mut Event, out: &mut Vec<u8>) {
+/// Writes text that is not JSON, or not exactly one value.
+fn malformed(dice: &mut Dice, event: &mut DefectiveEvent, out: &mut Vec<u8>) {
     match dice.below(6) {
         0 => {
             event.write(out);
@@ -236,12 +168,12 @@ fn malformed(dice: &mut Dice, event: &mut Event, out: &mut Vec<u8>) {
     }
 }
 
-/// A small valid event as a list of members, to be spoiled.
-struct Event {
+/// A small valid event as a list of members, which defects change.
+struct DefectiveEvent {
     members: Vec<(&'static str, Vec<u8>)>,
 }
 
-impl Event {
+impl DefectiveEvent {
     fn new(dice: &mut Dice, device: &Device, moment: i64) -> Self {
         let quoted = |value: &str| format!("\"{value}\"").into_bytes();
         let (name, version) = LIBRARIES[usize::from(device.library)];
@@ -285,7 +217,7 @@ impl Event {
         }
     }
 
-    /// Replaces the member, or adds it.
+    /// Replaces or adds a member.
     fn set(&mut self, name: &'static str, value: &[u8]) {
         match self.members.iter_mut().find(|member| member.0 == name) {
             Some(member) => member.1 = value.to_vec(),

@@ -1,9 +1,9 @@
-//! Published videos: their JSON is written once, at the start, because the popular ones are sent again and again.
+//! Published videos. Their JSON is written once at the start, because popular videos are sent many times.
 
 use crate::clock::Timing;
 use crate::config::Config;
 use crate::dice::Dice;
-use crate::render::text;
+use crate::json_text::text;
 use crate::tables::{CATEGORIES, TAGS};
 
 const VIDEO: u64 = 2;
@@ -15,7 +15,7 @@ pub(crate) struct Video {
     pub(crate) tag: &'static str,
 }
 
-/// All of them for one seed, published before the end of the span, or before `EPOCH_MS` where there is none.
+/// All videos of a seed. They are published before the end of the span, or before `EPOCH_MS` without a span.
 pub(crate) fn videos(config: &Config) -> Vec<Video> {
     let newest_ms = match config.timing {
         Timing::Now => EPOCH_MS,
@@ -24,7 +24,8 @@ pub(crate) fn videos(config: &Config) -> Vec<Video> {
     (0..config.contents.max(1)).map(|number| video(config.seed, number, newest_ms)).collect()
 }
 
-/// 2026-01-01T00:00:00Z: the newest publication date in the catalogue of live traffic, which must not know the present.
+/// 2026-01-01T00:00:00Z: the newest publication time with live traffic. It is constant so that the videos do not
+/// depend on the current time.
 const EPOCH_MS: i64 = 1_767_225_600_000;
 
 fn video(seed: u64, number: u32, newest_ms: i64) -> Video {

@@ -1,4 +1,4 @@
-//! Time as clients and the contract see it: the curve of the day, moments of a span, the rule for `event_time`.
+//! When events happen: the activity over a day, the times of a span, and the contract's rule for `event_time`.
 
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
@@ -9,10 +9,10 @@ use crate::names::TimeSource;
 const HOUR_MS: i64 = 3_600_000;
 const SHANGHAI_MS: i64 = 8 * HOUR_MS;
 
-/// Longest way from `now_ms` to the broker that leaves the truth right.
+/// Longest time from `now_ms` to the receipt by the broker for which the truth holds.
 pub(crate) const LONGEST_TRANSIT_MS: i64 = 40_000;
 
-/// Activity by hour of the day in Asia/Shanghai, as a multiple of the mean of the day.
+/// Activity by hour of the day in Asia/Shanghai, as a multiple of the daily mean.
 const DAY_CURVE: [f64; 24] = [
     0.72, 0.42, 0.24, 0.16, 0.14, 0.19, 0.36, 0.62, 0.82, 0.93, 1.00, 1.10, 1.36, 1.30, 1.08, 1.02, 1.04,
     1.12, 1.30, 1.58, 1.92, 2.08, 1.98, 1.52,
@@ -23,20 +23,20 @@ const DAY_CURVE: [f64; 24] = [
 pub enum Timing {
     /// Just before `now_ms`: live traffic.
     Now,
-    /// Spread from `start_ms` to `end_ms` (epoch ms) by the curve of the day, in order, over the first
-    /// `events` events; they are all sent at `now_ms`, so `time_source` stays client. The span must lie
-    /// within ingest's `max_event_age`.
+    /// The first `events` events are spread from `start_ms` to `end_ms` (epoch milliseconds), in order, by the
+    /// activity over a day. They are sent at `now_ms`, so `time_source` is client. The span must be within
+    /// `ingest.max_event_age`.
     Span {
-        /// First moment.
+        /// Time of the first event.
         start_ms: i64,
-        /// Moment of the last event.
+        /// Time of the last event.
         end_ms: i64,
-        /// Events until `end_ms` is reached.
+        /// Number of events in the span.
         events: u64,
     },
 }
 
-/// How busy the platform is at `now_ms` (epoch ms), as a multiple of the mean of the day in Asia/Shanghai.
+/// How busy the platform is at `now_ms` (epoch ms), as a multiple of the daily mean in Asia/Shanghai.
 pub fn day_weight(now_ms: i64) -> f64 {
     let of_day = (now_ms + SHANGHAI_MS).rem_euclid(24 * HOUR_MS);
     let hour = (of_day / HOUR_MS) as usize;
@@ -44,10 +44,10 @@ pub fn day_weight(now_ms: i64) -> f64 {
     DAY_CURVE[hour] * (1.0 - share) + DAY_CURVE[(hour + 1) % 24] * share
 }
 
-/// The moment an event happens, from the number of events before it.
+/// When an event happens, by the number of events before it.
 pub(crate) enum Calendar {
     Now,
-    /// Ends of the slices of the span with the share of events until then.
+    /// Ends of quarter hours with the share of events until then.
     Span {
         start_ms: i64,
         slices: Vec<(i64, f64)>,
@@ -84,7 +84,7 @@ impl Calendar {
     }
 }
 
-/// The contract's rule: whose clock decides the time of an event received at `received` (all epoch ms).
+/// The contract's rule: the clock that the time of an event comes from. All in epoch milliseconds.
 pub(crate) fn time_source(original: i64, sent_at: Option<i64>, received: i64) -> TimeSource {
     let mut event_time = original;
     let mut source = TimeSource::Client;
@@ -100,14 +100,14 @@ pub(crate) fn time_source(original: i64, sent_at: Option<i64>, received: i64) ->
     if event_time - received > 300_000 { TimeSource::Clamped } else { source }
 }
 
-/// The same, if it holds for any time the broker may receive what is sent at `now_ms`.
+/// The same for an event sent at `now_ms`. None if it depends on when the broker receives the event.
 pub(crate) fn certain_time_source(original: i64, sent_at: Option<i64>, now_ms: i64) -> Option<TimeSource> {
     let early = time_source(original, sent_at, now_ms - 5_000);
     let late = time_source(original, sent_at, now_ms + LONGEST_TRANSIT_MS);
     (early == late).then_some(early)
 }
 
-/// Bounds of the event time that ingest must stamp on what is sent at `now_ms`, whenever the broker receives it.
+/// Bounds of the event time that ingest computes for an event sent at `now_ms`, for any time of receipt.
 pub(crate) fn event_time_bounds(original: i64, sent_at: Option<i64>, now_ms: i64) -> (i64, i64) {
     let received = (now_ms - 5_000, now_ms + LONGEST_TRANSIT_MS);
     let moved = |sent_at: i64| (original + received.0 - sent_at, original + received.1 - sent_at);
@@ -130,7 +130,7 @@ pub(crate) enum TimeFormat {
     Shanghai,
 }
 
-/// Writes `ms` (epoch) as a JSON value.
+/// Writes epoch milliseconds as a JSON value.
 pub(crate) fn write_time(out: &mut Vec<u8>, ms: i64, format: TimeFormat) {
     const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
     let stamp = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH);

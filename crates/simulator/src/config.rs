@@ -1,20 +1,20 @@
-//! What the simulated clients do, as shares between 0 and 1; the default is a healthy platform on a normal day.
+//! What the simulated clients do. The default is a healthy platform on a normal day.
 
 use crate::activity::ActivityPlan;
 use crate::clock::Timing;
 
-/// How many clients, how often what happens to them, and what the truth remembers.
+/// Number of clients, how often they do what, and the detail of the truth.
 ///
 /// Every share is a probability between 0 and 1.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Same seed, same bytes. Different seeds give disjoint devices, so their truths may be added.
+    /// The same seed gives the same bytes. Different seeds give disjoint devices, so that their truths can be added.
     pub seed: u64,
-    /// Size of the population; a few devices are far more active than the rest.
+    /// Number of devices. A few are far more active than the rest.
     pub devices: u32,
-    /// Number of published videos to watch.
+    /// Number of published videos.
     pub contents: u32,
-    /// Sessions going on at the same time (at most a quarter of the devices).
+    /// Number of concurrent sessions, at most a quarter of the devices.
     pub concurrent_sessions: u32,
     /// Share of records sent a second time, byte for byte, at most 25 min after the first.
     pub duplicates: f64,
@@ -24,7 +24,7 @@ pub struct Config {
     pub late: f64,
     /// Share of events marked `is_test`.
     pub tests: f64,
-    /// Share of browsers that are crawlers or run without a head.
+    /// Share of browsers that are crawlers or headless.
     pub bots: f64,
     /// Share of records that are JSON arrays of several events of one device.
     pub arrays: f64,
@@ -34,26 +34,26 @@ pub struct Config {
     pub untrusted: f64,
     /// Share of events from the future without `sent_at` (`time_source` clamped).
     pub future: f64,
-    /// Share of events lost on the way: only their gap in `event_index` shows.
+    /// Share of events that are lost before they are sent and leave a gap in `event_index`.
     pub lost: f64,
     /// Share of events sent by servers, most of them without an `anonymous_id` and key.
     pub server: f64,
-    /// Ingest runs with the policy `reject` for unknown names: bad events include `unknown_event`, and no
-    /// valid event has a name outside the standard list.
+    /// Set it if ingest runs with `unknown_events = "reject"`: invalid events then include `unknown_event`, and
+    /// valid events have standard names only.
     pub reject_unknown_events: bool,
-    /// Ingest's `max_event_age` in ms: `too_old` events are at least a day older.
+    /// `ingest.max_event_age` in milliseconds. Events that are `too_old` are at least a day older.
     pub max_event_age_ms: i64,
-    /// Upper bound in bytes of `too_large` records; raise it above 1 MB where the topic takes such records.
+    /// Largest `too_large` record in bytes. Raise it above 1 MB if the topic accepts such records.
     pub largest_bad_bytes: usize,
-    /// The registered activities; clients also send IDs that are in none of them.
+    /// The registered activities. Clients also send unregistered IDs.
     pub activities: Vec<ActivityPlan>,
-    /// Whether events happen now or are spread over days.
+    /// Whether events happen now, or are spread over days.
     pub timing: Timing,
-    /// What the truth remembers beside plain counts.
+    /// What the truth holds in addition to totals.
     pub detail: Detail,
 }
 
-/// Parts of the truth that grow with the run; turn them off for long ones.
+/// Parts of the truth whose memory grows with the run. Turn them off for long runs.
 #[derive(Debug, Clone, Copy)]
 pub struct Detail {
     /// Exact distinct devices per cell.

@@ -1,36 +1,36 @@
-//! The table of defects: how a small valid event is changed so that exactly one code is right.
+//! The table of defects: changes of a small valid event after which exactly one code is correct.
 
-use crate::broken::Code;
+use crate::expected_code::ExpectedCode;
 
-/// One change of a member of the event.
+/// One change of a member of an event.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Change {
     Drop(&'static str),
     /// Replaces or adds a member; the value is raw JSON.
     Set(&'static str, &'static str),
-    /// Writes the member a second time.
+    /// Repeats the member.
     Again(&'static str),
-    /// A text of so many bytes.
+    /// Sets a text of this many bytes.
     Long(&'static str, usize),
-    /// An object of so many keys.
+    /// Sets an object with this many keys.
     Keys(&'static str, usize),
 }
 use Change::{Again, Drop, Keys, Long, Set};
 
-/// Changes made together.
+/// Changes that are made together.
 pub(crate) type Defect = &'static [Change];
 
-/// Values with bytes that are no UTF-8: stray, cut off, overlong, a surrogate, GBK.
+/// Values that are not UTF-8: stray bytes, a truncated sequence, an overlong one, a surrogate, GBK.
 pub(crate) const NOT_UTF8: [&[u8]; 5] =
     [b"\"\xff\xfe\"", b"\"\xf0\x9f\x98\"", b"\"\xc0\xaf\"", b"\"\xed\xa0\x80\"", b"\"\xc4\xe3\xba\xc3\""];
 
-/// Whole records that are no event and no array of events.
+/// Records that are neither an event nor an array of events.
 pub(crate) const BYTES: [&[u8]; 6] =
     [b"", b"[]", b"hello", b"{'event_name':'share'}", b"<event/>", b"event_name=share&app_id=web-main"];
 
-pub(crate) const DEFECTS: &[(Code, &[Defect])] = &[
+pub(crate) const DEFECTS: &[(ExpectedCode, &[Defect])] = &[
     (
-        Code::DuplicateKey,
+        ExpectedCode::DuplicateKey,
         &[
             &[Again("event_name")],
             &[Again("app_id")],
@@ -40,11 +40,11 @@ pub(crate) const DEFECTS: &[(Code, &[Defect])] = &[
         ],
     ),
     (
-        Code::UnsupportedSchema,
+        ExpectedCode::UnsupportedSchema,
         &[&[Set("schema_version", "\"2-0-0\"")], &[Set("schema_version", "\"9-1-4\"")]],
     ),
     (
-        Code::MissingField,
+        ExpectedCode::MissingField,
         &[
             &[Drop("schema_version")],
             &[Drop("event_id")],
@@ -67,7 +67,7 @@ pub(crate) const DEFECTS: &[(Code, &[Defect])] = &[
         ],
     ),
     (
-        Code::InvalidType,
+        ExpectedCode::InvalidType,
         &[
             &[Set("event_name", "5")],
             &[Set("app_id", "7")],
@@ -86,7 +86,7 @@ pub(crate) const DEFECTS: &[(Code, &[Defect])] = &[
         ],
     ),
     (
-        Code::InvalidValue,
+        ExpectedCode::InvalidValue,
         &[
             &[Set("event_name", "\"Page View\"")],
             &[Set("event_name", "\"9lives\"")],
@@ -110,7 +110,7 @@ pub(crate) const DEFECTS: &[(Code, &[Defect])] = &[
         ],
     ),
     (
-        Code::ForbiddenId,
+        ExpectedCode::ForbiddenId,
         &[
             &[Set("anonymous_id", "\"null\"")],
             &[Set("anonymous_id", "\"undefined\"")],
@@ -120,10 +120,10 @@ pub(crate) const DEFECTS: &[(Code, &[Defect])] = &[
             &[Set("anonymous_id", "\"00000000-0000-0000-0000-000000000000\"")],
         ],
     ),
-    (Code::UnknownApp, &[&[Set("app_id", "\"nobody-knows\"")], &[Set("app_id", "\"web-main-old\"")]]),
-    (Code::UnknownEvent, &[&[Set("event_name", "\"never_heard_of\"")]]),
+    (ExpectedCode::UnknownApp, &[&[Set("app_id", "\"nobody-knows\"")], &[Set("app_id", "\"web-main-old\"")]]),
+    (ExpectedCode::UnknownEvent, &[&[Set("event_name", "\"never_heard_of\"")]]),
     (
-        Code::InvalidTimestamp,
+        ExpectedCode::InvalidTimestamp,
         &[
             &[Set("original_timestamp", "\"yesterday\"")],
             &[Set("original_timestamp", "\"2026-02-30T00:00:00Z\"")],

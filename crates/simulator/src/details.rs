@@ -1,9 +1,10 @@
-//! The parts that belong to one kind of event: content, playback, upload, commerce, creator, properties.
+//! The objects that depend on the name of the event: content, playback, upload, commerce, creator, properties.
 
+use crate::json_text::{number, text};
 use crate::names::{EventName, Platform};
-use crate::render::{World, number, text};
-use crate::session::{Play, Session, UPLOAD_STEPS};
+use crate::session::{ClientSession, Play, UPLOAD_STEPS};
 use crate::tables::{CATEGORIES, TAGS, WORDS};
+use crate::world::World;
 
 const GIFTS: [(&str, u64); 5] =
     [("flower", 10), ("rocket", 50_000), ("heart", 100), ("crown", 6_600), ("cola", 500)];
@@ -17,7 +18,7 @@ const VIP_PRODUCTS: [((&str, u64), u32); 4] = [
 impl World {
     pub(crate) fn details(
         &mut self,
-        session: &mut Session,
+        session: &mut ClientSession,
         event: EventName,
         moment: i64,
         out: &mut Vec<u8>,
@@ -124,8 +125,8 @@ impl World {
         }
     }
 
-    /// What is over once `event` is written.
-    pub(crate) fn settle(&mut self, session: &mut Session, event: EventName) {
+    /// Updates the session after `event` is written.
+    pub(crate) fn settle(&mut self, session: &mut ClientSession, event: EventName) {
         match event {
             EventName::PlaybackEnded | EventName::PlaybackError => session.play = None,
             EventName::UploadStep if session.upload.as_ref().is_some_and(|upload| upload.failed) => {
@@ -136,7 +137,7 @@ impl World {
         }
     }
 
-    fn video(&mut self, session: &mut Session) -> u32 {
+    fn video(&mut self, session: &mut ClientSession) -> u32 {
         let count = self.videos.len() as u32;
         *session.video.get_or_insert_with(|| self.dice.zipf_rank(count))
     }
@@ -147,13 +148,13 @@ impl World {
         out.push(b'}');
     }
 
-    fn watched(&mut self, session: &mut Session, state: &str, out: &mut Vec<u8>) {
+    fn watched(&mut self, session: &mut ClientSession, state: &str, out: &mut Vec<u8>) {
         let video = self.video(session);
         self.content(video, out);
         self.playback(session, state, out);
     }
 
-    fn playback(&mut self, session: &Session, state: &str, out: &mut Vec<u8>) {
+    fn playback(&mut self, session: &ClientSession, state: &str, out: &mut Vec<u8>) {
         let Some(play) = &session.play else { return };
         number(out, ",\"playback\":{\"id\":\"p", play.id);
         text(out, "\",\"state\":\"", state);
@@ -169,8 +170,8 @@ impl World {
         out.push(b'}');
     }
 
-    /// The order's number: now and then that of the last one, as from a client that was not sure.
-    fn order(&mut self, session: &mut Session, out: &mut Vec<u8>) {
+    /// Writes the order ID. Some orders repeat the previous ID, like a client that retries.
+    fn order(&mut self, session: &mut ClientSession, out: &mut Vec<u8>) {
         let again = session.order.filter(|_| self.dice.chance(0.05));
         let order = again.unwrap_or_else(|| self.dice.bits());
         session.order = Some(order);
@@ -178,7 +179,7 @@ impl World {
         out.push(b'"');
     }
 
-    fn uploading(&mut self, session: &Session, event: EventName, moment: i64, out: &mut Vec<u8>) {
+    fn uploading(&mut self, session: &ClientSession, event: EventName, moment: i64, out: &mut Vec<u8>) {
         let Some(upload) = &session.upload else { return };
         let source = match session.device.platform {
             Platform::Pc => "pc_recorder",

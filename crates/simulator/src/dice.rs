@@ -1,4 +1,4 @@
-//! The one source of chance: seeded, and without any call that can panic on an odd share or an empty range.
+//! The only source of randomness. It is seeded, and no share or range makes it panic.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -10,7 +10,7 @@ impl Dice {
         Self(StdRng::seed_from_u64(seed))
     }
 
-    /// Dice of one thing (a device, a video) that always fall the same way.
+    /// Dice for one device or video. The same arguments give the same sequence.
     pub(crate) fn of(seed: u64, kind: u64, number: u32) -> Self {
         let mixed = (seed ^ kind.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xd134_2543_de82_ef95);
         Self::new(mixed ^ u64::from(number).wrapping_mul(0xbf58_476d_1ce4_e5b9))
@@ -43,7 +43,7 @@ impl Dice {
         from + (self.unit() * (to - from) as f64) as i64
     }
 
-    /// As many values near `from` as near `to`, on a logarithmic scale.
+    /// Uniform on a logarithmic scale.
     pub(crate) fn spread(&mut self, from: i64, to: i64) -> i64 {
         let ratio = to as f64 / from.max(1) as f64;
         (from.max(1) as f64 * ratio.powf(self.unit())) as i64
@@ -53,7 +53,7 @@ impl Dice {
         of[self.below(of.len() as u32) as usize]
     }
 
-    /// One of the entries, by their weights.
+    /// One of the entries, by weight.
     pub(crate) fn weighted<T: Copy>(&mut self, of: &[(T, u32)]) -> T {
         let total: u32 = of.iter().map(|(_, weight)| weight).sum();
         let mut draw = self.below(total);
@@ -66,13 +66,13 @@ impl Dice {
         of[of.len() - 1].0
     }
 
-    /// A rank below `n` of things whose popularity falls with their rank: mildly for devices, ∝ 1/√rank.
+    /// A rank below `n` with probability ∝ 1/√rank, for devices.
     pub(crate) fn mild_rank(&mut self, n: u32) -> u32 {
         let u = self.unit();
         ((u * u * f64::from(n)) as u32).min(n.saturating_sub(1))
     }
 
-    /// A rank below `n` by Zipf's law, ∝ 1/rank, as with videos.
+    /// A rank below `n` with probability ∝ 1/rank (Zipf's law), for videos.
     pub(crate) fn zipf_rank(&mut self, n: u32) -> u32 {
         let rank = f64::from(n + 1).powf(self.unit()) as u32;
         rank.saturating_sub(1).min(n.saturating_sub(1))

@@ -1,11 +1,12 @@
-//! Seeded, realistic clients of a media platform whose every event is counted before it is sent.
+//! Seeded, realistic clients of a media platform. Every event is counted before it is sent.
 //!
-//! [`Simulator::next`] writes one Kafka record at a time; [`Simulator::truth`] says what a correct pipeline
-//! must have made of all of them. The expectation is recorded when an event is *planned* (its channel, its
-//! activity's status, its defect), never by running the pipeline's own code, so that the two can disagree.
+//! [`Simulator::next`] writes one Kafka record at a time; [`Simulator::truth`] returns what a correct pipeline must
+//! count for all of them. The expectation is recorded when an event is *planned* (its channel, the status of its
+//! activity, its defect) and never computed with the pipeline's own code, so that a mistake on either side shows as
+//! a difference.
 //!
 //! The generator is pure: the same [`Config`] and the same sequence of `now_ms` give the same bytes. Only
-//! [`produce`] knows Kafka and the clock.
+//! [`produce`] uses Kafka and the clock.
 
 mod activity;
 mod broken;
@@ -13,26 +14,31 @@ mod catalogue;
 mod channel;
 mod clock;
 mod config;
-mod counted;
 mod defects;
 mod details;
 mod dice;
+mod expected_code;
+mod expected_device;
+mod json_text;
 mod names;
 mod population;
 pub mod produce;
+mod record;
 mod render;
 mod resend;
 mod server;
 mod session;
 mod simulator;
 mod tables;
-mod tally;
 mod truth;
+mod truth_tally;
+mod world;
 
-pub use activity::{ActivityKind, ActivityPlan, default_activities};
-pub use broken::Code;
+pub use activity::{ActivityPlan, PlannedActivityKind, default_activities};
 pub use clock::{Timing, day_weight};
 pub use config::{Config, Detail};
+pub use expected_code::ExpectedCode;
 pub use names::APP_IDS;
-pub use simulator::{Record, Sent, Simulator};
-pub use truth::{ActivityCell, Counts, MinuteCell, QualityCell, TrafficCell, Truth, payload_hash};
+pub use record::{RawRecord, RecordSummary};
+pub use simulator::Simulator;
+pub use truth::{ActivityCell, ExpectedCounts, MinuteCell, QualityCell, TrafficCell, Truth, payload_hash};

@@ -1,7 +1,7 @@
-//! The names that are dimensions of the truth, as small numbers: cells are counted by packed numbers and only
-//! spelled out when the truth is read.
+//! The dimensions of the truth as small numbers, which are packed into keys of cells. They repeat lists of the
+//! pipeline on purpose: a change on either side must be noticed.
 
-/// Every `app_id` the clients use; configure them as `ingest.apps`.
+/// Every `app_id` that the clients send. Configure them as `ingest.apps`.
 pub const APP_IDS: &[&str] = &["web-main", "app-main", "pc-recorder"];
 
 macro_rules! named {
@@ -23,7 +23,7 @@ macro_rules! named {
 }
 
 named!(
-    /// Index and text of [`APP_IDS`].
+    /// Apps, in the order of [`APP_IDS`].
     App { Web = "web-main", Mobile = "app-main", Recorder = "pc-recorder", }
 );
 
@@ -39,7 +39,7 @@ named!(Platform {
 
 named!(
     /// Channel groups.
-    Group {
+    ChannelGroup {
         Direct = "direct",
         PaidSearch = "paid_search",
         OrganicSearch = "organic_search",
@@ -72,10 +72,10 @@ named!(TimeSource {
     Clamped = "clamped",
 });
 
-named!(Kind { Event = "event", Duplicate = "duplicate", Test = "test", Bot = "bot", });
+named!(EventKind { Event = "event", Duplicate = "duplicate", Test = "test", Bot = "bot", });
 
 named!(
-    /// What the registry says about an `activity_event_id`.
+    /// Status of an `activity_event_id`.
     Status {
         Ok = "ok",
         Unregistered = "unregistered",
@@ -86,7 +86,7 @@ named!(
 );
 
 named!(
-    /// Names of events; those after `ImageProcessed` are outside the standard list.
+    /// Event names. Those after `ImageProcessed` are not in the standard list.
     EventName {
         AppOpen = "app_open",
         FirstOpen = "first_open",

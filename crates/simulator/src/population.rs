@@ -1,11 +1,11 @@
-//! Devices: who they are follows from the seed and their number alone; only what they did is remembered.
+//! Devices. Their properties are derived from the seed and their number; only their history is stored.
 
 use crate::clock::TimeFormat;
 use crate::config::Config;
-use crate::counted::Counted;
 use crate::dice::Dice;
-use crate::names::{App, Group, Platform};
-use crate::render::{number, text};
+use crate::expected_device::ExpectedDevice;
+use crate::json_text::{number, text};
+use crate::names::{App, ChannelGroup, Platform};
 use crate::tables::*;
 
 const DEVICE: u64 = 1;
@@ -37,31 +37,31 @@ const PLATFORMS: [(Platform, u32); 6] = [
     (Platform::MiniProgram, 5),
 ];
 
-/// What a device did so far.
+/// The history of a device.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Memory {
     pub(crate) next_index: u32,
     pub(crate) opened: bool,
     pub(crate) in_session: bool,
     pub(crate) registered: bool,
-    pub(crate) counted: Counted,
+    pub(crate) counted: ExpectedDevice,
 }
 
-/// Who a device is. `identity` are the JSON members all its events share.
+/// The properties of a device. `identity` holds the JSON members that all its events share.
 pub(crate) struct Device {
     pub(crate) platform: Platform,
     pub(crate) app: App,
     pub(crate) library: u8,
     pub(crate) anonymous_id: String,
-    /// Of the account behind it, if there is one from the start.
+    /// Whether it has an account from the start.
     pub(crate) has_account: bool,
     pub(crate) user_id: u32,
-    pub(crate) install_source: Option<(&'static str, Group)>,
-    /// Group of its sessions without any evidence.
-    pub(crate) otherwise: Group,
-    /// A crawler, or a browser without a head.
+    pub(crate) install_source: Option<(&'static str, ChannelGroup)>,
+    /// Channel group of its sessions without evidence.
+    pub(crate) otherwise: ChannelGroup,
+    /// Whether it is a crawler or a headless browser.
     pub(crate) bot: bool,
-    /// How far its clock is ahead, ms.
+    /// How far its clock is ahead, ms; negative if it is behind.
     pub(crate) skew_ms: i64,
     pub(crate) time_format: TimeFormat,
     pub(crate) sends_sent_at: bool,
@@ -70,7 +70,7 @@ pub(crate) struct Device {
     pub(crate) identity: Vec<u8>,
 }
 
-/// App and `anonymous_id` of a device: the part of it that servers know, too.
+/// App and `anonymous_id` of a device, which servers know too.
 pub(crate) fn key_of(seed: u64, device: u32) -> (App, String) {
     let mut dice = Dice::of(seed, DEVICE, device);
     let platform = dice.weighted(&PLATFORMS);
@@ -126,17 +126,22 @@ impl Device {
             has_account: dice.chance(0.45),
             user_id: device,
             install_source: None,
-            otherwise: if platform == Platform::MiniProgram { Group::MiniProgram } else { Group::Direct },
+            otherwise: if platform == Platform::MiniProgram {
+                ChannelGroup::MiniProgram
+            } else {
+                ChannelGroup::Direct
+            },
             bot: on_the_web && dice.chance(config.bots),
             skew_ms: if skewed { skew_ms } else { 0 },
             time_format,
-            // The oldest web library does not send it: such clients cannot be corrected, so none is skewed.
+            // The oldest web library does not send `sent_at`. Without it a clock cannot be corrected, so none is
+            // skewed.
             sends_sent_at: skewed || library != 2,
             has_index: library != 2 && library != 5,
             sends_session_id: library != 2 && library != 5,
             identity: Vec::with_capacity(768),
         };
-        // What crawlers lose is nobody's loss.
+        // Events that crawlers lose are not expected in `lost_events`.
         made.has_index &= !made.bot;
         made.describe(dice);
         made
@@ -181,7 +186,7 @@ impl Device {
         self.identity = out;
     }
 
-    /// The members `device` and `user_agent`.
+    /// Writes the members `device` and `user_agent`.
     fn hardware(&mut self, dice: &mut Dice, out: &mut Vec<u8>) {
         let phone = |dice: &mut Dice, out: &mut Vec<u8>, brand: &Brand, os: &str, version: &str| {
             let model = dice.weighted(brand.models);
@@ -193,12 +198,12 @@ impl Device {
         match self.platform {
             Platform::Android => {
                 let brand = dice.weighted(&ANDROID_BRANDS);
-                self.install_source = Some((brand.store, Group::AppStore));
+                self.install_source = Some((brand.store, ChannelGroup::AppStore));
                 let version = dice.weighted(&ANDROID_VERSIONS);
                 phone(dice, out, brand, "Android", version);
             }
             Platform::Ios => {
-                self.install_source = Some((APPLE.store, Group::AppStore));
+                self.install_source = Some((APPLE.store, ChannelGroup::AppStore));
                 let version = dice.weighted(&IOS_VERSIONS);
                 phone(dice, out, &APPLE, "iOS", version);
             }
@@ -229,7 +234,7 @@ impl Device {
             }
             Platform::Web => {
                 let (agent, os, version) = dice.weighted(&WEB_AGENTS);
-                // Half of the sites leave the device to the user agent.
+                // Half of the sites send only the user agent.
                 if dice.chance(0.5) {
                     device(out, "", "", "desktop");
                     system(out, os, version, dice.pick(&[(1920, 1080), (2560, 1440), (1440, 900)]));
@@ -241,7 +246,7 @@ impl Device {
             Platform::H5 | Platform::Server => {
                 let (browser, in_app) = dice.weighted(&MOBILE_BROWSERS);
                 if in_app {
-                    self.otherwise = Group::InAppBrowser;
+                    self.otherwise = ChannelGroup::InAppBrowser;
                 }
                 if dice.chance(0.2) {
                     let version = dice.weighted(&IOS_VERSIONS).replace('.', "_");
@@ -251,7 +256,7 @@ impl Device {
                         if in_app { "Mobile/15E148 " } else { "Version/17.4 Mobile/15E148 Safari/604.1" };
                     text(out, safari, if in_app { browser } else { "" });
                 } else {
-                    // A maker's browser runs on its own phones.
+                    // The browser of a manufacturer runs on its phones.
                     let any = dice.weighted(&ANDROID_BRANDS);
                     let brand = if browser.starts_with("HuaweiBrowser/") { &HUAWEI } else { any };
                     text(

@@ -1,5 +1,5 @@
-//! Sends a simulator's records to Kafka and does not return before every one is acknowledged: a record that
-//! was counted but not delivered would make the truth a lie, so any failed delivery is an error.
+//! Sends the records of a simulator to Kafka and returns after all are acknowledged. A failed delivery is an error,
+//! because the truth counts the record.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -13,40 +13,41 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
 use crate::clock::day_weight;
-use crate::simulator::{Record, Simulator};
-use crate::truth::Counts;
+use crate::record::RawRecord;
+use crate::simulator::Simulator;
+use crate::truth::ExpectedCounts;
 
-/// Where to, how fast and how much.
+/// Where to send, how fast, and how much.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// `host:port`, separated by commas.
+    /// `host:port` of the brokers, separated by commas.
     pub brokers: String,
     /// Topic of raw events; it must exist.
     pub topic: String,
-    /// Stop after at least so many events (an array counts its elements); None: until the stop flag.
+    /// Stop after at least this many events (each element of an array counts). None: until the stop flag.
     pub events: Option<u64>,
     /// Events per second.
     pub pace: Pace,
-    /// Longest wait for one delivery before it is a failure. Beyond 40 s the truth about `time_source` is
-    /// off, as the broker receives the events too late.
+    /// Timeout of one delivery. Above 40 s `time_source` may differ from the truth, because the broker receives
+    /// events too late.
     pub delivery_timeout: Duration,
-    /// More settings of librdkafka (security and the like); they win over ours.
+    /// More settings of librdkafka, such as security. They override ours.
     pub kafka: Vec<(String, String)>,
 }
 
 /// How fast events are sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pace {
-    /// As fast as the broker takes them.
+    /// As fast as the broker accepts them.
     Full,
     /// Events per second.
     Steady(f64),
-    /// Events per second in the mean of the day, by the curve of the day in Asia/Shanghai.
+    /// Mean events per second. The rate follows the activity over a day in Asia/Shanghai.
     DayCurve(f64),
 }
 
 impl Target {
-    /// Everything at full speed until stopped.
+    /// Sends at full speed until stopped.
     pub fn new(brokers: impl Into<String>, topic: impl Into<String>) -> Self {
         Self {
             brokers: brokers.into(),
@@ -59,38 +60,38 @@ impl Target {
     }
 }
 
-/// Why producing stopped early. The truth then counts records that may not have arrived.
+/// Why producing failed. The truth then counts records that may not have arrived.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The settings are wrong or the client cannot be made.
+    /// The settings are invalid, or the client cannot be created.
     #[error("cannot create a producer for {brokers}: {source}")]
     Client {
-        /// As given.
+        /// The configured brokers.
         brokers: String,
-        /// Of librdkafka.
+        /// The error of librdkafka.
         source: KafkaError,
     },
-    /// librdkafka refused a record.
+    /// librdkafka rejected a record.
     #[error("cannot send to topic {topic}: {source}")]
     Send {
-        /// As given.
+        /// The configured topic.
         topic: String,
-        /// Of librdkafka.
+        /// The error of librdkafka.
         source: KafkaError,
     },
     /// Some records were not delivered.
-    #[error("{failed} records were not delivered to topic {topic}, the first because: {first}")]
+    #[error("{failed} records were not delivered to topic {topic}; the first error: {first}")]
     Undelivered {
-        /// As given.
+        /// The configured topic.
         topic: String,
         /// Number of records.
         failed: u64,
-        /// The broker's or the client's reason.
+        /// The first error of the broker or the client.
         first: String,
     },
 }
 
-/// How many records were acknowledged; filled by librdkafka's callbacks.
+/// Counts of acknowledged and failed records, set by delivery callbacks.
 #[derive(Default)]
 struct Deliveries {
     delivered: AtomicU64,
@@ -98,11 +99,11 @@ struct Deliveries {
     first_failure: OnceLock<String>,
 }
 
-struct Context(Arc<Deliveries>);
+struct DeliveryContext(Arc<Deliveries>);
 
-impl ClientContext for Context {}
+impl ClientContext for DeliveryContext {}
 
-impl ProducerContext for Context {
+impl ProducerContext for DeliveryContext {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
@@ -118,21 +119,21 @@ impl ProducerContext for Context {
     }
 }
 
-/// Sends records until `target.events` or `stop`, then waits until all are acknowledged. `progress` is called
-/// about five times a second and at the end, with what was handed to the client so far.
+/// Sends records until `target.events` or `stop`, then waits until all are acknowledged. Calls `progress` about
+/// five times a second and at the end, with the counts passed to the client so far.
 ///
 /// # Errors
-/// When the client cannot be made, a record is refused, or any delivery failed.
+/// The client cannot be created, a record is rejected, or a delivery failed.
 pub fn run(
     simulator: &mut Simulator,
     target: &Target,
     stop: &AtomicBool,
-    mut progress: impl FnMut(&Counts),
+    mut progress: impl FnMut(&ExpectedCounts),
 ) -> Result<(), Error> {
     let deliveries = Arc::new(Deliveries::default());
-    let producer = producer(target, Context(Arc::clone(&deliveries)))?;
+    let producer = producer(target, DeliveryContext(Arc::clone(&deliveries)))?;
     let first = simulator.counts();
-    let mut record = Record::default();
+    let mut record = RawRecord::default();
     let mut pacer = Pacer { due: 0.0, last: Instant::now() };
     let mut last_progress = Instant::now();
 
@@ -168,18 +169,18 @@ pub fn run(
     Err(Error::Undelivered { topic: target.topic.clone(), failed, first })
 }
 
-fn producer(target: &Target, context: Context) -> Result<BaseProducer<Context>, Error> {
+fn producer(target: &Target, context: DeliveryContext) -> Result<BaseProducer<DeliveryContext>, Error> {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", &target.brokers)
         .set("client.id", "millrace-simulator")
-        // A retry of the client must not make duplicates that the truth does not know.
+        // A retry of the client must not create duplicates that the truth does not count.
         .set("enable.idempotence", "true")
         .set("compression.codec", "lz4")
         .set("linger.ms", "20")
         .set("queue.buffering.max.messages", "50000")
         .set("queue.buffering.max.kbytes", "131072")
-        // Bad records may be larger than the usual megabyte; the topic decides.
+        // Invalid records may exceed the default of 1 MB; the topic's limit applies.
         .set("message.max.bytes", "67108864")
         .set("message.timeout.ms", target.delivery_timeout.as_millis().to_string());
     for (key, value) in &target.kafka {
@@ -190,34 +191,34 @@ fn producer(target: &Target, context: Context) -> Result<BaseProducer<Context>, 
         .map_err(|source| Error::Client { brokers: target.brokers.clone(), source })
 }
 
-fn send(producer: &BaseProducer<Context>, topic: &str, record: &Record) -> Result<(), Error> {
+fn send(producer: &BaseProducer<DeliveryContext>, topic: &str, record: &RawRecord) -> Result<(), Error> {
     let mut message = BaseRecord::<[u8], [u8]>::to(topic).payload(&record.value);
     if !record.key.is_empty() {
         message = message.key(&record.key);
     }
     loop {
-        let Err((source, refused)) = producer.send(message) else { return Ok(()) };
+        let Err((source, rejected)) = producer.send(message) else { return Ok(()) };
         if source != KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) {
             return Err(Error::Send { topic: topic.to_owned(), source });
         }
-        // Deliveries free the queue, or time out: this ends.
+        // A delivery or its timeout frees space in the queue, so this loop ends.
         producer.poll(Duration::from_millis(20));
-        message = refused;
+        message = rejected;
     }
 }
 
-/// Waits for the acknowledgement or failure of every record; the timeout of deliveries bounds it.
-fn settle(producer: &BaseProducer<Context>, deliveries: &Deliveries, sent: u64) {
+/// Waits for the acknowledgement or failure of every record, at most for the delivery timeout.
+fn settle(producer: &BaseProducer<DeliveryContext>, deliveries: &Deliveries, sent: u64) {
     let settled =
         || deliveries.delivered.load(Ordering::Relaxed) + deliveries.failed.load(Ordering::Relaxed) >= sent;
-    // Ends the linger of the last batches.
+    // Sends the last batches without waiting for linger.ms.
     let _ = producer.flush(Duration::from_millis(100));
     while !settled() && producer.in_flight_count() > 0 {
         producer.poll(Duration::from_millis(100));
     }
 }
 
-/// Hands out permissions for records so that events keep the pace, a few milliseconds at a time.
+/// Limits the number of events to the pace.
 struct Pacer {
     /// Events that should have been sent by `last`.
     due: f64,
@@ -226,7 +227,7 @@ struct Pacer {
 
 impl Pacer {
     const FULL_BATCH: u32 = 256;
-    /// After a stall, catch up at most this many seconds.
+    /// After a pause, catch up at most this many seconds.
     const LONGEST_GAP: f64 = 1.0;
 
     fn allowed(&mut self, target: &Target, sent: u64, now_ms: i64) -> u32 {
@@ -242,7 +243,7 @@ impl Pacer {
             thread::sleep(Duration::from_millis(2));
             return 0;
         }
-        // Arrays bring several events at once; what is sent too early is waited for in the next round.
+        // Arrays hold several events; events sent too early delay the next ones.
         (owed / 1.3).ceil().min(f64::from(Self::FULL_BATCH)) as u32
     }
 }

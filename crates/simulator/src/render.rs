@@ -1,31 +1,20 @@
-//! Writes one event of a session as JSON, by hand into a reused buffer, and says what must become of it.
+//! Writes one event of a session as JSON and returns what the pipeline must count for it.
 
-use crate::activity::{Activities, Pair};
-use crate::catalogue::Video;
+use crate::activity::Pair;
 use crate::channel::Evidence;
 use crate::clock::{Timing, event_time_bounds, write_time};
-use crate::config::Config;
-use crate::counted::Bounds;
-use crate::dice::Dice;
-use crate::names::{EventName, Group, Kind, Status};
-use crate::population::Memory;
-use crate::session::{Session, write_evidence};
-use crate::tally::Fact;
+use crate::expected_device::Bounds;
+use crate::json_text::{event_id, number, text};
+use crate::names::{ChannelGroup, EventKind, EventName, Status};
+use crate::session::{ClientSession, write_evidence};
+use crate::truth_tally::ExpectedEvent;
+use crate::world::World;
 
-/// How far the event time of an event without a trusted clock may be from what the simulator assumes.
+/// Largest difference between the event time that ingest computes and the one assumed here, for a device with a
+/// wrong clock.
 const UNCERTAIN_MS: i64 = 3_600_000;
 
-/// Everything that is not the session itself.
-pub(crate) struct World {
-    pub(crate) config: Config,
-    pub(crate) dice: Dice,
-    pub(crate) videos: Vec<Video>,
-    pub(crate) activities: Activities,
-    pub(crate) memory: Vec<Memory>,
-    pub(crate) lost: u64,
-}
-
-/// When an event happened and what the client says about it, epoch ms.
+/// When an event happens and what the client sends about it, epoch milliseconds.
 struct Times {
     original: i64,
     sent_at: Option<i64>,
@@ -33,49 +22,33 @@ struct Times {
     uncertain_ms: i64,
 }
 
-/// What decides the channel of an event.
+/// What the channel group of an event depends on.
 struct Visit {
-    /// Group its own evidence speaks for.
-    shown: Option<Group>,
+    /// Channel group of its own evidence.
+    shown: Option<ChannelGroup>,
     bounds: Bounds,
     session_start: bool,
-    /// Whether it shows a session ID.
+    /// Whether it has a session ID.
     has_id: bool,
 }
 
-pub(crate) fn text(out: &mut Vec<u8>, before: &str, value: &str) {
-    out.extend_from_slice(before.as_bytes());
-    out.extend_from_slice(value.as_bytes());
-}
-
-pub(crate) fn number(out: &mut Vec<u8>, before: &str, value: u64) {
-    out.extend_from_slice(before.as_bytes());
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-}
-
-/// Writes a new UUID v7 between the quotes.
-pub(crate) fn event_id(out: &mut Vec<u8>, dice: &mut Dice, moment: i64) {
-    let id = uuid::Builder::from_unix_timestamp_millis(moment.max(0) as u64, &dice.bytes()).into_uuid();
-    out.extend_from_slice(id.hyphenated().encode_lower(&mut [0; 36]).as_bytes());
-}
-
 impl World {
-    /// The next event of `session`, at about `moment`, sent at `now_ms`.
+    /// Writes the next event of `session`. It happens at about `moment` and is sent at `now_ms`.
     pub(crate) fn write_event(
         &mut self,
-        session: &mut Session,
+        session: &mut ClientSession,
         moment: i64,
         now_ms: i64,
         out: &mut Vec<u8>,
-    ) -> Fact {
+    ) -> ExpectedEvent {
         let custom = !self.config.reject_unknown_events;
         let event = session.advance(&mut self.dice, &mut self.memory[session.number as usize], custom);
         let times = self.times(session, moment, now_ms);
         let is_test = self.dice.chance(self.config.tests);
         let kind = match (is_test, session.device.bot) {
-            (true, _) => Kind::Test,
-            (false, true) => Kind::Bot,
-            (false, false) => Kind::Event,
+            (true, _) => EventKind::Test,
+            (false, true) => EventKind::Bot,
+            (false, false) => EventKind::Event,
         };
 
         text(out, "{\"schema_version\":\"1-0-0\",\"event_id\":\"", "");
@@ -90,13 +63,13 @@ impl World {
         out.extend_from_slice(&session.device.identity);
         let bounds = event_time_bounds(times.original, times.sent_at, now_ms);
         let counted = &self.memory[session.number as usize].counted;
-        // A library that sends no ID sends one all the same where nobody could know what follows from none.
+        // A library that sends no session ID sends one if it is uncertain whether a session starts without it.
         let derived = if session.device.sends_session_id { None } else { counted.starts_derived(bounds) };
         if derived.is_none() {
             text(out, ",\"session_id\":\"", &session.session_id);
             out.push(b'"');
         }
-        let counts = kind == Kind::Event;
+        let counts = kind == EventKind::Event;
         let new_device = counts && counted.is_new();
         let session_start = counts && derived.unwrap_or(session.id_group.is_none());
         if session.logged_in {
@@ -115,14 +88,14 @@ impl World {
             let visit = Visit { shown, bounds, session_start, has_id: derived.is_none() };
             self.visit(session, &visit, out)
         } else {
-            Group::Direct
+            ChannelGroup::Direct
         };
         let touch = self.touch(session, event, &times, out);
         self.details(session, event, moment, out);
         out.push(b'}');
         self.settle(session, event);
 
-        Fact {
+        ExpectedEvent {
             app: session.device.app,
             platform: session.device.platform,
             event,
@@ -138,7 +111,7 @@ impl World {
         }
     }
 
-    fn times(&mut self, session: &mut Session, moment: i64, now_ms: i64) -> Times {
+    fn times(&mut self, session: &mut ClientSession, moment: i64, now_ms: i64) -> Times {
         let (config, dice, device) = (&self.config, &mut self.dice, &session.device);
         if dice.chance(config.future) {
             let original = now_ms + dice.spread(600_000, 2 * 86_400_000);
@@ -152,7 +125,7 @@ impl World {
         let happened = if dice.chance(config.late) {
             moment - dice.spread(120_000, 6 * 3_600_000)
         } else {
-            // The clocks of two events of one device never run backwards, but for late ones.
+            // Event times of one device never decrease, except for late events.
             let jitter = if config.timing == Timing::Now { dice.spread(20, 3_000) } else { 0 };
             session.last_ms = session.last_ms.max(moment - jitter).min(moment);
             session.last_ms
@@ -175,14 +148,14 @@ impl World {
         memory.next_index - 1
     }
 
-    /// Writes the evidence beside the place; the group that all evidence of the event speaks for.
+    /// Writes evidence in addition to the page. Returns the channel group of all evidence of the event.
     fn evidence(
         &mut self,
-        session: &mut Session,
+        session: &mut ClientSession,
         event: EventName,
         new_device: bool,
         out: &mut Vec<u8>,
-    ) -> Option<Group> {
+    ) -> Option<ChannelGroup> {
         let evidence = session.start.take().unwrap_or_default();
         write_evidence(out, &evidence, &mut self.dice);
         let store = session.device.install_source.filter(|_| is_start(event));
@@ -190,19 +163,19 @@ impl World {
             text(out, ",\"install_source\":\"", source);
             out.push(b'"');
         }
-        // Where an app was installed from says something about the device's first event only.
+        // The install source is evidence only on the first event of a device.
         let store = store.filter(|_| new_device).map(|(_, group)| group);
         evidence.group(store).or(session.shown)
     }
 
-    /// The channel group of an event that counts, and what its device is remembered for.
-    fn visit(&mut self, session: &mut Session, visit: &Visit, out: &mut Vec<u8>) -> Group {
+    /// Returns the channel group of a counted event and updates what is remembered of its device.
+    fn visit(&mut self, session: &mut ClientSession, visit: &Visit, out: &mut Vec<u8>) -> ChannelGroup {
         let otherwise = session.device.otherwise;
         let counted = &mut self.memory[session.number as usize].counted;
         let mut shown = visit.shown;
         let group = if visit.session_start {
             let group = shown.or_else(|| counted.inherited(visit.bounds, otherwise)).or_else(|| {
-                // Nobody could know which touch is inherited: the client says where it comes from.
+                // It is uncertain which touch is inherited, so the client sends a campaign.
                 let campaign = Evidence::of_campaign(&mut self.dice);
                 write_evidence(out, &campaign, &mut self.dice);
                 shown = campaign.group(None);
@@ -226,10 +199,10 @@ impl World {
         group
     }
 
-    /// The activity an event belongs to: always with `activity_event`, sometimes with what is done for one.
+    /// The activity of an event: always with `activity_event`, sometimes with events that activities ask for.
     fn touch(
         &mut self,
-        session: &Session,
+        session: &ClientSession,
         event: EventName,
         times: &Times,
         out: &mut Vec<u8>,

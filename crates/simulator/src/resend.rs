@@ -1,41 +1,42 @@
-//! Records that will be sent again, byte for byte: soon, as after a lost acknowledgement, or minutes later,
-//! as after a crash of the client.
+//! Records that are sent again, byte for byte: soon, as after a lost acknowledgement, or minutes later, as after a
+//! crash of the client.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::clock::certain_time_source;
 use crate::dice::Dice;
-use crate::simulator::Record;
-use crate::tally::{Element, Fact};
+use crate::record::RawRecord;
+use crate::truth_tally::{Element, ExpectedEvent};
 
-/// No copy is sent later than this: well within the shortest sensible window of de-duplication.
+/// Largest delay of a copy: well within the de-duplication window.
 const LATEST_MS: i64 = 25 * 60_000;
-/// A record without a key may take another partition, so its copy must not look different from the first.
+/// Largest delay of a copy without a key. It may go to another partition, so its `time_source` must equal that of
+/// the first.
 const LATEST_WITHOUT_KEY_MS: i64 = 20_000;
-/// Copies that wait at most; beyond that no more are kept, so that memory stays bounded.
+/// Most copies that wait, so that memory stays bounded.
 const MOST: usize = 50_000;
 
 #[derive(Default)]
 pub(crate) struct Resends {
     waiting: BinaryHeap<Reverse<(u64, u64)>>,
-    copies: hashbrown::HashMap<u64, Copy, foldhash::fast::FixedState>,
+    copies: hashbrown::HashMap<u64, WaitingCopy, foldhash::fast::FixedState>,
     number: u64,
 }
 
-struct Copy {
-    record: Record,
+struct WaitingCopy {
+    record: RawRecord,
     elements: Vec<Element>,
     first_ms: i64,
 }
 
 impl Resends {
-    /// Keeps a copy of the record just sent, to be sent again some records later.
+    /// Keeps a copy of the record that was just sent. It is sent again some records later.
     pub(crate) fn plan(
         &mut self,
         dice: &mut Dice,
         records: u64,
-        record: &Record,
+        record: &RawRecord,
         elements: &[Element],
         now_ms: i64,
     ) {
@@ -45,17 +46,17 @@ impl Resends {
         let gap = if dice.chance(0.6) { dice.spread(1, 100) } else { dice.spread(100, 50_000) };
         self.number += 1;
         self.waiting.push(Reverse((records + gap as u64, self.number)));
-        let copy = Copy { record: record.clone(), elements: elements.to_vec(), first_ms: now_ms };
+        let copy = WaitingCopy { record: record.clone(), elements: elements.to_vec(), first_ms: now_ms };
         self.copies.insert(self.number, copy);
     }
 
-    /// The next copy due, if any. A copy whose `time_source` depends on when exactly the broker receives it
-    /// is put off, or dropped when it got too old.
+    /// Writes the next copy that is due; false if none is. A copy whose `time_source` depends on when the broker
+    /// receives it is postponed, or dropped if it is too old.
     pub(crate) fn due(
         &mut self,
         records: u64,
         now_ms: i64,
-        out: &mut Record,
+        out: &mut RawRecord,
         elements: &mut Vec<Element>,
     ) -> bool {
         while let Some(&Reverse((at, number))) = self.waiting.peek() {
@@ -86,7 +87,8 @@ impl Resends {
 fn certain(element: &Element, now_ms: i64) -> bool {
     match element {
         Element::Bad { .. } => true,
-        Element::Valid(Fact { original, sent_at, .. }) | Element::Again(Fact { original, sent_at, .. }) => {
+        Element::Valid(ExpectedEvent { original, sent_at, .. })
+        | Element::Again(ExpectedEvent { original, sent_at, .. }) => {
             certain_time_source(*original, *sent_at, now_ms).is_some()
         }
     }

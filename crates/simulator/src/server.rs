@@ -1,20 +1,21 @@
-//! What servers report: featured and distributed videos, promoted creators. Most of it names no device.
+//! Events of servers: featured and distributed videos, promoted creators. Most of them have no device.
 
 use crate::clock::{TimeFormat, event_time_bounds, write_time};
-use crate::names::{App, EventName, Group, Kind, Platform};
+use crate::json_text::{event_id, number, text};
+use crate::names::{App, ChannelGroup, EventKind, EventName, Platform};
 use crate::population::{LIBRARIES, SERVER_LIBRARIES, key_of};
-use crate::render::{World, event_id, number, text};
-use crate::tally::Fact;
+use crate::truth_tally::ExpectedEvent;
+use crate::world::World;
 
 impl World {
-    /// Writes one event of a server; `key` gets the device's ID when there is one.
+    /// Writes one event of a server, and the device's ID into `key` if it has one.
     pub(crate) fn write_server_event(
         &mut self,
         moment: i64,
         now_ms: i64,
         key: &mut Vec<u8>,
         out: &mut Vec<u8>,
-    ) -> Fact {
+    ) -> ExpectedEvent {
         use EventName::*;
         let event =
             self.dice.weighted(&[(ContentFeatured, 4), (ContentDistributed, 4), (CreatorLevelChanged, 2)]);
@@ -27,20 +28,20 @@ impl World {
         let sent_at = self.dice.chance(0.5).then_some(now_ms);
         let is_test = self.dice.chance(self.config.tests);
         let bounds = event_time_bounds(moment, sent_at, now_ms);
-        // Servers know no sessions. Where nobody could know whether one starts, or of which channel it is, the event is
-        // about no device.
+        // Servers send no session ID. If it is uncertain whether a session starts or which channel it has, the
+        // event has no device.
         let joined = device.and_then(|device| {
             let counted = &self.memory[device as usize].counted;
             let starts = counted.starts_derived(bounds)?;
             let group = if starts {
-                counted.inherited(bounds, Group::Direct)?
+                counted.inherited(bounds, ChannelGroup::Direct)?
             } else {
-                counted.session_group(Group::Direct)
+                counted.session_group(ChannelGroup::Direct)
             };
             Some((device, starts, group))
         });
         let device = joined.map(|(device, ..)| device);
-        let (mut new_device, mut session_start, mut group) = (false, false, Group::Direct);
+        let (mut new_device, mut session_start, mut group) = (false, false, ChannelGroup::Direct);
         if let Some((device, starts, of_session)) = joined
             && !is_test
         {
@@ -82,7 +83,7 @@ impl World {
         }
         out.push(b'}');
 
-        Fact {
+        ExpectedEvent {
             app,
             platform: Platform::Server,
             event,
@@ -90,7 +91,7 @@ impl World {
             library,
             device,
             touch: None,
-            kind: if is_test { Kind::Test } else { Kind::Event },
+            kind: if is_test { EventKind::Test } else { EventKind::Event },
             original: moment,
             sent_at,
             new_device,

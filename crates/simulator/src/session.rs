@@ -1,33 +1,33 @@
-//! One visit of one device: what it does next, where it is, and what its place shows about where it came from.
+//! One session of one device: its next event, the page or screen it is on, and the evidence of its channel.
 
 use crate::channel::Evidence;
 use crate::dice::Dice;
-use crate::names::{EventName, Group, Platform};
+use crate::json_text::{number, text};
+use crate::names::{ChannelGroup, EventName, Platform};
 use crate::population::{Device, Memory};
-use crate::render::{number, text};
 use crate::tables::{PAGES, SCREENS};
 
-pub(crate) struct Session {
+pub(crate) struct ClientSession {
     /// Number of the device.
     pub(crate) number: u32,
     pub(crate) device: Device,
     pub(crate) session_id: String,
-    /// Channel group of the session with this ID; none before an event that counts has shown the ID.
-    pub(crate) id_group: Option<Group>,
-    /// The members `page` or `screen`, and whatever evidence the place shows.
+    /// Channel group of the session with this ID. None before the first counted event with the ID.
+    pub(crate) id_group: Option<ChannelGroup>,
+    /// The member `page` or `screen`, with the evidence that belongs to it.
     pub(crate) place: Vec<u8>,
-    /// Group that the evidence of the place speaks for.
-    pub(crate) shown: Option<Group>,
-    /// What the start of an app shows; gone with the first event.
+    /// Channel group of that evidence.
+    pub(crate) shown: Option<ChannelGroup>,
+    /// Evidence of the app start. The first event takes it.
     pub(crate) start: Option<Evidence>,
     pub(crate) logged_in: bool,
     pub(crate) last_ms: i64,
-    /// Number of the video it last looked at.
+    /// Number of the video viewed last.
     pub(crate) video: Option<u32>,
     pub(crate) play: Option<Play>,
     pub(crate) upload: Option<Upload>,
     pub(crate) entry_point: &'static str,
-    /// Number of its last order.
+    /// Number of the last order.
     pub(crate) order: Option<u64>,
     landed: bool,
     path: String,
@@ -38,7 +38,7 @@ pub(crate) struct Session {
 pub(crate) struct Play {
     pub(crate) id: u64,
     pub(crate) position_ms: u32,
-    /// Played since the event before.
+    /// Played since the previous event.
     pub(crate) played_ms: u32,
     pub(crate) duration_ms: u32,
 }
@@ -50,10 +50,10 @@ pub(crate) struct Upload {
     pub(crate) bytes: u64,
 }
 
-/// Steps of an upload in their order; a failed one ends with `failed` instead.
+/// Steps of an upload in order. A failed upload ends with `failed`.
 pub(crate) const UPLOAD_STEPS: [&str; 6] = ["select", "edit", "encode", "transfer", "submit", "done"];
 
-impl Session {
+impl ClientSession {
     pub(crate) fn new(number: u32, device: Device, dice: &mut Dice, memory: &mut Memory) -> Self {
         memory.in_session = true;
         let first = !std::mem::replace(&mut memory.opened, true);
@@ -101,7 +101,7 @@ impl Session {
         matches!(self.device.platform, Platform::Web | Platform::H5)
     }
 
-    /// What happens next; the session is there already when the event is written. `custom` allows names
+    /// Chooses the next event and moves the session to it, before the event is written. `custom` allows names
     /// outside the standard list.
     pub(crate) fn advance(&mut self, dice: &mut Dice, memory: &mut Memory, custom: bool) -> EventName {
         self.left = self.left.saturating_sub(1);
@@ -154,14 +154,14 @@ impl Session {
             (AdShown, 8),
             (Follow, 2),
             (ThemeChanged, 1),
-            // By way of a page of an earlier visit, or of none.
+            // Without a preceding VIP page in this session.
             (VipOpened, 1),
             (CreatorLevelChanged, 1),
         ]);
         if event == ThemeChanged && !custom { view } else { event }
     }
 
-    /// Watching goes on until the end or until boredom.
+    /// Chooses the next event during a playback.
     fn watch_on(&mut self, dice: &mut Dice, custom: bool) -> EventName {
         use EventName::*;
         let Some(play) = &mut self.play else { return ScreenView };
@@ -189,13 +189,13 @@ impl Session {
         if event == DanmakuSent && !custom { Comment } else { event }
     }
 
-    /// What `event` changes here before it is written, and what must come after it.
+    /// Updates the session before `event` is written, and chooses the event that must follow it.
     fn follow_up(&mut self, event: EventName, dice: &mut Dice, memory: &mut Memory) {
         use EventName::*;
         self.forced = match event {
             FirstOpen | AppUpdated => Some(AppOpen),
             AppOpen if self.device.has_account && dice.chance(0.5) => Some(Login),
-            // The landing is the place where the session began.
+            // The first page view is on the landing page itself.
             PageView if !std::mem::replace(&mut self.landed, true) => None,
             PageView | ScreenView => {
                 self.wander(dice);
@@ -266,7 +266,7 @@ impl Session {
         if self.device.platform == Platform::H5 { "https://m.example.tv/" } else { "https://www.example.tv/" }
     }
 
-    /// Moves on within the site: mostly the page before is the referrer.
+    /// Moves to a page of the site. Usually the previous page is the referrer.
     fn visit(&mut self, dice: &mut Dice, page_type: &str, path: &str, title: &str) {
         if !self.on_the_web() {
             return self.enter(page_type);
@@ -286,7 +286,7 @@ impl Session {
             0..16 => {
                 text(&mut self.place, ",\"referrer\":\"", host);
                 text(&mut self.place, &before, "\"");
-                Some(Group::Internal)
+                Some(ChannelGroup::Internal)
             }
             16 => {
                 text(&mut self.place, ",\"referrer\":\"\"", "");
@@ -297,7 +297,7 @@ impl Session {
         self.place.push(b'}');
     }
 
-    /// The first page of a visit from outside.
+    /// Moves to the landing page.
     fn land(&mut self, dice: &mut Dice) {
         let evidence = Evidence::of_landing(dice);
         self.shown = evidence.group(None);
@@ -339,7 +339,7 @@ impl Session {
     }
 }
 
-/// The members `campaign`, `click_id` and `click_id_type`.
+/// Writes the members `campaign`, `click_id` and `click_id_type`.
 pub(crate) fn write_evidence(out: &mut Vec<u8>, evidence: &Evidence, dice: &mut Dice) {
     if let Some((source, medium, _)) = evidence.campaign {
         text(out, ",\"campaign\":{\"source\":\"", source);

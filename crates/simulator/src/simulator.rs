@@ -1,4 +1,4 @@
-//! The generator: picks what comes next, writes it, counts it.
+//! The generator: chooses the next record, writes it and counts it.
 
 use crate::activity::{Activities, ActivityPlan};
 use crate::broken::Broken;
@@ -6,47 +6,28 @@ use crate::catalogue::videos;
 use crate::clock::Calendar;
 use crate::config::Config;
 use crate::dice::Dice;
-use crate::population::{Device, Memory};
-use crate::render::World;
+use crate::population::Memory;
+use crate::record::{RawRecord, RecordSummary};
 use crate::resend::Resends;
-use crate::session::Session;
-use crate::tally::{Element, Tally};
-use crate::truth::{Counts, Truth, payload_hash};
-
-/// One Kafka record. Reuse it: [`Simulator::next`] keeps its buffers.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Record {
-    /// The `anonymous_id`; empty where there is none: then it is sent without a key.
-    pub key: Vec<u8>,
-    /// JSON, or what a broken client takes for it.
-    pub value: Vec<u8>,
-}
-
-/// What a record is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sent {
-    /// Events in it, the bad ones included.
-    pub events: u32,
-    /// Events in it that must be rejected.
-    pub rejected: u32,
-    /// Sent before, byte for byte.
-    pub duplicate: bool,
-}
+use crate::session::ClientSession;
+use crate::truth::{ExpectedCounts, Truth, payload_hash};
+use crate::truth_tally::{Element, TruthTally};
+use crate::world::World;
 
 /// Seeded clients and the truth about what they sent.
 pub struct Simulator {
     world: World,
-    sessions: Vec<Session>,
+    sessions: Vec<ClientSession>,
     calendar: Calendar,
     resends: Resends,
     broken: Broken,
-    tally: Tally,
-    /// Of the record being written.
+    tally: TruthTally,
+    /// The events of the record being written.
     elements: Vec<Element>,
 }
 
 impl Simulator {
-    /// Clients before their first event.
+    /// Creates the clients. None of them has sent an event yet.
     pub fn new(config: Config) -> Self {
         let most = (config.devices / 4).max(1);
         let sessions = config.concurrent_sessions.clamp(1, most);
@@ -54,7 +35,7 @@ impl Simulator {
             calendar: Calendar::new(config.timing),
             resends: Resends::default(),
             broken: Broken::new(&config),
-            tally: Tally::new(config.detail),
+            tally: TruthTally::new(config.detail),
             elements: Vec::new(),
             sessions: Vec::with_capacity(sessions as usize),
             world: World {
@@ -73,9 +54,9 @@ impl Simulator {
         simulator
     }
 
-    /// Writes the record sent at `now_ms` (epoch ms) into `out`. It must reach the broker within 40 s of
-    /// `now_ms`, and `now_ms` should not go back: `time_source` would differ from the truth.
-    pub fn next(&mut self, now_ms: i64, out: &mut Record) -> Sent {
+    /// Writes the record that is sent at `now_ms` (epoch milliseconds) into `out`. The record must reach the broker
+    /// within 40 s of `now_ms`, and `now_ms` must not decrease: otherwise `time_source` differs from the truth.
+    pub fn next(&mut self, now_ms: i64, out: &mut RawRecord) -> RecordSummary {
         out.key.clear();
         out.value.clear();
         self.elements.clear();
@@ -89,11 +70,11 @@ impl Simulator {
         }
         self.tally.record(&self.elements, out.value.len(), now_ms, duplicate);
         let rejected = self.elements.iter().filter(|element| matches!(element, Element::Bad { .. })).count();
-        Sent { events: self.elements.len() as u32, rejected: rejected as u32, duplicate }
+        RecordSummary { events: self.elements.len() as u32, rejected: rejected as u32, duplicate }
     }
 
-    /// Changes the share of records that will be sent a second time, from the next one on: clients that lost their
-    /// acknowledgements come in waves.
+    /// Changes the share of records that are sent a second time, from the next record on. Real clients that lose
+    /// acknowledgements do so at the same time.
     pub fn set_duplicates(&mut self, share: f64) {
         self.world.config.duplicates = share;
     }
@@ -103,19 +84,19 @@ impl Simulator {
         &self.world.config.activities
     }
 
-    /// What must have become of everything so far. Spells out every cell: not for every record.
+    /// What a correct pipeline must count so far. It builds every cell, so do not call it for every record.
     pub fn truth(&self) -> Truth {
         let mut truth = self.tally.truth(&self.world.activities);
         truth.counts = self.counts();
         truth
     }
 
-    /// The plain counts so far; cheap.
-    pub fn counts(&self) -> Counts {
-        Counts { lost: self.world.lost, ..self.tally.counts }
+    /// The counts so far. Cheap.
+    pub fn counts(&self) -> ExpectedCounts {
+        ExpectedCounts { lost: self.world.lost, ..self.tally.counts }
     }
 
-    fn compose(&mut self, now_ms: i64, out: &mut Record) {
+    fn compose(&mut self, now_ms: i64, out: &mut RawRecord) {
         let moment = self.calendar.moment(now_ms, self.tally.counts.sent);
         let world = &mut self.world;
         let config = &world.config;
@@ -144,7 +125,7 @@ impl Simulator {
         }
     }
 
-    /// Several events of one device in one record, some of them bad or there twice.
+    /// Writes several events of one device into one record, some of them invalid or repeated.
     fn compose_array(&mut self, slot: usize, moment: i64, now_ms: i64, out: &mut Vec<u8>) {
         let world = &mut self.world;
         let session = &mut self.sessions[slot];
@@ -174,21 +155,5 @@ impl Simulator {
             }
         }
         out.extend_from_slice(close.as_bytes());
-    }
-}
-
-impl World {
-    /// A new visit of a device that is not here already.
-    fn begin_session(&mut self) -> Session {
-        let devices = self.memory.len() as u32;
-        let mut number = self.dice.mild_rank(devices);
-        for _ in 0..8 {
-            if !self.memory[number as usize].in_session {
-                break;
-            }
-            number = self.dice.below(devices);
-        }
-        let device = Device::new(number, &self.config);
-        Session::new(number, device, &mut self.dice, &mut self.memory[number as usize])
     }
 }

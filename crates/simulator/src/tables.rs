@@ -1,6 +1,6 @@
-//! Brands, models, versions and words, with weights that follow what is in people's hands in China.
+//! Brands, models, versions and words, weighted by their shares in China.
 
-use crate::names::Group;
+use crate::names::ChannelGroup;
 
 /// Models of one brand with their weights.
 pub(crate) type Models = &'static [(&'static str, u32)];
@@ -92,7 +92,7 @@ pub(crate) const PC_BRANDS: [(&str, Models, u32); 6] = [
 ];
 pub(crate) const PC_OS: [(&str, u32); 3] = [("10.0.22631", 52), ("10.0.19045", 40), ("6.1.7601", 8)];
 
-/// Newest first: most devices are up to date, a tail never updates.
+/// Newest first. Most devices are up to date; a few never update.
 pub(crate) const APP_VERSIONS: [(&str, u32); 8] = [
     ("8.12.0", 38),
     ("8.11.2", 22),
@@ -106,14 +106,14 @@ pub(crate) const APP_VERSIONS: [(&str, u32); 8] = [
 pub(crate) const RECORDER_VERSIONS: [(&str, u32); 5] =
     [("5.3.0.1180", 44), ("5.2.8.1102", 26), ("5.1.0.990", 14), ("4.9.6.871", 10), ("4.2.0.640", 6)];
 
-/// Where a recorder came from: bundled with hardware or software, exchanged with other vendors.
-pub(crate) const RECORDER_SOURCES: [(Option<(&str, Group)>, u32); 6] = [
+/// Install sources of the recorder: bundled with hardware or software, or exchanged with other vendors.
+pub(crate) const RECORDER_SOURCES: [(Option<(&str, ChannelGroup)>, u32); 6] = [
     (None, 50),
-    (Some(("bundle-driver-kit", Group::Bundle)), 14),
-    (Some(("bundle-laptop-oem", Group::Bundle)), 10),
-    (Some(("exchange-player", Group::Exchange)), 9),
-    (Some(("exchange-zip", Group::Exchange)), 5),
-    (Some(("com.qihoo.appstore", Group::AppStore)), 12),
+    (Some(("bundle-driver-kit", ChannelGroup::Bundle)), 14),
+    (Some(("bundle-laptop-oem", ChannelGroup::Bundle)), 10),
+    (Some(("exchange-player", ChannelGroup::Exchange)), 9),
+    (Some(("exchange-zip", ChannelGroup::Exchange)), 5),
+    (Some(("com.qihoo.appstore", ChannelGroup::AppStore)), 12),
 ];
 
 /// (user agent, os_name, os_version) of browsers on desktops.
@@ -156,7 +156,7 @@ pub(crate) const WEB_AGENTS: [((&str, &str, &str), u32); 5] = [
     ),
 ];
 
-/// What browsers on phones say of themselves behind the usual words, and whether they belong to another app.
+/// Ends of user agents of browsers on phones, and whether the browser is built into another app.
 pub(crate) const MOBILE_BROWSERS: [((&str, bool), u32); 11] = [
     (("", false), 46),
     (
@@ -177,7 +177,7 @@ pub(crate) const MOBILE_BROWSERS: [((&str, bool), u32); 11] = [
     (("Quark/6.5.5.351", false), 3),
 ];
 
-/// Crawlers, and browsers without a head.
+/// User agents of crawlers and headless browsers.
 pub(crate) const BOT_AGENTS: [&str; 5] = [
     "Mozilla/5.0 (compatible; Baiduspider/2.0; +http://www.baidu.com/search/spider.html)",
     "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",

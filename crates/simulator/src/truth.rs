@@ -1,55 +1,57 @@
-//! What a correct pipeline must have made of everything sent so far, spelled out for tests and for people.
+//! What a correct pipeline must count for everything sent so far.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::broken::Code;
+use crate::expected_code::ExpectedCode;
 
-/// The truth as of one moment. `sent = accepted + tests + bots + duplicates + rejected` always holds.
+/// The expected counts at one moment. `sent = accepted + tests + bots + duplicates + rejected` always holds.
 ///
-/// Cells hold only kind `event` (but for `quality`), are keyed without time, and are sorted by their key.
+/// Cells count only events of kind `event` (`quality` counts all kinds), have no time in their key, and are sorted
+/// by key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Truth {
-    /// Plain counts.
+    /// Totals.
     #[serde(flatten)]
-    pub counts: Counts,
+    pub counts: ExpectedCounts,
     /// Rejected events by dead-letter code.
-    pub rejected_by_code: BTreeMap<Code, u64>,
+    pub rejected_by_code: BTreeMap<ExpectedCode, u64>,
     /// Cells of the cube `traffic`.
     pub traffic: Vec<TrafficCell>,
-    /// `traffic` per minute of event time, for events of `time_source` client only: the simulator does not
-    /// know when the broker receives the others.
+    /// `traffic` per minute of event time. Only events with `time_source` client: the time of others depends on
+    /// when the broker receives them.
     pub traffic_minutes: Vec<MinuteCell>,
     /// Cells of the cube `activity`.
     pub activity: Vec<ActivityCell>,
     /// Cells of the cube `quality`, without dead letters.
     pub quality: Vec<QualityCell>,
-    /// Code → [`payload_hash`] of a dead letter's bytes as 16 hex digits → how often. Empty when turned off.
-    pub dead_letters: BTreeMap<Code, BTreeMap<String, u64>>,
+    /// By code and [`payload_hash`] (16 hex digits) of the bytes of a dead letter: how often it is sent. Empty when
+    /// turned off.
+    pub dead_letters: BTreeMap<ExpectedCode, BTreeMap<String, u64>>,
 }
 
-/// How much was sent. An element of an array is one event; a record rejected as a whole is one event.
+/// What was sent. An element of an array is one event; a record that is rejected as a whole is one event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
+pub struct ExpectedCounts {
     /// Kafka records.
     pub records: u64,
-    /// Events, of whatever fate.
+    /// All events.
     pub sent: u64,
-    /// Valid events seen for the first time, of real clients and no tests: what the cubes count.
+    /// Valid events of real clients, sent for the first time and not as test: what the cubes count.
     pub accepted: u64,
-    /// Valid test events seen for the first time.
+    /// Valid test events sent for the first time.
     pub tests: u64,
-    /// Valid events of crawlers and the like, seen for the first time and no tests.
+    /// Valid events of crawlers and headless browsers, sent for the first time and not as test.
     #[serde(default)]
     pub bots: u64,
-    /// Valid events (tests and bots included) sent again.
+    /// Valid events that were sent before, tests and bots included.
     pub duplicates: u64,
-    /// Events that become dead letters, each time they are sent.
+    /// Events that become dead letters, counted each time they are sent.
     pub rejected: u64,
-    /// Events that were never sent and left a gap in `event_index`; not part of `sent`.
+    /// Events that were never sent and leave a gap in `event_index`. Not part of `sent`.
     pub lost: u64,
-    /// Bytes of all records' values.
+    /// Bytes of the values of all records.
     pub bytes: u64,
 }
 
@@ -111,13 +113,13 @@ pub struct QualityCell {
     pub events: u64,
 }
 
-/// The hash by which dead letters are compared: XXH3, 64 bits, of the exact bytes of the dead letter.
+/// The hash that identifies a dead letter: 64-bit XXH3 of its exact bytes.
 pub fn payload_hash(bytes: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(bytes)
 }
 
-impl Counts {
-    /// Sums two runs.
+impl ExpectedCounts {
+    /// Adds the counts of another run.
     pub fn add(&mut self, other: &Self) {
         self.records += other.records;
         self.sent += other.sent;
@@ -132,15 +134,15 @@ impl Counts {
 }
 
 impl Truth {
-    /// Sums the truth of another simulator, whose seed must differ: then their devices are disjoint.
+    /// Adds the truth of another simulator. Its seed must differ, so that the devices are disjoint.
     pub fn add(&mut self, other: Self) {
         self.counts.add(&other.counts);
         for (code, count) in other.rejected_by_code {
             *self.rejected_by_code.entry(code).or_default() += count;
         }
-        for (code, letters) in other.dead_letters {
+        for (code, counts) in other.dead_letters {
             let mine = self.dead_letters.entry(code).or_default();
-            for (hash, count) in letters {
+            for (hash, count) in counts {
                 *mine.entry(hash).or_default() += count;
             }
         }

@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 use simulator::{
-    APP_IDS, Code, Config, Record, Sent, Simulator, Timing, Truth, default_activities, payload_hash,
+    APP_IDS, Config, ExpectedCode, RawRecord, RecordSummary, Simulator, Timing, Truth, default_activities,
+    payload_hash,
 };
 
 const NOW: i64 = 1_772_366_400_000;
 
 /// Runs until `events` are sent, with 2 000 records a second of simulated time.
-fn run(config: Config, events: u64, mut each: impl FnMut(&Record, Sent, i64)) -> Truth {
+fn run(config: Config, events: u64, mut each: impl FnMut(&RawRecord, RecordSummary, i64)) -> Truth {
     let mut simulator = Simulator::new(config);
-    let mut record = Record::default();
+    let mut record = RawRecord::default();
     while simulator.counts().sent < events {
         let now_ms = NOW + simulator.counts().records as i64 / 2;
         let sent = simulator.next(now_ms, &mut record);
@@ -27,7 +28,7 @@ fn config() -> Config {
 }
 
 /// The events of a record without bad ones.
-fn events_of(record: &Record) -> Vec<Value> {
+fn events_of(record: &RawRecord) -> Vec<Value> {
     match serde_json::from_slice(&record.value).unwrap() {
         Value::Array(events) => events,
         event => vec![event],
@@ -58,7 +59,8 @@ fn the_same_seed_and_times_give_the_same_bytes_and_another_seed_other_devices() 
     assert_eq!(first, second);
     assert_eq!(first_truth, second_truth);
 
-    let keys = |records: &[Record]| records.iter().map(|record| record.key.clone()).collect::<HashSet<_>>();
+    let keys =
+        |records: &[RawRecord]| records.iter().map(|record| record.key.clone()).collect::<HashSet<_>>();
     let (other, _) = bytes(8);
     let shared: Vec<_> = keys(&first).intersection(&keys(&other)).cloned().collect();
     let odd_ids: [&[u8]; 7] =
@@ -203,11 +205,11 @@ fn minutes_hold_the_events_of_trusted_clocks_at_their_own_time() {
 
 #[test]
 fn duplicates_are_the_same_bytes_under_the_same_key_within_half_an_hour() {
-    let mut first_seen: HashMap<Record, i64> = HashMap::new();
+    let mut first_seen: HashMap<RawRecord, i64> = HashMap::new();
     let (mut soon, mut later) = (0, 0);
     // 2 records a second: so that minutes pass.
     let mut simulator = Simulator::new(Config { duplicates: 0.05, ..config() });
-    let mut record = Record::default();
+    let mut record = RawRecord::default();
     for _ in 0..15_000 {
         let now_ms = NOW + simulator.counts().records as i64 * 500;
         let sent = simulator.next(now_ms, &mut record);
@@ -237,7 +239,8 @@ fn every_code_is_provoked_and_its_bytes_are_remembered() {
             }
         }
     });
-    let expected: Vec<_> = Code::ALL.iter().copied().filter(|&code| code != Code::UnknownEvent).collect();
+    let expected: Vec<_> =
+        ExpectedCode::ALL.iter().copied().filter(|&code| code != ExpectedCode::UnknownEvent).collect();
     assert!(truth.dead_letters.keys().copied().eq(expected));
 
     for (code, letters) in &truth.dead_letters {
@@ -246,22 +249,27 @@ fn every_code_is_provoked_and_its_bytes_are_remembered() {
             let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(600)]);
             let parsed: Result<Value, _> = serde_json::from_slice(bytes);
             let is_right = match code {
-                Code::TooLarge => bytes.len() > 256 * 1024,
-                Code::NotUtf8 => std::str::from_utf8(bytes).is_err(),
-                Code::MalformedJson => parsed.is_err() || parsed.unwrap() == Value::Array(Vec::new()),
-                Code::TooDeep => bytes.iter().filter(|&&byte| byte == b'[' || byte == b'{').count() >= 200,
+                ExpectedCode::TooLarge => bytes.len() > 256 * 1024,
+                ExpectedCode::NotUtf8 => std::str::from_utf8(bytes).is_err(),
+                ExpectedCode::MalformedJson => parsed.is_err() || parsed.unwrap() == Value::Array(Vec::new()),
+                ExpectedCode::TooDeep => {
+                    bytes.iter().filter(|&&byte| byte == b'[' || byte == b'{').count() >= 200
+                }
                 // What the schema can see; 1.0 is no mistake to it.
-                Code::MissingField | Code::InvalidValue | Code::UnsupportedSchema | Code::InvalidType => {
+                ExpectedCode::MissingField
+                | ExpectedCode::InvalidValue
+                | ExpectedCode::UnsupportedSchema
+                | ExpectedCode::InvalidType => {
                     shown.contains(":1.0,\"")
                         || shown.ends_with(":1.0}")
                         || !schema.is_valid(&parsed.unwrap())
                 }
-                Code::DuplicateKey | Code::UnknownApp => schema.is_valid(&parsed.unwrap()),
-                Code::TooOld => {
+                ExpectedCode::DuplicateKey | ExpectedCode::UnknownApp => schema.is_valid(&parsed.unwrap()),
+                ExpectedCode::TooOld => {
                     let original = parsed.unwrap()["original_timestamp"].as_i64().unwrap();
                     original == 0 || original < NOW - 7 * 86_400_000
                 }
-                Code::ForbiddenId | Code::InvalidTimestamp | Code::UnknownEvent => {
+                ExpectedCode::ForbiddenId | ExpectedCode::InvalidTimestamp | ExpectedCode::UnknownEvent => {
                     parsed.unwrap().is_object()
                 }
             };
@@ -273,7 +281,7 @@ fn every_code_is_provoked_and_its_bytes_are_remembered() {
 #[test]
 fn unknown_names_are_rejected_only_where_the_policy_says_so() {
     let truth = run(Config { reject_unknown_events: true, bad: 0.02, ..config() }, 20_000, |_, _, _| {});
-    assert!(truth.rejected_by_code[&Code::UnknownEvent] > 0);
+    assert!(truth.rejected_by_code[&ExpectedCode::UnknownEvent] > 0);
     let ours = ["danmaku_sent", "theme_changed"];
     assert!(truth.traffic.iter().all(|cell| !ours.contains(&cell.event_name.as_str())));
 }

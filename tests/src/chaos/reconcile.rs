@@ -2,7 +2,7 @@
 
 use devstack::{Error as StackError, pipeline::Pipeline};
 use serde_json::Value;
-use simulator::Counts;
+use simulator::ExpectedCounts;
 
 use crate::{Error, compare::Difference};
 
@@ -10,7 +10,10 @@ use crate::{Error, compare::Difference};
 ///
 /// # Errors
 /// The command cannot be run.
-pub(super) fn differences_of_reconcile(pipeline: &Pipeline, sent: &Counts) -> Result<Vec<Difference>, Error> {
+pub(super) fn differences_of_reconcile(
+    pipeline: &Pipeline,
+    sent: &ExpectedCounts,
+) -> Result<Vec<Difference>, Error> {
     let text = match pipeline.millrace(&["reconcile", "--json"]) {
         Ok(text) => text,
         // It prints the report also when a number differs.
@@ -25,7 +28,7 @@ pub(super) fn differences_of_reconcile(pipeline: &Pipeline, sent: &Counts) -> Re
     }
 }
 
-fn differences(report: &Value, sent: &Counts) -> Vec<Difference> {
+fn differences(report: &Value, sent: &ExpectedCounts) -> Vec<Difference> {
     // A missing number differs from every number.
     let number = |path: &str| report.pointer(path).and_then(Value::as_u64).unwrap_or(u64::MAX);
     let numbers = [
@@ -56,8 +59,14 @@ mod tests {
 
     #[test]
     fn a_report_differs_when_a_number_is_missing_or_another() {
-        let sent =
-            Counts { sent: 10, accepted: 6, tests: 1, duplicates: 2, rejected: 1, ..Counts::default() };
+        let sent = ExpectedCounts {
+            sent: 10,
+            accepted: 6,
+            tests: 1,
+            duplicates: 2,
+            rejected: 1,
+            ..ExpectedCounts::default()
+        };
         let mut report = json!({
             "consumed": 10, "stored": 7, "duplicates": 2, "dead_letters": 1,
             "in_flight": {"least": 0, "most": 0}, "difference": 0, "checks": []

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use devstack::Totals;
 use serde_json::{Value, json};
-use simulator::Counts;
+use simulator::ExpectedCounts;
 
 use super::{fault::FaultKind, member::ProcessCounts, recovery::RecoveryTimes};
 use crate::compare::Difference;
@@ -28,7 +28,7 @@ pub struct Report {
     /// What happened to processes.
     pub processes: ProcessCounts,
     /// Events that clients sent.
-    pub sent: Counts,
+    pub sent: ExpectedCounts,
     /// Events in ClickHouse.
     pub totals: Totals,
     /// Numbers that differ from the truth.

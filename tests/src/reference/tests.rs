@@ -211,7 +211,7 @@ fn the_reference_and_the_simulator_agree_on_what_both_know() {
     let mut simulator = Simulator::new(config);
     let apps = simulator::APP_IDS.iter().map(|app| (*app).to_owned()).collect();
     let mut reference = Reference::new(ContractRules { apps, max_event_age_ms: 60 * DAY }, activities);
-    let mut record = simulator::Record::default();
+    let mut record = simulator::RawRecord::default();
     while simulator.counts().sent < 40_000 {
         let received_at = now + simulator.counts().records as i64 / 2;
         simulator.next(received_at, &mut record);

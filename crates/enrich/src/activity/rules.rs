@@ -50,7 +50,7 @@ impl NameRules {
     /// The first rule that matches the event of a row, whose activity runs in the event's app and at its time.
     pub(super) fn first_match(&self, batch: &Batch, row: usize) -> Option<&CompiledRule> {
         let (app_id, event_time_ms) = (batch.text(Field::AppId, row), batch.number(Field::EventTime, row));
-        let event = predicate::Event::new(batch, row, &self.properties);
+        let event = predicate::EventValues::new(batch, row, &self.properties);
         self.in_order.iter().find(|rule| {
             rule.activity.runs_in(app_id)
                 && rule.activity.runs_at(event_time_ms)

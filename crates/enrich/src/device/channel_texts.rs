@@ -1,5 +1,5 @@
 //! The texts of a channel, and the Protobuf message `Channel` of the changelog.
-use event::protobuf::{Fields, Malformed, Value::Bytes, Writer, text};
+use event::protobuf::{Fields, Malformed, ProtobufWriter, WireValue::Bytes, text};
 
 /// A channel's texts, borrowed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -21,7 +21,7 @@ impl<'a> ChannelTexts<'a> {
     pub(super) fn encode(self) -> Box<[u8]> {
         let Self { group, source, medium, campaign, rule } = self;
         let mut bytes = Vec::new();
-        let mut message = Writer(&mut bytes);
+        let mut message = ProtobufWriter(&mut bytes);
         for (field, text) in (1..).zip([group, source, medium, campaign, rule]) {
             message.bytes(field, text.as_bytes());
         }

@@ -1,24 +1,24 @@
-//! A rule of an activity: events that belong to it although their client names no activity. Only what is known of an
-//! event before enrich stamps it can be asked.
+//! A rule of an activity: it assigns events to the activity whose client does not name one. Its conditions use only
+//! fields that are set before enrich applies rules.
 use serde::{Deserialize, Serialize};
 
-use super::{ID, is_id};
+use super::id::{ID_FORM, is_id};
 use crate::{
-    Source,
+    field::FieldOrigin,
     predicate::{self, Condition, Where},
 };
 
-/// Which events count as one of an activity's own. Rules of an activity may share a key: each is a way to it.
+/// Which events count as an event of the activity. Several rules of an activity may have the same key.
 ///
 /// As JSON: `{"key": "draw", "event_name": "page_view", "where": {"page_path": {"prefix": "/draw"}}}`; `where` may be
 /// absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActivityRule {
-    /// What the event counts as: 1–40 of `[A-Za-z0-9-]`.
+    /// The key that the event counts as: 1–40 of `[A-Za-z0-9-]`.
     pub key: String,
-    /// The events looked at.
+    /// The name of the events.
     pub event_name: String,
-    /// What must hold of them, in the language of [`predicate`]; empty: nothing more.
+    /// Conditions on them, in the language of [`predicate`]; empty: none.
     #[serde(default, rename = "where", skip_serializing_if = "Where::is_empty")]
     pub where_: Where,
 }
@@ -27,17 +27,17 @@ impl ActivityRule {
     /// Its fields, as they are called in JSON.
     pub const FIELDS: &[&str] = &["key", "event_name", "where"];
 
-    /// What must hold of an event, ready to be asked.
+    /// The conditions of `where`.
     ///
     /// # Errors
-    /// One sentence that names the field of `where` and what is wrong with it.
+    /// A sentence that names the field of `where` and the problem.
     pub fn conditions(&self) -> Result<Vec<Condition>, String> {
         let conditions = predicate::parse(&self.where_)?;
         for Condition { field, .. } in &conditions {
-            if field.source() == Source::Enrich {
+            if field.origin() == FieldOrigin::Enrich {
                 return Err(format!(
-                    "`where` for {}: enrich stamps this field when the rules are through; use one that clients send or \
-                     ingest stamps (`millrace fields`)",
+                    "`where` for {}: enrich sets this field after it applies rules; use one that clients send or ingest \
+                     sets (`millrace fields` lists them)",
                     field.name()
                 ));
             }
@@ -45,14 +45,14 @@ impl ActivityRule {
         Ok(conditions)
     }
 
-    /// Whether the parts of the rule are possible.
+    /// Checks the fields of the rule.
     ///
     /// # Errors
-    /// One sentence that names the field, its value and what would be right.
+    /// A sentence that names the field, its value and what is expected.
     pub fn check(&self) -> Result<(), String> {
         let Self { key, event_name, .. } = self;
         if !is_id(key) {
-            return Err(format!("key = {key:?} is not {ID}"));
+            return Err(format!("key = {key:?} is not {ID_FORM}"));
         }
         if !is_event_name(event_name) {
             return Err(format!(
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_asks_what_clients_send_or_ingest_stamps() {
+    fn a_rule_uses_fields_that_clients_send_or_ingest_sets() {
         for json in [
             r#"{"key":"draw","event_name":"page_view"}"#,
             r#"{"key":"draw","event_name":"page_view","where":{}}"#,
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_field_the_value_and_the_way_out() {
+    fn an_error_names_the_field_the_value_and_what_is_expected() {
         for (json, expected) in [
             (r#"{"key":"a_b","event_name":"p"}"#, "key = \"a_b\" is not 1 to 40"),
             (r#"{"key":"a","event_name":"_p"}"#, "event_name = \"_p\" is not"),
@@ -104,10 +104,7 @@ mod tests {
                 r#"{"key":"a","event_name":"p","where":{"played_ms":"x"}}"#,
                 "`where` for played_ms: \"x\" is not",
             ),
-            (
-                r#"{"key":"a","event_name":"p","where":{"channel_group":"direct"}}"#,
-                "enrich stamps this field",
-            ),
+            (r#"{"key":"a","event_name":"p","where":{"channel_group":"direct"}}"#, "enrich sets this field"),
             (r#"{"key":"a","event_name":"p","where":"x"}"#, "invalid type"),
         ] {
             let problem = checked(json).unwrap_err();

@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf};
 
 use aggregate::{Cubes, cube::BUILT_IN};
 use clap::Args;
-use event::{FIELDS, RejectCode, Source};
+use event::{FIELDS, FieldOrigin, RejectCode};
 use serde_json::json;
 
 use self::markdown::{MarkdownTable, code};
@@ -71,12 +71,12 @@ fn fields() -> String {
          that an event does not have is '', 0 or empty.\n",
     );
     for (source, title) in [
-        (Source::Client, "What clients send"),
-        (Source::Ingest, "What ingest adds"),
-        (Source::Enrich, "What enrich stamps"),
+        (FieldOrigin::Client, "What clients send"),
+        (FieldOrigin::Ingest, "What ingest adds"),
+        (FieldOrigin::Enrich, "What enrich stamps"),
     ] {
         let mut table = MarkdownTable::new(&["field", "type", "meaning"]);
-        for field in FIELDS.iter().filter(|field| field.source() == source) {
+        for field in FIELDS.iter().filter(|field| field.origin() == source) {
             table.row([code(field.name()), kind(field.kind()).into(), field.meaning().into()]);
         }
         text += &format!("\n### {title}\n\n{}", table.text);

@@ -1,6 +1,6 @@
 //! `millrace fields`: the fields of an event.
 use clap::Args;
-use event::{FIELDS, FieldKind, Source};
+use event::{FIELDS, FieldKind, FieldOrigin};
 use serde_json::json;
 
 use crate::{
@@ -24,7 +24,7 @@ impl Fields {
         let mut table = table(&[Text("name"), Text("type"), Text("source"), Text("meaning")]);
         let mut list = Vec::new();
         for field in FIELDS {
-            let (kind, source) = (kind(field.kind()), source(field.source()));
+            let (kind, source) = (kind(field.kind()), source(field.origin()));
             table.add_row([field.name(), kind, source, field.meaning()]);
             list.push(json!({
                 "name": field.name(), "type": kind, "source": source, "meaning": field.meaning(),
@@ -46,10 +46,10 @@ pub(super) fn kind(kind: FieldKind) -> &'static str {
     }
 }
 
-fn source(source: Source) -> &'static str {
+fn source(source: FieldOrigin) -> &'static str {
     match source {
-        Source::Client => "client",
-        Source::Ingest => "ingest",
-        Source::Enrich => "enrich",
+        FieldOrigin::Client => "client",
+        FieldOrigin::Ingest => "ingest",
+        FieldOrigin::Enrich => "enrich",
     }
 }

@@ -201,8 +201,8 @@ fn activity(plan: &ActivityPlan) -> event::Activity {
         activity_id: plan.activity_id.clone(),
         name: plan.name.clone(),
         kind: match plan.kind {
-            simulator::ActivityKind::Template => ActivityKind::Template,
-            simulator::ActivityKind::Custom => ActivityKind::Custom,
+            simulator::PlannedActivityKind::Template => ActivityKind::Template,
+            simulator::PlannedActivityKind::Custom => ActivityKind::Custom,
         },
         app_ids: plan.app_ids.clone(),
         starts_at_ms: Some(plan.starts_at),

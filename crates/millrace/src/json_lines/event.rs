@@ -1,5 +1,5 @@
 //! One event of a batch as one JSON object: every field that is set, by its name and in the order of the catalogue.
-use event::{Batch, FIELDS, Field, FieldKind, Source};
+use event::{Batch, FIELDS, Field, FieldKind, FieldOrigin};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::{embedded::embedded, position::RecordPosition};
@@ -37,7 +37,7 @@ impl EventLine<'_> {
             },
             // A batch stores an absent number as 0. Ingest sets its fields on every event, so their 0 is a value.
             FieldKind::Number => match batch.number(field, row) {
-                0 if field.source() != Source::Ingest => Ok(()),
+                0 if field.origin() != FieldOrigin::Ingest => Ok(()),
                 number => map.serialize_entry(name, &number),
             },
             // As text, because most JSON readers would round it.

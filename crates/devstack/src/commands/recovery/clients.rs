@@ -23,7 +23,7 @@ impl Clients {
         let thread = thread::spawn(move || {
             let detail = Detail { devices: false, minutes: false, dead_letters: false };
             let mut simulator = Simulator::new(Config { seed, detail, ..Config::default() });
-            let tell = |counts: &simulator::Counts| progress.store(counts.sent, Ordering::Relaxed);
+            let tell = |counts: &simulator::ExpectedCounts| progress.store(counts.sent, Ordering::Relaxed);
             produce::run(&mut simulator, &target, &stopped, tell)?;
             Ok(simulator.counts().sent)
         });

@@ -60,7 +60,8 @@ impl Definitions {
             for (number, step) in (1..).zip(steps) {
                 let conditions =
                     predicate::parse(step).map_err(|problem| wrong(format!("step {number}: {problem}")))?;
-                if let Some(stamp) = conditions.iter().find(|one| one.field.source() == event::Source::Enrich)
+                if let Some(stamp) =
+                    conditions.iter().find(|one| one.field.origin() == event::FieldOrigin::Enrich)
                 {
                     let name = stamp.field.name();
                     return Err(wrong(format!(
@@ -95,7 +96,7 @@ impl Definitions {
 
     /// Those of the `possible` steps that the event of a row fulfils, one bit each.
     pub(crate) fn fulfilled_steps(&self, possible: u64, batch: &Batch, row: usize) -> u64 {
-        let event = predicate::Event::new(batch, row, &self.properties);
+        let event = predicate::EventValues::new(batch, row, &self.properties);
         let mut fulfilled = possible;
         let mut left = possible;
         while left != 0 {

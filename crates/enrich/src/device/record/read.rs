@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use event::protobuf::{
     Fields, Malformed,
-    Value::{Bytes, Fixed64, Varint},
+    WireValue::{Bytes, Fixed64, Varint},
     fixed, signed, text, varints,
 };
 

@@ -1,7 +1,7 @@
 //! Writes a device as a record of the changelog.
 use std::rc::Rc;
 
-use event::protobuf::Writer;
+use event::protobuf::ProtobufWriter;
 
 use crate::device::{
     active::{ActiveDays, DefinitionState},
@@ -16,7 +16,7 @@ pub(super) fn device(device: &Device, into: &mut Vec<u8>) {
     let Device { slow, fast } = device;
     let sessions = &slow.sessions;
     let channels = Channels::of(device);
-    let mut record = Writer(into);
+    let mut record = ProtobufWriter(into);
     record.signed(1, slow.first_seen_day.into());
     record.message(2, |days| active_days(slow.active, days));
     record.fixed(3, sessions.known().iter().map(|session| session.id.to_le_bytes()));
@@ -62,12 +62,12 @@ pub(super) fn device(device: &Device, into: &mut Vec<u8>) {
     record.fixed64(20, fast.last_event);
 }
 
-fn active_days(ActiveDays { newest, days }: ActiveDays, message: &mut Writer<'_>) {
+fn active_days(ActiveDays { newest, days }: ActiveDays, message: &mut ProtobufWriter<'_>) {
     message.signed(1, newest.into());
     message.fixed64(2, days);
 }
 
-fn definition(one: &DefinitionState, message: &mut Writer<'_>) {
+fn definition(one: &DefinitionState, message: &mut ProtobufWriter<'_>) {
     message.bytes(1, one.name.as_bytes());
     if let Some(active) = one.active {
         message.message(2, |days| active_days(active, days));
@@ -76,7 +76,7 @@ fn definition(one: &DefinitionState, message: &mut Writer<'_>) {
     message.varints(4, one.unfinished.iter().map(|unfinished| unfinished.steps_done.into()));
 }
 
-fn playback(playback: &Playback, message: &mut Writer<'_>) {
+fn playback(playback: &Playback, message: &mut ProtobufWriter<'_>) {
     let Playback { id, played_ms, received_ms, completed } = *playback;
     message.fixed64(1, id);
     message.varint(2, played_ms as u64);

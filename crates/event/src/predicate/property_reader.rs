@@ -1,103 +1,11 @@
-//! Values inside an event's own `properties`, which travel as JSON text. Nothing is read of it but the paths somebody
-//! asked for, all of them in one pass.
+//! Reads values inside an event's `properties`, which is stored as JSON text. Only the requested paths are read,
+//! all in one pass.
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
-use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use super::{property_path::PropertyPath, property_value::PropertyValue};
 
-/// What stands before every path.
-const PREFIX: &str = "properties.";
-
-/// The way to a value inside `properties`: `properties.player.version` is key `version` of the object under `player`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PropertyPath {
-    keys: Vec<Box<str>>,
-}
-
-impl PropertyPath {
-    /// Reads `properties.a.b`; none for a name that does not begin so.
-    ///
-    /// # Errors
-    /// A sentence, when it begins so and is no path.
-    pub fn parse(name: &str) -> Option<Result<Self, String>> {
-        let path = name.strip_prefix(PREFIX)?;
-        let keys: Vec<Box<str>> = path.split('.').map(Box::from).collect();
-        let whole = keys.iter().all(|key| !key.is_empty());
-        Some(if whole { Ok(Self { keys }) } else { Err(format!("`{name}` has an empty part between dots")) })
-    }
-
-    /// Its keys, the outermost first.
-    pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.keys.iter().map(AsRef::as_ref)
-    }
-
-    /// Reads the value at this path alone; a [`PropertyReader`] reads those at several at once.
-    pub fn value<'a>(&self, json: &'a str) -> PropertyValue<'a> {
-        let mut values = [PropertyValue::Absent];
-        let mut reader = PropertyReader::default();
-        reader.add(self);
-        if reader.try_read(json, &mut values).is_err() {
-            return PropertyValue::Absent;
-        }
-        let [value] = values;
-        value
-    }
-}
-
-impl fmt::Display for PropertyPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{PREFIX}{}", self.keys.join("."))
-    }
-}
-
-/// A value found at a path. Objects, lists and `null` are no values.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub enum PropertyValue<'a> {
-    /// Nothing is there.
-    #[default]
-    Absent,
-    /// A text.
-    Text(Cow<'a, str>),
-    /// A number without a fraction.
-    Whole(i64),
-    /// Any other number.
-    Decimal(f64),
-    /// true or false.
-    Bool(bool),
-}
-
-impl PropertyValue<'_> {
-    /// Whether there is a value; '' is none, as in every field.
-    pub fn exists(&self) -> bool {
-        !matches!(self, Self::Absent) && !matches!(self, Self::Text(text) if text.is_empty())
-    }
-
-    /// The value as a text: numbers in their shortest form, so that 1, 1.0 and 1e0 are the same; '' when absent.
-    pub fn text(&self) -> Cow<'_, str> {
-        match self {
-            Self::Absent => Cow::Borrowed(""),
-            Self::Text(text) => Cow::Borrowed(text),
-            Self::Whole(number) => Cow::Owned(number.to_string()),
-            Self::Decimal(number) => {
-                Cow::Owned(serde_json::Number::from_f64(*number).map_or_else(String::new, |n| n.to_string()))
-            }
-            Self::Bool(true) => Cow::Borrowed("true"),
-            Self::Bool(false) => Cow::Borrowed("false"),
-        }
-    }
-
-    /// The value as a whole number, the nearest one where it has a fraction; true is 1. A text is none.
-    pub fn number(&self) -> Option<i64> {
-        match self {
-            Self::Absent | Self::Text(_) => None,
-            Self::Whole(number) => Some(*number),
-            // Saturates.
-            Self::Decimal(number) => Some(number.round() as i64),
-            Self::Bool(is_true) => Some(i64::from(*is_true)),
-        }
-    }
-}
-
-/// Reads the values at some paths; each path has a slot, its place in the order they were added.
+/// Reads the values at several paths in one pass. Each path has a slot, in the order in which paths were added.
 #[derive(Debug, Clone, Default)]
 pub struct PropertyReader {
     paths: Vec<PropertyPath>,
@@ -111,11 +19,11 @@ struct Node {
 }
 
 impl PropertyReader {
-    /// The slot of a path, a new one for a path that has none.
+    /// The slot of a path. A new path gets a new slot.
     pub fn add(&mut self, path: &PropertyPath) -> usize {
         let mut node = &mut self.root;
-        for key in &path.keys {
-            node = node.children.entry(key.clone()).or_default();
+        for key in path.keys() {
+            node = node.children.entry(Box::from(key)).or_default();
         }
         *node.slot.get_or_insert_with(|| {
             self.paths.push(path.clone());
@@ -123,10 +31,10 @@ impl PropertyReader {
         })
     }
 
-    /// The slot of a path; none when it was not added.
+    /// The slot of a path. None if it was not added.
     pub fn slot(&self, path: &PropertyPath) -> Option<usize> {
         let mut node = &self.root;
-        for key in &path.keys {
+        for key in path.keys() {
             node = node.children.get(key)?;
         }
         node.slot
@@ -137,8 +45,8 @@ impl PropertyReader {
         self.paths.len()
     }
 
-    /// Puts the value of each path into its slot, the same whichever other paths there are. Of a key that stands twice
-    /// the last counts; text that is no JSON has no values.
+    /// Puts the value of each path into its slot. The other paths do not affect a value. If a key occurs twice, the
+    /// last one counts. Text that is not JSON has no values.
     pub fn read<'a>(&self, json: &'a str, values: &mut Vec<PropertyValue<'a>>) {
         values.clear();
         values.resize(self.slots(), PropertyValue::Absent);
@@ -146,9 +54,9 @@ impl PropertyReader {
             return;
         }
         if self.try_read(json, values).is_err() {
-            // A value that cannot be, such as 1e999, is to be missed by those only who ask for it.
+            // A value that serde_json rejects, such as 1e999, is absent only for its own path.
             for (path, value) in self.paths.iter().zip(values) {
-                *value = path.value(json);
+                *value = value_at(path, json);
             }
         }
     }
@@ -156,6 +64,18 @@ impl PropertyReader {
     fn try_read<'a>(&self, json: &'a str, values: &mut [PropertyValue<'a>]) -> Result<(), serde_json::Error> {
         serde_json::Deserializer::from_str(json).deserialize_any(Seed { node: &self.root, values })
     }
+}
+
+/// Reads the value at one path; a [`PropertyReader`] reads those at several paths in one pass.
+pub(super) fn value_at<'a>(path: &PropertyPath, json: &'a str) -> PropertyValue<'a> {
+    let mut values = [PropertyValue::Absent];
+    let mut reader = PropertyReader::default();
+    reader.add(path);
+    if reader.try_read(json, &mut values).is_err() {
+        return PropertyValue::Absent;
+    }
+    let [value] = values;
+    value
 }
 
 impl Node {
@@ -209,7 +129,7 @@ impl<'a> Visitor<'a> for Seed<'_, '_, 'a> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
-        // Beyond 2^53 not every whole number is one of f64's.
+        // Above 2^53 an f64 does not represent every whole number.
         let is_whole = value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0;
         self.keep(if is_whole { PropertyValue::Whole(value as i64) } else { PropertyValue::Decimal(value) })
     }
@@ -247,7 +167,7 @@ impl<'a> Visitor<'a> for Seed<'_, '_, 'a> {
     }
 }
 
-/// A key, borrowed unless it is written with escapes.
+/// A key, borrowed unless it has escapes.
 struct Key<'a>(Cow<'a, str>);
 
 impl<'a> serde::Deserialize<'a> for Key<'a> {
@@ -324,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_at_one_path_is_not_missed_at_another() {
+    fn an_unreadable_value_does_not_affect_other_paths() {
         let paths = ["properties.a", "properties.b", "properties.c.d"];
         for (json, expected) in [
             (r#"{"a":1e999,"b":"x","c":{"d":2}}"#, ["", "x", "2"]),

@@ -1,4 +1,5 @@
-//! Counts what is sent, as it is sent. Cells are keyed by packed numbers and spelled out in [`Tally::truth`].
+//! Counts what is sent, while it is sent. Cells have packed numbers as keys; [`TruthTally::truth`] converts them to
+//! text.
 
 use std::collections::BTreeMap;
 
@@ -6,48 +7,48 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
 use crate::activity::{Activities, Pair};
-use crate::broken::Code;
 use crate::clock::{certain_time_source, time_source};
 use crate::config::Detail;
-use crate::names::{App, EventName, Group, Kind, Platform, Status, TimeSource};
+use crate::expected_code::ExpectedCode;
+use crate::names::{App, ChannelGroup, EventKind, EventName, Platform, Status, TimeSource};
 use crate::population::LIBRARIES;
-use crate::truth::{ActivityCell, Counts, MinuteCell, QualityCell, TrafficCell, Truth};
+use crate::truth::{ActivityCell, ExpectedCounts, MinuteCell, QualityCell, TrafficCell, Truth};
 
 type Map<V> = HashMap<u64, V, FixedState>;
 
-/// One event of a record and what must become of it.
+/// One event of a record, and what the pipeline must do with it.
 #[derive(Debug, Clone)]
 pub(crate) enum Element {
-    Valid(Fact),
-    /// A copy of an element before it in the same array.
-    Again(Fact),
+    Valid(ExpectedEvent),
+    /// A copy of an earlier element of the same array.
+    Again(ExpectedEvent),
     Bad {
-        code: Code,
+        code: ExpectedCode,
         hash: u64,
     },
 }
 
-/// What the cubes must see of one valid event.
+/// What the cubes must count for one valid event.
 #[derive(Debug, Clone)]
-pub(crate) struct Fact {
+pub(crate) struct ExpectedEvent {
     pub(crate) app: App,
     pub(crate) platform: Platform,
     pub(crate) event: EventName,
-    /// Of the event's session.
-    pub(crate) group: Group,
+    /// Channel group of the event's session.
+    pub(crate) group: ChannelGroup,
     /// Index into [`LIBRARIES`].
     pub(crate) library: u8,
     /// None without an `anonymous_id`.
     pub(crate) device: Option<u32>,
     pub(crate) touch: Option<(Pair, Status)>,
-    /// What it is the first time: an event, a test or a bot's.
-    pub(crate) kind: Kind,
-    /// As sent: epoch ms of the client's clock.
+    /// The kind when it is sent for the first time: event, test or bot.
+    pub(crate) kind: EventKind,
+    /// `original_timestamp` as sent, epoch milliseconds of the client's clock.
     pub(crate) original: i64,
     pub(crate) sent_at: Option<i64>,
-    /// The first event of its device that counts.
+    /// Whether it is the first counted event of its device.
     pub(crate) new_device: bool,
-    /// The first event of its session that counts.
+    /// Whether it is the first counted event of its session.
     pub(crate) session_start: bool,
 }
 
@@ -57,12 +58,12 @@ struct CellCount {
     devices: u64,
     sessions: u64,
     new_devices: u64,
-    /// Number of the cell among all cells, to pair with devices.
+    /// Number of the cell among all cells; with the device it identifies a (cell, device) pair.
     number: u32,
 }
 
-pub(crate) struct Tally {
-    pub(crate) counts: Counts,
+pub(crate) struct TruthTally {
+    pub(crate) counts: ExpectedCounts,
     detail: Detail,
     cells: u32,
     traffic: Map<CellCount>,
@@ -70,14 +71,14 @@ pub(crate) struct Tally {
     minutes: Map<u64>,
     quality: Map<u64>,
     seen: HashSet<u64, FixedState>,
-    rejected: BTreeMap<Code, u64>,
-    dead_letters: BTreeMap<Code, Map<u64>>,
+    rejected: BTreeMap<ExpectedCode, u64>,
+    dead_letters: BTreeMap<ExpectedCode, Map<u64>>,
 }
 
-impl Tally {
+impl TruthTally {
     pub(crate) fn new(detail: Detail) -> Self {
         Self {
-            counts: Counts::default(),
+            counts: ExpectedCounts::default(),
             detail,
             cells: 0,
             traffic: Map::default(),
@@ -90,7 +91,7 @@ impl Tally {
         }
     }
 
-    /// Counts a record of `bytes` bytes sent at `now_ms`; `again` when the same record was sent before.
+    /// Counts a record of `bytes` bytes sent at `now_ms`. `again` means that the same record was sent before.
     pub(crate) fn record(&mut self, elements: &[Element], bytes: usize, now_ms: i64, again: bool) {
         self.counts.records += 1;
         self.counts.bytes += bytes as u64;
@@ -101,13 +102,13 @@ impl Tally {
                 Element::Valid(fact) if !again => self.valid(fact, now_ms),
                 Element::Valid(fact) | Element::Again(fact) => {
                     self.counts.duplicates += 1;
-                    self.quality(fact, Kind::Duplicate, now_ms);
+                    self.quality(fact, EventKind::Duplicate, now_ms);
                 }
             }
         }
     }
 
-    fn rejected(&mut self, code: Code, hash: u64) {
+    fn rejected(&mut self, code: ExpectedCode, hash: u64) {
         self.counts.rejected += 1;
         *self.rejected.entry(code).or_default() += 1;
         if self.detail.dead_letters {
@@ -115,15 +116,15 @@ impl Tally {
         }
     }
 
-    fn valid(&mut self, fact: &Fact, now_ms: i64) {
+    fn valid(&mut self, fact: &ExpectedEvent, now_ms: i64) {
         let source = self.quality(fact, fact.kind, now_ms);
         match fact.kind {
-            Kind::Event => self.counts.accepted += 1,
-            Kind::Test => self.counts.tests += 1,
-            Kind::Bot => self.counts.bots += 1,
-            Kind::Duplicate => {}
+            EventKind::Event => self.counts.accepted += 1,
+            EventKind::Test => self.counts.tests += 1,
+            EventKind::Bot => self.counts.bots += 1,
+            EventKind::Duplicate => {}
         }
-        if fact.kind != Kind::Event {
+        if fact.kind != EventKind::Event {
             return;
         }
 
@@ -147,7 +148,7 @@ impl Tally {
         }
     }
 
-    fn quality(&mut self, fact: &Fact, kind: Kind, now_ms: i64) -> TimeSource {
+    fn quality(&mut self, fact: &ExpectedEvent, kind: EventKind, now_ms: i64) -> TimeSource {
         let source = certain_time_source(fact.original, fact.sent_at, now_ms)
             .unwrap_or_else(|| time_source(fact.original, fact.sent_at, now_ms));
         let key = (fact.app as u64) << 32
@@ -195,7 +196,7 @@ impl Tally {
                 activity_type: activity_type.to_owned(),
                 activity_status: Status::ALL[byte(key, 24)].as_str().to_owned(),
                 platform: Platform::ALL[byte(key, 8)].as_str().to_owned(),
-                channel_group: Group::ALL[byte(key, 0)].as_str().to_owned(),
+                channel_group: ChannelGroup::ALL[byte(key, 0)].as_str().to_owned(),
                 events: cell.events,
                 devices: cell.devices,
             });
@@ -208,13 +209,13 @@ impl Tally {
                 library: library.to_owned(),
                 library_version: library_version.to_owned(),
                 time_source: TimeSource::ALL[byte(key, 8)].as_str().to_owned(),
-                kind: Kind::ALL[byte(key, 0)].as_str().to_owned(),
+                kind: EventKind::ALL[byte(key, 0)].as_str().to_owned(),
                 events,
             });
         }
-        for (&code, letters) in &self.dead_letters {
-            let letters = letters.iter().map(|(hash, &count)| (format!("{hash:016x}"), count)).collect();
-            truth.dead_letters.insert(code, letters);
+        for (&code, counts) in &self.dead_letters {
+            let counts = counts.iter().map(|(hash, &count)| (format!("{hash:016x}"), count)).collect();
+            truth.dead_letters.insert(code, counts);
         }
         truth.traffic.sort();
         truth.traffic_minutes.sort();
@@ -242,16 +243,16 @@ fn count<'c>(
     cell
 }
 
-fn pack_traffic(fact: &Fact) -> u64 {
+fn pack_traffic(fact: &ExpectedEvent) -> u64 {
     (fact.app as u64) << 24 | (fact.platform as u64) << 16 | (fact.event as u64) << 8 | fact.group as u64
 }
 
-fn unpack_traffic(key: u64) -> (App, Platform, EventName, Group) {
+fn unpack_traffic(key: u64) -> (App, Platform, EventName, ChannelGroup) {
     (
         App::ALL[byte(key, 24)],
         Platform::ALL[byte(key, 16)],
         EventName::ALL[byte(key, 8)],
-        Group::ALL[byte(key, 0)],
+        ChannelGroup::ALL[byte(key, 0)],
     )
 }
 

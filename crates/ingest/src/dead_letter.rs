@@ -1,0 +1,47 @@
+//! Writes a rejected event to `dead-letters`: the original key and bytes as the message, the reason and the origin
+//! as headers.
+use event::{Rejection, header};
+use runtime::{
+    Error,
+    stage::{Message, Output, Record},
+};
+
+use crate::{decide::Decision, topics::IngestTopics};
+
+/// Sends the dead letter of one decision about `record`.
+pub(crate) fn send(
+    topics: &IngestTopics,
+    record: &Record<'_>,
+    decision: &Decision<'_, '_>,
+    rejection: &Rejection,
+    output: &mut dyn Output,
+) -> Result<(), Error> {
+    let Rejection { code, pointer, message } = rejection;
+    let event = decision.event;
+    let (app_id, platform, library) = (event.app_id(), event.platform(), event.library());
+    let partition = record.partition.to_string();
+    let offset = record.offset.to_string();
+    let index = decision.index.to_string();
+    let received_at = record.timestamp_ms.to_string();
+    output.send(Message {
+        topic: &topics.dead_letters,
+        partition: record.partition.rem_euclid(topics.dead_letter_partitions.max(1) as i32),
+        key: record.key,
+        value: decision.bytes,
+        headers: &[
+            (header::CODE, code.as_str()),
+            (header::MESSAGE, message),
+            (header::POINTER, pointer),
+            (header::ORIGIN_TOPIC, &topics.raw),
+            (header::ORIGIN_PARTITION, &partition),
+            (header::ORIGIN_OFFSET, &offset),
+            (header::ORIGIN_INDEX, &index),
+            (header::STAGE, "ingest"),
+            (header::VERSION, env!("CARGO_PKG_VERSION")),
+            (header::APP_ID, &app_id),
+            (header::PLATFORM, &platform),
+            (header::LIBRARY, &library),
+            (header::RECEIVED_AT, &received_at),
+        ],
+    })
+}
