@@ -1,5 +1,5 @@
-//! Follows the compacted topic `activities`: every enrich process knows all of it, and a change as soon
-//! as the broker has it.
+//! Follows the compacted topic `activities`, the activity registry. Every enrich process has all of it in memory, and a
+//! change takes effect as soon as the broker delivers it.
 use event::{Activity, Topic};
 use kafka::{Isolation, PartitionReader, Read, first_offsets};
 use rdkafka::{Message, Offset, consumer::Consumer, error::KafkaError};
@@ -12,29 +12,29 @@ use std::{
 
 use crate::activity::Activities;
 
-/// The registry as it stands, shared by all workers of the process.
+/// The current registry, shared by all workers of the process.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Registry {
-    now: Arc<RwLock<Arc<Activities>>>,
-    /// Set when the first reading to the end is over, or has failed.
-    begun: Arc<OnceLock<Result<(), String>>>,
+pub(super) struct Registry {
+    current: Arc<RwLock<Arc<Activities>>>,
+    /// Set when the topic has been read to its end for the first time, or reading it has failed.
+    first_read: Arc<OnceLock<Result<(), String>>>,
 }
 
 const COMPONENT: &str = "activity-registry";
-/// A change is delivered as soon as it is there; this only bounds how late a shutdown is seen.
+/// Longest wait for a change, after which the follower looks for a shutdown. A change is delivered at once.
 const POLL: Duration = Duration::from_millis(500);
-/// How long a stage waits at a time for the first reading to end.
-const SHORTLY: Duration = Duration::from_millis(20);
-/// Most changes that become visible together: a large import is not published, that is copied, entry by entry.
-const AT_ONCE: usize = 1_000;
-/// How often the broker is asked whether anything is missing. Silence alone does not show that nothing was said.
-const CHECK_EVERY: Duration = Duration::from_secs(5);
+/// How long a stage waits per call for the first reading.
+const FIRST_READ_WAIT: Duration = Duration::from_millis(20);
+/// Most changes that are published together. Publishing copies the registry, so a large import is published in parts.
+const MAX_CHANGES: usize = 1_000;
+/// How often the end of the topic is compared with what was read: a broker that sends nothing may be unreachable.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Registry {
-    /// Reads the topic to its end and keeps reading until `shutdown`, on a thread of its own: the stage joins its group
-    /// meanwhile.
-    pub(crate) fn follow(settings: &Settings, shutdown: &Shutdown, health: &Health) -> Result<Self, Error> {
+    /// Reads the topic to its end and follows it until `shutdown`, on a thread of its own, so that the stage joins its
+    /// group meanwhile.
+    pub(super) fn follow(settings: &Settings, shutdown: &Shutdown, health: &Health) -> Result<Self, Error> {
         let topic = settings.kafka.topic(Topic::Activities);
         let partitions = kafka::partition_count(settings, &topic, shutdown)? as i32;
         let reader = PartitionReader::new(settings, "activity-registry", Isolation::ReadCommitted)
@@ -57,21 +57,21 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Whether all of it has been read, after a short wait if not. No event may be judged before.
-    pub(crate) fn is_read(&self) -> Result<bool, Error> {
-        if self.begun.get().is_none() {
-            thread::sleep(SHORTLY);
+    /// Whether the topic has been read to its end; waits a short time for it. No event may be processed before.
+    pub(super) fn is_read(&self) -> Result<bool, Error> {
+        if self.first_read.get().is_none() {
+            thread::sleep(FIRST_READ_WAIT);
         }
-        match self.begun.get() {
+        match self.first_read.get() {
             Some(Ok(())) => Ok(true),
             Some(Err(failure)) => Err(Error::Stage(failure.clone())),
             None => Ok(false),
         }
     }
 
-    /// The registry as of now. Take it once per batch.
-    pub(crate) fn now(&self) -> Arc<Activities> {
-        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
+    /// The current registry. Take it once per batch.
+    pub(super) fn current(&self) -> Arc<Activities> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn publish(&self, activities: &Activities, health: &Health) {
@@ -79,7 +79,7 @@ impl Registry {
         health.report(COMPONENT, "rules", activities.rule_count());
         metrics::gauge!("millrace_enrich_activities").set(activities.len() as f64);
         metrics::gauge!("millrace_enrich_activity_rules").set(activities.rule_count() as f64);
-        *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(activities.clone());
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(activities.clone());
     }
 }
 
@@ -89,7 +89,7 @@ struct Follower {
     health: Health,
     topic: String,
     partitions: i32,
-    /// When it was last certain that nothing of the topic was missing.
+    /// When the topic was last known to be read completely.
     complete_at: Instant,
     checked_at: Instant,
 }
@@ -97,22 +97,22 @@ struct Follower {
 impl Follower {
     fn run(self, mut reader: PartitionReader) {
         let mut activities = Activities::default();
-        let read = self.read_to_the_end(&mut reader, &mut activities);
+        let read = self.read_first(&mut reader, &mut activities);
         if self.shutdown.requested() {
-            // It may have been cut short: no event is judged by a part of it.
+            // The shutdown may have ended the reading, and no event is processed with a part of the registry.
             return;
         }
-        let failed = read.is_err();
-        let told = read.map_err(|error| format!("reading {} failed: {error}", self.topic));
-        // Nobody else sets it.
-        let _ = self.registry.begun.set(told);
-        if !failed {
+        let is_read = read.is_ok();
+        let result = read.map_err(|error| format!("reading {} failed: {error}", self.topic));
+        // It is set only here, so this cannot fail.
+        let _ = self.registry.first_read.set(result);
+        if is_read {
             self.health.set_ready(COMPONENT, true);
             self.keep_reading(&mut reader, activities);
         }
     }
 
-    fn read_to_the_end(
+    fn read_first(
         &self,
         reader: &mut PartitionReader,
         activities: &mut Activities,
@@ -141,9 +141,9 @@ impl Follower {
     fn keep_reading(mut self, reader: &mut PartitionReader, mut activities: Activities) {
         while !self.shutdown.requested() {
             let mut applied = 0;
-            let mut patience = POLL;
-            while applied < AT_ONCE {
-                match reader.next(patience) {
+            let mut timeout = POLL;
+            while applied < MAX_CHANGES {
+                match reader.next(timeout) {
                     Ok(Read::Record(message)) => {
                         apply(&mut activities, message.key(), message.payload());
                         applied += 1;
@@ -154,8 +154,8 @@ impl Follower {
                         break;
                     }
                 }
-                // What came with it.
-                patience = Duration::ZERO;
+                // Publish the changes that are here already together with the first one.
+                timeout = Duration::ZERO;
             }
             if applied > 0 {
                 self.registry.publish(&activities, &self.health);
@@ -167,7 +167,7 @@ impl Follower {
     }
 
     fn check(&mut self, reader: &PartitionReader) {
-        if self.checked_at.elapsed() >= CHECK_EVERY {
+        if self.checked_at.elapsed() >= CHECK_INTERVAL {
             if is_complete(reader, &self.topic, self.partitions).unwrap_or(false) {
                 self.complete_at = Instant::now();
             }
@@ -177,15 +177,15 @@ impl Follower {
     }
 }
 
-/// Whether everything in the topic has been read.
+/// Whether the topic has been read to its end.
 fn is_complete(reader: &PartitionReader, topic: &str, partitions: i32) -> Result<bool, KafkaError> {
     let positions = reader.consumer().position()?;
-    let asked: Vec<(&str, i32)> = (0..partitions).map(|partition| (topic, partition)).collect();
+    let partitions: Vec<(&str, i32)> = (0..partitions).map(|partition| (topic, partition)).collect();
     for (&(_, partition), (first, end)) in
-        asked.iter().zip(kafka::bounds(reader.consumer(), &asked, CHECK_TIMEOUT)?)
+        partitions.iter().zip(kafka::bounds(reader.consumer(), &partitions, CHECK_TIMEOUT)?)
     {
         let next = positions.find_partition(topic, partition).map(|element| element.offset());
-        // A partition of which nothing has been read yet has no position.
+        // A partition from which nothing was read has no position.
         let read_up_to = match next {
             Some(Offset::Offset(next)) => next,
             _ => first,
@@ -197,7 +197,7 @@ fn is_complete(reader: &PartitionReader, topic: &str, partitions: i32) -> Result
     Ok(true)
 }
 
-/// A tombstone removes the activity; an entry that cannot be read changes nothing.
+/// Applies a record. A tombstone removes the activity; an entry that cannot be read is ignored.
 fn apply(activities: &mut Activities, key: Option<&[u8]>, payload: Option<&[u8]>) {
     let key = String::from_utf8_lossy(key.unwrap_or_default());
     match payload {
@@ -206,7 +206,7 @@ fn apply(activities: &mut Activities, key: Option<&[u8]>, payload: Option<&[u8]>
             Ok(activity) => activities.insert(activity),
             Err(error) => {
                 metrics::counter!("millrace_enrich_registry_errors_total").increment(1);
-                tracing::error!(%key, %error, "entry of the activity registry ignored; write it again with `millrace activity`");
+                tracing::error!(%key, %error, "entry of the activity registry cannot be read and is ignored; write it again with `millrace activity`");
             }
         },
     }

@@ -1,17 +1,19 @@
-//! Reads the memory of newly assigned partitions back from Kafka, a fraction of a second at a time.
+//! Restores the memory of newly assigned partitions from Kafka, a fraction of a second per call.
 //!
-//! In this order, and each step only when the one before is complete for all partitions:
+//! Each phase starts when the one before is complete for all partitions:
 //!
-//! 1. wait until every transaction that an earlier owner has left open is decided: nothing of it may appear later;
-//! 2. read the changelog `enrich-state` to its end: the slow part of every device;
-//! 3. look at the newest of `enriched-events`, to know where its last de-duplication window begins;
-//! 4. replay that window: which events were seen, and what they moved of their devices.
+//! 1. wait until every transaction that an earlier owner left open has ended, because its records may still become
+//!    visible;
+//! 2. read the changelog `enrich-state` to its end: the slow parts of all devices;
+//! 3. read the end of `enriched-events`, to find where the last de-duplication window starts;
+//! 4. read that window: the events seen, and the fast parts of their devices.
+mod newest;
+mod offsets;
+
 use event::{Batch, Field, IdentityKey, Topic};
 use hashbrown::HashMap;
 use kafka::{Isolation, PartitionReader, Read, first_offsets};
-use rdkafka::{
-    Message, Offset, TopicPartitionList, consumer::Consumer, error::KafkaError, message::BorrowedMessage,
-};
+use rdkafka::{Message, Offset, message::BorrowedMessage};
 use runtime::{
     Error,
     config::Settings,
@@ -25,67 +27,70 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::{
+    newest::NewestSearch,
+    offsets::{bounds, ends, failed, offsets_at},
+};
 use crate::{channel::ChannelRules, partition::Partition};
 
-/// One step takes no longer than this, so that the group hears from us and a stop is seen.
+/// Longest time of one step, so that the worker sends its heartbeat and sees a shutdown.
 const STEP: Duration = Duration::from_millis(200);
-const ASK_TIMEOUT: Duration = Duration::from_secs(2);
-const TELL_EVERY: Duration = Duration::from_secs(2);
-/// How far the clocks of enrich and the broker may be apart: replayed in addition to the window.
+/// Longest wait within a step.
+const WAIT: Duration = Duration::from_millis(50);
+const LOG_INTERVAL: Duration = Duration::from_secs(2);
+/// How far the clocks of enrich and the broker may be apart: read in addition to the window.
 const CLOCK_MARGIN_MS: i64 = 60_000;
-/// Offsets looked at first to find the newest message; most offsets are messages, one in each transaction is not.
-const TAIL: i64 = 64;
 
-/// What every restore of a stage needs to know.
+/// What every restore of a stage needs.
 #[derive(Debug, Clone)]
-pub(crate) struct RestoreOptions {
-    pub(crate) settings: Settings,
-    pub(crate) identity: IdentityKey,
-    pub(crate) rules: Arc<ChannelRules>,
-    pub(crate) health: Health,
+pub(super) struct RestoreOptions {
+    pub(super) settings: Settings,
+    pub(super) identity: IdentityKey,
+    pub(super) rules: Arc<ChannelRules>,
+    pub(super) health: Health,
     /// The worker's name in health and log.
-    pub(crate) worker: String,
-    pub(crate) window_ms: i64,
+    pub(super) worker: String,
+    /// Length of the de-duplication window in milliseconds.
+    pub(super) window_ms: i64,
 }
 
-/// A restore under way.
-pub(crate) struct Restore {
+/// A restore in progress.
+pub(super) struct Restore {
     options: RestoreOptions,
     state_topic: String,
     events_topic: String,
-    /// Sees what is decided.
+    /// Sees committed records only.
     committed: PartitionReader,
-    /// Sees open transactions as well.
+    /// Sees records of open transactions as well.
     uncommitted: PartitionReader,
     partitions: BTreeSet<i32>,
     phase: Phase,
     started: Instant,
-    told: Instant,
+    logged: Instant,
+    /// Records of the changelog that were read.
     devices: u64,
+    /// Events of the window that were read.
     events: u64,
 }
 
 enum Phase {
-    /// What was open at the assignment, until the stable offset has reached it.
-    Deciding(BTreeMap<(&'static str, i32), i64>),
+    /// Waits until the last stable offset has reached these ends, taken at the assignment.
+    OpenTransactions(BTreeMap<(Source, i32), i64>),
+    Changelog,
+    NewestEvents(NewestSearch),
+    Window,
+}
+
+/// The topics of a restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
     State,
-    Tail(Tail),
-    Replay,
+    Events,
 }
-
-struct Tail {
-    /// Where the look back began.
-    from: BTreeMap<i32, i64>,
-    low: BTreeMap<i32, i64>,
-    newest_received_ms: HashMap<i32, i64>,
-}
-
-const STATE: &str = "state";
-const EVENTS: &str = "events";
 
 impl Restore {
-    /// Begins to restore these partitions.
-    pub(crate) fn begin(options: RestoreOptions, partitions: BTreeSet<i32>) -> Result<Self, Error> {
+    /// Starts to restore these partitions.
+    pub(super) fn start(options: RestoreOptions, partitions: BTreeSet<i32>) -> Result<Self, Error> {
         let settings = &options.settings;
         let reader = |isolation| {
             PartitionReader::new(settings, "enrich-restore", isolation)
@@ -98,203 +103,158 @@ impl Restore {
             committed: reader(Isolation::ReadCommitted)?,
             uncommitted: reader(Isolation::ReadUncommitted)?,
             partitions,
-            phase: Phase::Deciding(BTreeMap::new()),
+            phase: Phase::Changelog,
             started: now,
-            told: now,
+            logged: now,
             devices: 0,
             events: 0,
             options,
         };
-        let all = restore.partitions.iter().flat_map(|&partition| [(STATE, partition), (EVENTS, partition)]);
-        let all: Vec<_> = all.collect();
-        let open = all.iter().copied().zip(restore.ends(&restore.uncommitted, &all)?).collect();
-        restore.phase = Phase::Deciding(open);
+        let sources = |&partition| [(Source::State, partition), (Source::Events, partition)];
+        let all: Vec<_> = restore.partitions.iter().flat_map(sources).collect();
+        let open = all.iter().copied().zip(ends(&restore.uncommitted, &restore.named(&all))?).collect();
+        restore.phase = Phase::OpenTransactions(open);
         tracing::info!(worker = restore.options.worker, partitions = ?restore.partitions, "restoring state");
         Ok(restore)
     }
 
-    /// Goes on for a moment; true when all partitions are restored.
-    pub(crate) fn step(&mut self, into: &mut HashMap<i32, Partition>) -> Result<bool, Error> {
+    /// Works for the time of one step; true when all partitions are restored.
+    pub(super) fn step(&mut self, memory: &mut HashMap<i32, Partition>) -> Result<bool, Error> {
         let until = Instant::now() + STEP;
-        let done = match &mut self.phase {
-            Phase::Deciding(_) => self.decide()?,
-            Phase::State => self.read_state(into, until)?,
-            Phase::Tail(_) => self.read_tail(until)?,
-            Phase::Replay => self.replay(into, until)?,
+        let done = match &self.phase {
+            Phase::OpenTransactions(_) => self.wait_for_open_transactions()?,
+            Phase::Changelog => self.read_changelog(memory, until)?,
+            Phase::NewestEvents(_) => self.find_newest_events(until)?,
+            Phase::Window => self.read_window(memory, until)?,
         };
-        self.tell(done);
+        self.report(done);
         Ok(done)
     }
 
-    fn decide(&mut self) -> Result<bool, Error> {
-        let Phase::Deciding(open) = &self.phase else { return Ok(false) };
-        let asked: Vec<_> = open.keys().copied().collect();
-        let stable = self.ends(&self.committed, &asked)?;
-        let decided = open.iter().zip(stable);
-        let left = decided.filter(|((_, high), stable)| stable < *high).map(|((&key, &high), _)| (key, high));
-        let mut left: BTreeMap<_, _> = left.collect();
+    fn wait_for_open_transactions(&mut self) -> Result<bool, Error> {
+        let Phase::OpenTransactions(open) = &self.phase else { return Ok(false) };
+        let partitions: Vec<_> = open.keys().copied().collect();
+        let stable = ends(&self.committed, &self.named(&partitions))?;
+        let waiting = open.iter().zip(stable).filter(|((_, end), stable)| stable < *end);
+        let mut waiting: BTreeMap<_, _> = waiting.map(|((&key, &end), _)| (key, end)).collect();
         if failpoint::is_off(Safeguard::StableOffset) {
-            left.clear();
+            waiting.clear();
         }
-        if !left.is_empty() {
-            self.phase = Phase::Deciding(left);
-            std::thread::sleep(STEP / 4);
+        if !waiting.is_empty() {
+            self.phase = Phase::OpenTransactions(waiting);
+            std::thread::sleep(WAIT);
             return Ok(false);
         }
         let partitions: Vec<i32> = self.partitions.iter().copied().collect();
         let from = first_offsets(self.committed.consumer(), &self.state_topic, &partitions);
-        self.read(STATE, &from)?;
-        self.phase = Phase::State;
+        self.read(Source::State, &from)?;
+        self.phase = Phase::Changelog;
         Ok(false)
     }
 
-    fn read_state(&mut self, into: &mut HashMap<i32, Partition>, until: Instant) -> Result<bool, Error> {
+    fn read_changelog(
+        &mut self,
+        memory: &mut HashMap<i32, Partition>,
+        until: Instant,
+    ) -> Result<bool, Error> {
         let (mut devices, topic) = (0, &self.state_topic);
-        let read = read_until(&mut self.committed, until, |message| {
-            let Some(partition) = into.get_mut(&message.partition()) else { return Ok(()) };
+        let at_end = read_until(&mut self.committed, until, |message| {
+            let Some(partition) = memory.get_mut(&message.partition()) else { return Ok(()) };
             devices += 1;
             partition.restore_record(message.key().unwrap_or_default(), message.payload()).map_err(|error| {
                 Error::Stage(format!(
-                    "{topic}/{} offset {}: {error}; who else writes to this topic?",
+                    "{topic}/{} offset {}: {error}; which other program writes to this topic?",
                     message.partition(),
                     message.offset()
                 ))
             })
         })?;
         self.devices += devices;
-        if read {
-            let mut tail =
-                Tail { from: BTreeMap::new(), low: BTreeMap::new(), newest_received_ms: HashMap::new() };
-            // Or each question would wait behind a fetch that waits for what never comes.
-            self.committed.unassign().map_err(|e| failed("reading state back", &e))?;
-            let asked: Vec<_> = self.partitions.iter().map(|&partition| (EVENTS, partition)).collect();
-            for (&(_, partition), (low, high)) in asked.iter().zip(self.bounds(&self.committed, &asked)?) {
-                if low < high {
-                    tail.low.insert(partition, low);
-                    tail.from.insert(partition, (high - TAIL).max(low));
-                }
-            }
-            let from: Vec<_> =
-                tail.from.iter().map(|(&partition, &from)| (partition, Offset::Offset(from))).collect();
-            self.read(EVENTS, &from)?;
-            self.phase = Phase::Tail(tail);
+        if at_end {
+            // A request for bounds would wait behind a fetch that waits for new records.
+            self.committed.unassign().map_err(|e| failed("reading state", &e))?;
+            let partitions: Vec<_> =
+                self.partitions.iter().map(|&partition| (Source::Events, partition)).collect();
+            let bounds = bounds(&self.committed, &self.named(&partitions))?;
+            let bounds =
+                self.partitions.iter().zip(bounds).map(|(&partition, (first, end))| (partition, first, end));
+            let search = NewestSearch::new(bounds);
+            self.read(Source::Events, &search.start())?;
+            self.phase = Phase::NewestEvents(search);
         }
         Ok(false)
     }
 
-    fn read_tail(&mut self, until: Instant) -> Result<bool, Error> {
-        let Phase::Tail(tail) = &mut self.phase else { return Ok(false) };
-        let (newest, topic) = (&mut tail.newest_received_ms, &self.events_topic);
-        let read = read_until(&mut self.committed, until, |message| {
+    fn find_newest_events(&mut self, until: Instant) -> Result<bool, Error> {
+        let Phase::NewestEvents(search) = &mut self.phase else { return Ok(false) };
+        let topic = &self.events_topic;
+        let at_end = read_until(&mut self.committed, until, |message| {
             let batch = Batch::decode(message.payload().unwrap_or_default());
             let batch = batch.map_err(|source| batch_error(topic, message, source))?;
-            let received = batch.number_column(Field::ReceivedAt).iter().copied().max().unwrap_or(0);
-            let newest = newest.entry(message.partition()).or_insert(received);
-            *newest = received.max(*newest);
+            let received_ms = batch.number_column(Field::ReceivedAt).iter().copied().max().unwrap_or(0);
+            search.found(message.partition(), received_ms);
             Ok(())
         })?;
-        if !read {
+        if !at_end {
             return Ok(false);
         }
-        // Nothing but the ends of transactions there: look further back.
-        let mut further = Vec::new();
-        for (partition, from) in &mut tail.from {
-            let low = tail.low.get(partition).copied().unwrap_or(0);
-            if !tail.newest_received_ms.contains_key(partition) && *from > low {
-                *from = (*from - (*from - low).min(TAIL * 64)).max(low);
-                further.push((*partition, Offset::Offset(*from)));
-            }
-        }
+        let further = search.look_further();
         if !further.is_empty() {
-            self.read(EVENTS, &further)?;
+            self.read(Source::Events, &further)?;
             return Ok(false);
         }
-        let newest: Vec<(i32, i64)> = tail.newest_received_ms.iter().map(|(&p, &ms)| (p, ms)).collect();
-        let from = self.window_starts(&newest)?;
-        self.read(EVENTS, &from)?;
-        self.phase = Phase::Replay;
+        // The timestamp of a message is never before the receive times of its events.
+        let margin_ms = self.options.window_ms + CLOCK_MARGIN_MS;
+        let starts =
+            search.newest().map(|(partition, received_ms)| (partition, (received_ms - margin_ms).max(0)));
+        let from = offsets_at(&self.committed, &self.events_topic, &starts.collect::<Vec<_>>())?;
+        self.read(Source::Events, &from)?;
+        self.phase = Phase::Window;
         Ok(false)
     }
 
-    /// Where the last window of each partition begins. A message is never older than the events in it were received.
-    fn window_starts(&self, newest: &[(i32, i64)]) -> Result<Vec<(i32, Offset)>, Error> {
-        if newest.is_empty() {
-            return Ok(Vec::new());
-        }
-        let action = "finding where a window begins";
-        let mut times = TopicPartitionList::new();
-        for &(partition, received_ms) in newest {
-            let since = (received_ms - self.options.window_ms - CLOCK_MARGIN_MS).max(0);
-            times
-                .add_partition_offset(&self.events_topic, partition, Offset::Offset(since))
-                .map_err(|e| failed(action, &e))?;
-        }
-        let found =
-            patiently(action, || self.committed.consumer().offsets_for_times(times.clone(), ASK_TIMEOUT))?;
-        let start = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
-            let offset = match element.offset() {
-                Offset::Offset(offset) => Offset::Offset(offset),
-                // No message is that young: only clocks far apart do this, and then all of them are read.
-                _ => Offset::Beginning,
-            };
-            (element.partition(), offset)
-        };
-        Ok(found.elements().iter().map(start).collect())
-    }
-
-    fn replay(&mut self, into: &mut HashMap<i32, Partition>, until: Instant) -> Result<bool, Error> {
+    fn read_window(&mut self, memory: &mut HashMap<i32, Partition>, until: Instant) -> Result<bool, Error> {
         let RestoreOptions { identity, rules, .. } = &self.options;
         let (mut events, topic) = (0, &self.events_topic);
-        let read = read_until(&mut self.committed, until, |message| {
-            let Some(partition) = into.get_mut(&message.partition()) else { return Ok(()) };
-            let replayed = partition.restore_batch(message.payload().unwrap_or_default(), identity, rules);
-            events += replayed.map_err(|source| batch_error(topic, message, source))? as u64;
+        let at_end = read_until(&mut self.committed, until, |message| {
+            let Some(partition) = memory.get_mut(&message.partition()) else { return Ok(()) };
+            let restored = partition.restore_batch(message.payload().unwrap_or_default(), identity, rules);
+            events += restored.map_err(|source| batch_error(topic, message, source))? as u64;
             Ok(())
         })?;
         self.events += events;
-        if read {
+        if at_end {
             for partition in &self.partitions {
-                into.entry(*partition).and_modify(Partition::restored);
+                memory.entry(*partition).and_modify(Partition::restored);
             }
         }
-        Ok(read)
+        Ok(at_end)
     }
 
-    fn topic(&self, topic: &str) -> &str {
-        if topic == STATE { &self.state_topic } else { &self.events_topic }
+    fn topic(&self, source: Source) -> &str {
+        match source {
+            Source::State => &self.state_topic,
+            Source::Events => &self.events_topic,
+        }
     }
 
-    /// First offset and the one behind the last of each of these partitions, as this consumer sees them.
-    fn bounds(&self, reader: &PartitionReader, of: &[(&str, i32)]) -> Result<Vec<(i64, i64)>, Error> {
-        let asked = self.named(of);
-        let ask = || kafka::bounds(reader.consumer(), &asked, ASK_TIMEOUT);
-        patiently("reading the bounds of partitions to restore", ask)
+    fn named(&self, partitions: &[(Source, i32)]) -> Vec<(&str, i32)> {
+        partitions.iter().map(|&(source, partition)| (self.topic(source), partition)).collect()
     }
 
-    /// The offset behind the last of each of these partitions, as this consumer sees it.
-    fn ends(&self, reader: &PartitionReader, of: &[(&str, i32)]) -> Result<Vec<i64>, Error> {
-        let asked = self.named(of);
-        let ask = || kafka::ends(reader.consumer(), &asked, Offset::End, ASK_TIMEOUT);
-        patiently("reading the ends of partitions to restore", ask)
+    fn read(&mut self, source: Source, from: &[(i32, Offset)]) -> Result<(), Error> {
+        let topic = self.topic(source).to_owned();
+        self.committed.read_to_end(&topic, from).map_err(|e| failed("reading state", &e))
     }
 
-    fn named(&self, of: &[(&str, i32)]) -> Vec<(&str, i32)> {
-        of.iter().map(|&(topic, partition)| (self.topic(topic), partition)).collect()
-    }
-
-    fn read(&mut self, topic: &str, from: &[(i32, Offset)]) -> Result<(), Error> {
-        let topic = if topic == STATE { &self.state_topic } else { &self.events_topic };
-        self.committed.read_to_end(topic, from).map_err(|e| failed("reading state back", &e))
-    }
-
-    fn tell(&mut self, done: bool) {
+    fn report(&mut self, done: bool) {
         let (devices, events, seconds) = (self.devices, self.events, self.started.elapsed().as_secs_f64());
         let (worker, partitions) = (&self.options.worker, &self.partitions);
         let phase = match &self.phase {
             _ if done => "done",
-            Phase::Deciding(_) => "waiting until open transactions of the earlier owner are decided",
-            Phase::State => "reading the changelog",
-            Phase::Tail(_) | Phase::Replay => "replaying the de-duplication window",
+            Phase::OpenTransactions(_) => "waiting until open transactions of the earlier owner have ended",
+            Phase::Changelog => "reading the changelog",
+            Phase::NewestEvents(_) | Phase::Window => "reading the de-duplication window",
         };
         self.options.health.report(
             worker,
@@ -306,50 +266,33 @@ impl Restore {
             metrics::counter!("millrace_enrich_restored_devices_total").increment(devices);
             metrics::counter!("millrace_enrich_restored_events_total").increment(events);
             metrics::histogram!("millrace_enrich_restore_seconds").record(seconds);
-        } else if self.told.elapsed() >= TELL_EVERY {
-            self.told = Instant::now();
+        } else if self.logged.elapsed() >= LOG_INTERVAL {
+            self.logged = Instant::now();
             tracing::info!(worker, ?partitions, devices, events, seconds, phase, "restoring state");
         }
     }
 }
 
-/// Takes messages until `until`; true when every partition has been read to its end.
+/// Hands messages to `take` until `until`; true when every partition has been read to its end.
 fn read_until(
     reader: &mut PartitionReader,
     until: Instant,
     mut take: impl FnMut(&BorrowedMessage<'_>) -> Result<(), Error>,
 ) -> Result<bool, Error> {
-    // Reads the clock only now and then: a message costs less than that.
     let mut taken = 0_u32;
     loop {
-        match reader.next(STEP / 4) {
+        match reader.next(WAIT) {
             Ok(Read::Record(message)) => take(&message)?,
             Ok(Read::Idle) => return Ok(false),
             Ok(Read::End) => return Ok(true),
             Err(error) => tracing::warn!(%error, "restoring state: reading failed, librdkafka retries"),
         }
         taken += 1;
+        // Reading the clock costs more than a message.
         if taken.is_multiple_of(256) && Instant::now() >= until {
             return Ok(false);
         }
     }
-}
-
-/// A broker that restarts is away for seconds.
-fn patiently<T>(action: &'static str, mut ask: impl FnMut() -> Result<T, KafkaError>) -> Result<T, Error> {
-    const ATTEMPTS: u32 = 30;
-    for _ in 1..ATTEMPTS {
-        match ask() {
-            Ok(answer) => return Ok(answer),
-            Err(error) => tracing::warn!(%error, action, "asking kafka again"),
-        }
-        std::thread::sleep(Duration::from_millis(500));
-    }
-    ask().map_err(|error| failed(action, &error))
-}
-
-fn failed(action: &str, error: &KafkaError) -> Error {
-    Error::Stage(format!("restoring state: {action} failed: {error}"))
 }
 
 fn batch_error(topic: &str, message: &BorrowedMessage<'_>, source: event::BatchError) -> Error {

@@ -13,7 +13,7 @@ use super::{
     channel_file::channel_rules,
     metric,
     registry::Registry,
-    stage::{EnrichStage, Shared},
+    stage::{EnrichStage, WorkerInputs},
 };
 use crate::{device::active::Definitions, user_agent::UserAgents};
 
@@ -36,7 +36,7 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
     topic::check_at_start(&settings, TOPICS, &shutdown)?;
     let registry = Registry::follow(&settings, &shutdown, &health)?;
     let identity = IdentityKey::new(settings.enrich.identity_secret.expose());
-    let shared = Shared {
+    let inputs = WorkerInputs {
         identity,
         rules,
         registry,
@@ -47,7 +47,7 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
     };
     let options = StageOptions { name: "enrich", input: Topic::CleanEvents };
     run_stage(options, &settings, &shutdown, &health, |worker| {
-        Ok(EnrichStage::new(&settings, shared.clone(), worker))
+        Ok(EnrichStage::new(&settings, inputs.clone(), worker))
     })
 }
 

@@ -1,4 +1,4 @@
-//! Enrich as a stage: one memory per assigned partition, one message out for each message in.
+//! Enrich as a stage: one memory per assigned partition, one enriched batch for each clean batch.
 use event::{
     Batch, BatchError, IdentityKey, LedgerCounts, RejectCode, Topic, calendar::BusinessDays, header,
 };
@@ -25,23 +25,24 @@ use crate::{
 };
 
 const DAY_SECONDS: u64 = 86_400;
-/// Tombstones of one partition in one transaction, at most: a day's worth of them must not stop the events.
-const EXPIRED_AT_ONCE: usize = 5_000;
+/// Most tombstones of one partition in one transaction: a day's tombstones at once would delay the events.
+const MAX_EXPIRED: usize = 5_000;
 
-/// What all workers of a process share.
+/// What all workers of a process start with.
 #[derive(Clone)]
-pub(crate) struct Shared {
-    pub(crate) identity: IdentityKey,
-    pub(crate) rules: Arc<ChannelRules>,
-    pub(crate) registry: Registry,
-    pub(crate) definitions: Arc<Definitions>,
-    pub(crate) days: BusinessDays,
-    pub(crate) agents: UserAgents,
-    pub(crate) health: Health,
+pub(super) struct WorkerInputs {
+    pub(super) identity: IdentityKey,
+    pub(super) rules: Arc<ChannelRules>,
+    pub(super) registry: Registry,
+    pub(super) definitions: Arc<Definitions>,
+    pub(super) days: BusinessDays,
+    pub(super) agents: UserAgents,
+    pub(super) health: Health,
 }
 
-pub(crate) struct EnrichStage {
-    shared: Shared,
+/// The stage of one worker.
+pub(super) struct EnrichStage {
+    inputs: WorkerInputs,
     conversion_events: Vec<String>,
     input: String,
     output: String,
@@ -49,16 +50,16 @@ pub(crate) struct EnrichStage {
     dead_letters: String,
     limits: PartitionLimits,
     partitions: HashMap<i32, Partition>,
-    /// Assigned, but nothing of them has been read back yet.
+    /// Assigned partitions whose restore has not ended.
     to_restore: BTreeSet<i32>,
     restore: Option<Restore>,
     restore_options: RestoreOptions,
-    /// Room for one record of the changelog.
+    /// Buffer for one record of the changelog.
     value: Vec<u8>,
 }
 
 impl EnrichStage {
-    pub(crate) fn new(settings: &Settings, shared: Shared, worker: usize) -> Self {
+    pub(super) fn new(settings: &Settings, inputs: WorkerInputs, worker: usize) -> Self {
         let enrich = &settings.enrich;
         let window = DedupeLimits {
             length_ms: enrich.dedupe_window.as_millis() as i64,
@@ -71,14 +72,14 @@ impl EnrichStage {
         };
         let restore_options = RestoreOptions {
             settings: settings.clone(),
-            identity: shared.identity.clone(),
-            rules: Arc::clone(&shared.rules),
-            health: shared.health.clone(),
+            identity: inputs.identity.clone(),
+            rules: Arc::clone(&inputs.rules),
+            health: inputs.health.clone(),
             worker: format!("enrich-{worker}"),
             window_ms: window.length_ms,
         };
         Self {
-            shared,
+            inputs,
             conversion_events: enrich.conversion_events.clone(),
             input: settings.kafka.topic(Topic::CleanEvents),
             output: settings.kafka.topic(Topic::EnrichedEvents),
@@ -93,12 +94,12 @@ impl EnrichStage {
         }
     }
 
-    /// Writes every change of the transaction to the changelog, each device once.
+    /// Writes the changes of the transaction to the changelog, one record per device.
     fn write_changes(&mut self, output: &mut dyn Output) -> Result<(), Error> {
         let Self { partitions, value, state, .. } = self;
         let mut written = 0;
         for (&number, partition) in partitions {
-            partition.devices.expire(EXPIRED_AT_ONCE);
+            partition.devices.expire(MAX_EXPIRED);
             for (key, device) in partition.devices.changes() {
                 if failpoint::is_off(Safeguard::Changelog) {
                     continue;
@@ -120,7 +121,7 @@ impl EnrichStage {
         Ok(())
     }
 
-    fn report(&self) {
+    fn set_gauges(&self) {
         let partitions = || self.partitions.values();
         let remembered: usize = partitions().map(|partition| partition.window.len()).sum();
         let devices: usize = partitions().map(|partition| partition.devices.len()).sum();
@@ -132,10 +133,10 @@ impl EnrichStage {
         metrics::gauge!("millrace_enrich_device_horizon_days").set(f64::from(days));
     }
 
-    /// A message that no ingest wrote: kept as a dead letter, with what it is.
+    /// Sends a message that is no batch to the dead letters.
     fn reject(&self, record: &Record<'_>, cause: &BatchError, output: &mut dyn Output) -> Result<(), Error> {
         let code = RejectCode::EnrichmentError;
-        tracing::error!(partition = record.partition, offset = record.offset, %cause, "message went to dead-letters");
+        tracing::error!(partition = record.partition, offset = record.offset, %cause, "message rejected: it is no batch of ingest");
         metrics::counter!("millrace_dead_letters_total", "stage" => "enrich", "code" => code.as_str())
             .increment(1);
         output.send(Message {
@@ -168,7 +169,7 @@ impl Stage for EnrichStage {
     fn revoked(&mut self, partition: i32) {
         self.partitions.remove(&partition);
         self.to_restore.remove(&partition);
-        // What it has read for others is read again: they are revoked with this one.
+        // The worker revokes all partitions together, so the restore of the others starts again as well.
         self.restore = None;
     }
 
@@ -176,33 +177,32 @@ impl Stage for EnrichStage {
         if self.to_restore.is_empty() {
             return Ok(true);
         }
-        if !self.shared.registry.is_read()? {
+        if !self.inputs.registry.is_read()? {
             return Ok(false);
         }
-        self.shared.agents.parser().map_err(|e| Error::Stage(e.to_string()))?;
+        self.inputs.agents.parser().map_err(|e| Error::Stage(e.to_string()))?;
         let restore = match &mut self.restore {
             Some(restore) => restore,
-            none => none.insert(Restore::begin(self.restore_options.clone(), self.to_restore.clone())?),
+            none => none.insert(Restore::start(self.restore_options.clone(), self.to_restore.clone())?),
         };
         let done = restore.step(&mut self.partitions)?;
         if done {
             let restored = self.restore.take();
-            // Closing its clients takes a tenth of a second each, and events wait. Where no thread is to be had, they
-            // are closed here.
+            // Closing its clients takes 0.1 s each, for which events would wait. Without a thread they are closed here.
             let _ = std::thread::Builder::new().name("restored".into()).spawn(move || drop(restored));
             self.to_restore.clear();
-            self.report();
+            self.set_gauges();
         }
         Ok(done)
     }
 
     fn process(&mut self, records: &[Record<'_>], output: &mut dyn Output) -> Result<(), Error> {
-        let activities = self.shared.registry.now();
+        let activities = self.inputs.registry.current();
         let mut counts = StampCounts::default();
         for record in records {
             let batch = match Batch::decode(record.value.unwrap_or_default()) {
                 Ok(batch) => batch,
-                // Written by a newer ingest: a newer enrich will read it.
+                // A newer ingest wrote it, so a newer enrich can read it.
                 Err(source @ BatchError::Format(_)) => {
                     let (partition, offset) = (record.partition, record.offset);
                     return Err(Error::Batch { topic: self.input.clone(), partition, offset, source });
@@ -214,7 +214,7 @@ impl Stage for EnrichStage {
                     continue;
                 }
             };
-            let Shared { identity, rules, definitions, days, agents, .. } = &mut self.shared;
+            let WorkerInputs { identity, rules, definitions, days, agents, .. } = &mut self.inputs;
             let limits = self.limits;
             let partition = self.partitions.entry(record.partition).or_insert_with(|| Partition::new(limits));
             let mut stamper = Stamper {
@@ -231,7 +231,7 @@ impl Stage for EnrichStage {
             output.count(record.partition, &batch_counts.ledger());
             output.send(Message {
                 topic: &self.output,
-                // Partition for partition: a device's events stay together and in order.
+                // The same partition number, so that the events of a device stay together and in order.
                 partition: record.partition,
                 key: None,
                 value: &value,
@@ -243,7 +243,7 @@ impl Stage for EnrichStage {
         for (kind, count) in [("event", events), ("duplicate", duplicates), ("test", tests), ("bot", bots)] {
             metrics::counter!("millrace_enrich_events_total", "kind" => kind).increment(count);
         }
-        self.report();
+        self.set_gauges();
         Ok(())
     }
 
