@@ -1,8 +1,8 @@
-//! The user's cache of downloaded servers: one directory per version, complete or absent.
+//! The cache of downloaded servers: one directory per version, complete or absent.
 //!
-//! A directory is filled under another name, checked file by file against the pinned manifest and renamed, all under
-//! a lock: two runs that start at once download once. Its last file is a copy of the manifest, so a later start only
-//! compares that and the sizes.
+//! A directory is filled under another name, each file is checked against the pinned manifest, and then it is renamed,
+//! all under a lock: two runs that start at once download once. The copy of the manifest is written last, so a later
+//! start compares only that and the sizes.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -12,23 +12,23 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, io_error};
 
-const STAMP: &str = "manifest.sha256";
+const MANIFEST: &str = "manifest.sha256";
 
-/// Something to be downloaded once.
+/// A download.
 pub(crate) struct Artifact<'a> {
-    /// Name with version; the directory's name.
+    /// Name and version; also the name of its directory.
     pub(crate) name: &'a str,
     /// One line per file: sha256, size, name.
     pub(crate) manifest: &'a str,
-    /// Room the download needs at its peak, in MB.
+    /// Disk space the download needs at most, in MB.
     pub(crate) needed_mb: u64,
-    /// Puts the files of the manifest (more do no harm) into the given empty directory.
+    /// Puts the files of the manifest into the given empty directory; further files are ignored.
     pub(crate) fetch: &'a Fetch<'a>,
 }
 
 type Fetch<'a> = dyn Fn(&Path) -> Result<(), Error> + 'a;
 
-/// The root of our cache: `$XDG_CACHE_HOME/millrace` or `~/.cache/millrace`.
+/// The root of the cache: `$XDG_CACHE_HOME/millrace` or `~/.cache/millrace`.
 pub(crate) fn root() -> Result<PathBuf, Error> {
     let absolute =
         |name| std::env::var_os(name).map(PathBuf::from).filter(|path: &PathBuf| path.is_absolute());
@@ -44,7 +44,7 @@ pub(crate) fn ensure(root: &Path, artifact: &Artifact<'_>) -> Result<PathBuf, Er
     }
     fs::create_dir_all(root).map_err(io_error("create", root))?;
     let _lock = lock(&root.join(format!("{}.lock", artifact.name)))?;
-    // Another run may have completed it while we waited.
+    // Another run may have completed it while this one waited for the lock.
     if is_complete(&directory, artifact.manifest) {
         return Ok(directory);
     }
@@ -58,21 +58,21 @@ pub(crate) fn ensure(root: &Path, artifact: &Artifact<'_>) -> Result<PathBuf, Er
         remove(&partial)?;
         return Err(error);
     }
-    let stamp = partial.join(STAMP);
-    fs::write(&stamp, artifact.manifest).map_err(io_error("write", &stamp))?;
+    let manifest = partial.join(MANIFEST);
+    fs::write(&manifest, artifact.manifest).map_err(io_error("write", &manifest))?;
     remove(&directory)?;
     fs::rename(&partial, &directory).map_err(io_error("rename", &partial))?;
     Ok(directory)
 }
 
-/// Takes an exclusive lock, waiting for it; released when the file is dropped or its process ends.
+/// Waits for an exclusive lock; it is released when the file is dropped or the process ends.
 pub(crate) fn lock(path: &Path) -> Result<File, Error> {
     let file = File::options().create(true).append(true).open(path).map_err(io_error("open", path))?;
     file.lock().map_err(io_error("lock", path))?;
     Ok(file)
 }
 
-/// Fails with [`Error::DiskFull`] if the file system of `path` has less room than `needed_mb`.
+/// Fails with [`Error::DiskFull`] if the file system of `path` has less space than `needed_mb`.
 pub(crate) fn require_space(path: &Path, needed_mb: u64) -> Result<(), Error> {
     let stat = rustix::fs::statvfs(path).map_err(|error| io_error("inspect", path)(error.into()))?;
     let free_mb = stat.f_bavail.saturating_mul(stat.f_frsize) / 1_000_000;
@@ -83,34 +83,34 @@ pub(crate) fn require_space(path: &Path, needed_mb: u64) -> Result<(), Error> {
     Ok(())
 }
 
-struct Entry<'a> {
+struct PinnedFile<'a> {
     sha256: &'a str,
     bytes: u64,
     name: &'a str,
 }
 
-fn entries(manifest: &str) -> impl Iterator<Item = Entry<'_>> {
+fn files(manifest: &str) -> impl Iterator<Item = PinnedFile<'_>> {
     manifest.lines().filter_map(|line| {
         let mut words = line.split_ascii_whitespace();
-        Some(Entry { sha256: words.next()?, bytes: words.next()?.parse().ok()?, name: words.next()? })
+        Some(PinnedFile { sha256: words.next()?, bytes: words.next()?.parse().ok()?, name: words.next()? })
     })
 }
 
 fn is_complete(directory: &Path, manifest: &str) -> bool {
-    fs::read_to_string(directory.join(STAMP)).is_ok_and(|stamp| stamp == manifest)
-        && entries(manifest).all(|entry| {
-            fs::metadata(directory.join(entry.name)).is_ok_and(|metadata| metadata.len() == entry.bytes)
+    fs::read_to_string(directory.join(MANIFEST)).is_ok_and(|copy| copy == manifest)
+        && files(manifest).all(|file| {
+            fs::metadata(directory.join(file.name)).is_ok_and(|metadata| metadata.len() == file.bytes)
         })
 }
 
 fn verify(directory: &Path, manifest: &str) -> Result<(), Error> {
-    for entry in entries(manifest) {
-        let path = directory.join(entry.name);
+    for file in files(manifest) {
+        let path = directory.join(file.name);
         let found = if path.is_file() { sha256(&path)? } else { "missing".to_owned() };
-        if found != entry.sha256 {
+        if found != file.sha256 {
             return Err(Error::Checksum {
-                file: entry.name.to_owned(),
-                expected: entry.sha256.to_owned(),
+                file: file.name.to_owned(),
+                expected: file.sha256.to_owned(),
                 found,
             });
         }
@@ -152,11 +152,11 @@ mod tests {
     use super::*;
 
     // sha256 of "hello", from sha256sum.
-    const MANIFEST: &str =
+    const GREETING: &str =
         "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824  5  greeting.txt\n";
 
     fn artifact<'a>(fetch: &'a Fetch<'a>) -> Artifact<'a> {
-        Artifact { name: "greeting-1", manifest: MANIFEST, needed_mb: 1, fetch }
+        Artifact { name: "greeting-1", manifest: GREETING, needed_mb: 1, fetch }
     }
 
     fn write(text: &'static str) -> impl Fn(&Path) -> Result<(), Error> {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_the_pinned_one_is_refused_and_not_kept() {
+    fn a_file_that_is_not_the_pinned_one_is_an_error_and_is_not_kept() {
         let cache = tempfile::tempdir().unwrap();
         let nothing = |_: &Path| Ok(());
         let fetches: [&Fetch<'_>; 3] = [&write("jello"), &write(""), &nothing];
@@ -210,10 +210,10 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_without_room_is_named_before_anything_is_downloaded() {
+    fn too_little_disk_space_is_an_error_before_anything_is_downloaded() {
         let cache = tempfile::tempdir().unwrap();
         let artifact =
-            Artifact { needed_mb: u64::MAX, ..artifact(&|_| panic!("downloaded in spite of a full disk")) };
+            Artifact { needed_mb: u64::MAX, ..artifact(&|_| panic!("downloaded although the disk is full")) };
         let error = ensure(cache.path(), &artifact).unwrap_err();
         assert!(error.to_string().starts_with("disk full: "), "{error}");
     }

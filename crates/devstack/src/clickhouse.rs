@@ -1,13 +1,12 @@
 //! ClickHouse as one process with its whole HTTP interface, configured by files as a production server is.
 //!
 //! The generated `config.xml` and `users.xml` hold what differs on a small machine; everything else comes from an
-//! overlay directory laid out like a server's own: `config.d/*.xml`, `users.d/*.xml` and `user_files/`. ClickHouse
-//! merges the first two itself and serves static pages from the third, here as in a container.
+//! overlay directory with the layout of `/etc/clickhouse-server`: `config.d/*.xml`, `users.d/*.xml`, and `user_files/`
+//! beside them. ClickHouse merges the first two and serves static pages from the third.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -16,23 +15,24 @@ use crate::error::{Error, io_error};
 use crate::ports;
 use crate::server::{Plan, Server};
 use crate::spawn::Host;
+use crate::sql::query_within;
 
 const PORT_ATTEMPTS: usize = 3;
 
-/// Starts the HTTP interface and then never ends: the call that runs it is the server.
+/// Starts the HTTP interface and sleeps: the server runs as long as this query does.
 const SERVE: &str = "SYSTEM START LISTEN HTTP; SELECT sleepEachRow(3600) FROM numbers(100000000) SETTINGS \
                      function_sleep_max_microseconds_per_block=1000000000000000, max_block_size=1 FORMAT Null";
 
-/// A user beside `default`, who needs no password.
+/// A user with a password, in addition to `default`, which has none.
 #[derive(Debug, Clone)]
 pub struct ClickHouseUser {
     /// Letters, digits and underscores.
     pub name: String,
-    /// Stored as its SHA-256 only.
+    /// In the configuration it stands as SHA-256.
     pub password: String,
 }
 
-/// Where ClickHouse comes from and where it lives.
+/// The files of one ClickHouse and its port.
 pub(crate) struct ClickHousePlan {
     host: Host,
     library: PathBuf,
@@ -61,7 +61,7 @@ pub(crate) fn start(
             port: ports[0],
         };
         match Server::start(plan) {
-            // Somebody took the port between our release and its bind.
+            // Another process took the port between its release and ClickHouse's bind.
             Err(Error::ServerStopped { .. }) if attempt < PORT_ATTEMPTS && ports::any_taken(&ports) => {}
             outcome => return outcome,
         }
@@ -84,13 +84,13 @@ impl Plan for ClickHousePlan {
 
     fn command(&self) -> Command {
         let mut command = self.host.clickhouse(&self.library);
-        // The output format becomes that of HTTP answers without FORMAT; a server's default is this one.
+        // It also sets the format of HTTP responses without FORMAT; TabSeparated is the default of a server.
         command.args(["--multiquery", "--output-format=TabSeparated", "--listen_host=127.0.0.1"]);
         command.arg(format!("--query={SERVE}"));
         command.arg(format!("--config-file={}", self.directory.join("config.xml").display()));
         command.arg(format!("--path={}", self.data().display()));
         command.arg(format!("--http_port={}", self.port));
-        // The embedded server takes its working directory for `user_files`, whatever the configuration says.
+        // The embedded server uses its working directory as `user_files` and ignores the setting.
         command.current_dir(self.directory.join("user_files"));
         command
     }
@@ -99,20 +99,17 @@ impl Plan for ClickHousePlan {
         self.directory.join("clickhouse.log")
     }
 
-    fn answers(&self) -> bool {
-        let timeout = Some(Duration::from_secs(2));
-        let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(timeout).build().into();
-        let query = "SELECT value FROM system.server_settings WHERE name = 'path' FORMAT TSVRaw";
-        let answer = agent.get(self.url()).query("query", query).call();
-        let path = answer.and_then(|mut answer| answer.body_mut().read_to_string());
+    fn is_ready(&self, _output: &str) -> bool {
+        let sql = "SELECT value FROM system.server_settings WHERE name = 'path' FORMAT TSVRaw";
+        let path = query_within(2, &self.url(), sql);
         path.is_ok_and(|path| Path::new(path.trim_end()) == self.data())
     }
 
-    fn telling_line(output: &str) -> Option<&str> {
-        let tells = |line: &&str| {
+    fn error_line(output: &str) -> Option<&str> {
+        let is_error = |line: &&str| {
             line.contains("Exception: ") || line.contains("Received signal") || line.starts_with("error: ")
         };
-        output.lines().rev().find(tells)
+        output.lines().rev().find(is_error)
     }
 }
 
@@ -142,7 +139,7 @@ fn data_path(directory: &Path) -> PathBuf {
     directory.join("data")
 }
 
-/// System logs (`query_log`, `trace_log`, …) are off as long as no configuration names them: they cost processor time.
+/// System logs (`query_log`, `trace_log`, …) cost CPU time and are off unless a configuration names them.
 fn config_text(directory: &Path) -> String {
     format!(
         "\
@@ -179,8 +176,8 @@ const USERS: &str = "\
 fn more_users_text(users: &[ClickHouseUser]) -> Result<String, Error> {
     let mut text = "<clickhouse>\n    <users>\n".to_owned();
     for ClickHouseUser { name, password } in users {
-        let starts_as_a_name = name.starts_with(|first: char| first.is_ascii_alphabetic());
-        if !starts_as_a_name || !name.chars().all(|char| char.is_ascii_alphanumeric() || char == '_') {
+        let starts_with_a_letter = name.starts_with(|first: char| first.is_ascii_alphabetic());
+        if !starts_with_a_letter || !name.chars().all(|char| char.is_ascii_alphanumeric() || char == '_') {
             return Err(Error::BadUserName(name.clone()));
         }
         let password = hex(&Sha256::digest(password));
@@ -197,7 +194,7 @@ fn more_users_text(users: &[ClickHouseUser]) -> Result<String, Error> {
     Ok(text)
 }
 
-/// Copies the files of `from`, also those in directories below; a `from` that does not exist has none.
+/// Copies all files below `from`; does nothing if `from` does not exist.
 fn copy_directory(from: &Path, to: &Path) -> Result<(), Error> {
     if !from.exists() {
         return Ok(());
@@ -220,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_name_that_would_break_the_configuration_is_refused() {
+    fn a_user_name_that_would_break_the_configuration_is_an_error() {
         let user = |name: &str| [ClickHouseUser { name: name.to_owned(), password: "secret".to_owned() }];
         for name in ["", "a b", "<x>", "1st", "a-b", "ü"] {
             assert!(matches!(more_users_text(&user(name)), Err(Error::BadUserName(_))), "{name}");

@@ -1,10 +1,10 @@
-//! Everything that can stop the stack from running, each as one line that says what to do.
+//! Every error of the stack, as one line that says what to do.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-/// Why the stack, or a process bound to it, cannot run.
+/// Why the stack or one of its processes cannot run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -33,9 +33,9 @@ pub enum Error {
         "{java} is version {found}, kafka needs java 17 or newer: install openjdk-17-jre-headless or set JAVA_HOME"
     )]
     JavaTooOld {
-        /// The program that was asked.
+        /// Path of the program.
         java: String,
-        /// What it answered.
+        /// Its version.
         found: String,
     },
     /// A package registry cannot be reached.
@@ -43,29 +43,29 @@ pub enum Error {
         "{registry} cannot be reached to download {what}: check network, proxy or mirror settings ({detail})"
     )]
     NoNetwork {
-        /// Registry in words.
+        /// Name of the registry.
         registry: &'static str,
-        /// What was wanted.
+        /// `kafka` or `clickhouse`.
         what: &'static str,
-        /// The tool's own words.
+        /// The error line of the tool.
         detail: String,
     },
-    /// There is not enough room for what is to be written.
+    /// There is too little disk space.
     #[error("disk full: {path}: {detail}; free some space or set XDG_CACHE_HOME to a directory that has it")]
     DiskFull {
         /// What was to be written.
         path: PathBuf,
-        /// What is needed and what is there, or the words of whoever noticed.
+        /// How much is needed and free, or the error line of the tool.
         detail: String,
     },
-    /// A download ended with an error that is none of the above.
+    /// A download failed for another reason.
     #[error("{tool} could not fetch {what}: {detail}")]
     Download {
         /// The tool: mvn or npm.
         tool: &'static str,
-        /// What was wanted.
+        /// `kafka` or `clickhouse`.
         what: &'static str,
-        /// The tool's own words.
+        /// The error line of the tool.
         detail: String,
     },
     /// A downloaded file is not the one that was pinned.
@@ -75,32 +75,32 @@ pub enum Error {
         file: String,
         /// Pinned digest, hex.
         expected: String,
-        /// Digest of what came, or `missing`.
+        /// Digest of the downloaded file, or `missing`.
         found: String,
     },
-    /// A server ended, and nobody had killed it.
-    #[error("{server} ended by itself ({status}): {detail}")]
+    /// A server ended without being killed by devstack.
+    #[error("{server} ended unexpectedly ({status}): {detail}")]
     ServerStopped {
         /// `kafka` or `clickhouse`.
         server: &'static str,
         /// How it ended.
         status: ExitStatus,
-        /// The telling line of its log.
+        /// The error line of its log.
         detail: String,
     },
-    /// A server runs but does not answer.
-    #[error("{server} did not answer within {seconds} s: {detail}")]
+    /// A server runs and does not become ready.
+    #[error("{server} was not ready within {seconds} s: {detail}")]
     ServerNotReady {
         /// `kafka` or `clickhouse`.
         server: &'static str,
-        /// How long it was waited for.
+        /// The time limit.
         seconds: u64,
-        /// The telling line of its log.
+        /// The error line of its log.
         detail: String,
     },
-    /// Servers named by the environment are not ours to kill or measure.
+    /// A server named by the environment can be neither killed nor measured.
     #[error(
-        "{server} comes from {variable} and was not started here: unset {variable} to let devstack start its own"
+        "{server} comes from {variable} and was not started by devstack: unset {variable} to have devstack start it"
     )]
     NotOurs {
         /// `kafka` or `clickhouse`.
@@ -108,42 +108,42 @@ pub enum Error {
         /// Variable that names it.
         variable: &'static str,
     },
-    /// A command of ours failed.
+    /// A command of the workspace failed.
     #[error("`{command}` failed ({status}): {errors}")]
     Command {
         /// With its arguments.
         command: String,
         /// How it ended.
         status: ExitStatus,
-        /// What it said.
+        /// Its stderr and stdout.
         errors: String,
     },
     /// A process ended when it should not have, or not cleanly.
-    #[error("{program} ended with {status}; its last words:\n{log}")]
+    #[error("{program} ended with {status}; its last log lines:\n{log}")]
     Ended {
         /// Name of the program.
         program: String,
         /// How it ended.
         status: ExitStatus,
-        /// The end of its log.
+        /// The last lines of its log.
         log: String,
     },
-    /// ClickHouse did not answer a question.
+    /// A query failed.
     #[error("clickhouse at {url}: {reason}")]
     Query {
-        /// Where it was asked.
+        /// Where ClickHouse is.
         url: String,
-        /// Its words.
+        /// Its error message.
         reason: String,
     },
-    /// Events sent have not all arrived, and nothing moves any more.
-    #[error("{arrived} of {sent} events have arrived, and nothing has moved for {seconds} s")]
+    /// Some events have no outcome yet, and the totals stand still.
+    #[error("{arrived} of {sent} events are stored, duplicates or dead letters; unchanged for {seconds} s")]
     Stalled {
-        /// Stored, duplicates and dead letters so far.
+        /// Events with an outcome so far.
         arrived: u64,
-        /// What was sent.
+        /// Events sent.
         sent: u64,
-        /// How long nothing moved.
+        /// How long the totals stand still.
         seconds: u64,
     },
     /// Cargo could not build the workspace's binaries.
@@ -156,28 +156,28 @@ pub enum Error {
         program: String,
         /// Its process id.
         pid: u32,
-        /// How long it was waited for.
+        /// The time limit.
         seconds: u64,
     },
-    /// Neither `XDG_CACHE_HOME` nor `HOME` names a place for the cache.
+    /// Neither `XDG_CACHE_HOME` nor `HOME` is an absolute path.
     #[error("no cache directory: set XDG_CACHE_HOME or HOME to an absolute path")]
     NoCacheDirectory,
-    /// A name that cannot stand in a configuration file.
-    #[error("clickhouse user {0:?} is not usable: take letters, digits and underscores")]
+    /// A name that would break the configuration file.
+    #[error("clickhouse user {0:?}: a name is a letter followed by letters, digits and underscores")]
     BadUserName(String),
-    /// The operating system refused.
+    /// The operating system returned an error.
     #[error("cannot {doing} {path}: {source}")]
     Io {
-        /// What was tried, as a verb.
+        /// The operation, as a verb.
         doing: &'static str,
-        /// On which file or program.
+        /// The file or program.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
-/// Turns an I/O error into ours, with what was tried and where; a full disk gets its own words.
+/// Adds operation and path to an I/O error; a full disk becomes [`Error::DiskFull`].
 pub(crate) fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
     let path = path.to_path_buf();
     move |source| match source.kind() {

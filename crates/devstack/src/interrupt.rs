@@ -1,35 +1,24 @@
-//! Ctrl-C and SIGTERM as a flag, so that a long command can end in good order and still report.
+//! Ctrl-C and SIGTERM as a flag, so that a long command can stop its processes and still report.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
-use tokio::signal::unix::{SignalKind, signal};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag::{register, register_conditional_shutdown};
 
-/// A flag that Ctrl-C or SIGTERM sets. A second one ends the process at once, and with it everything it started.
+const EXIT_CODE: i32 = 130;
+
+/// A flag that Ctrl-C or SIGTERM sets. A second signal ends the process at once, and with it everything it started.
 ///
 /// # Errors
-/// The system refuses a thread or a signal handler.
+/// The system refuses a signal handler.
 pub fn on_interrupt() -> io::Result<Arc<AtomicBool>> {
     let interrupted = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&interrupted);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut interrupt, mut terminate) = {
-        let _context = runtime.enter();
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
-    };
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        runtime.block_on(async move {
-            loop {
-                tokio::select! {
-                    _ = interrupt.recv() => (),
-                    _ = terminate.recv() => (),
-                }
-                if seen.swap(true, Ordering::Relaxed) {
-                    std::process::exit(130);
-                }
-            }
-        });
-    })?;
+    for signal in [SIGINT, SIGTERM] {
+        // Handlers run in this order: the first signal finds the flag unset and sets it, the second exits.
+        register_conditional_shutdown(signal, EXIT_CODE, Arc::clone(&interrupted))?;
+        register(signal, Arc::clone(&interrupted))?;
+    }
     Ok(interrupted)
 }

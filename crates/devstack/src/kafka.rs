@@ -1,13 +1,13 @@
-//! Apache Kafka as one process, broker and controller in one, sized for a small machine.
+//! Apache Kafka as one process that is broker and controller, sized for a small machine.
+//!
+//! It is ready when its log says so: the log belongs to this process alone, while another server may listen on its
+//! port. That also keeps the Kafka client, which takes long to compile, out of this crate.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::error::{Error, io_error};
 use crate::ports;
@@ -16,8 +16,11 @@ use crate::server::{Plan, Server};
 use crate::spawn::Host;
 
 const PORT_ATTEMPTS: usize = 3;
+/// Logged once the broker accepts connections and the controller has unfenced it.
+const READY: &str = "Kafka Server started";
+const READY_LOGGER: &str = "kafka.server.KafkaRaftServer";
 
-/// Where Kafka comes from and where it lives.
+/// The files of one Kafka and its port.
 pub(crate) struct KafkaPlan {
     host: Host,
     java: PathBuf,
@@ -50,7 +53,7 @@ pub(crate) fn start(
         plan.format(controller_port)?;
         let ports = reserved.release();
         match Server::start(plan) {
-            // Somebody took a port between our release and its bind.
+            // Another process took a port between its release and Kafka's bind.
             Err(Error::ServerStopped { .. }) if attempt < PORT_ATTEMPTS && ports::any_taken(&ports) => {}
             outcome => return outcome,
         }
@@ -84,7 +87,7 @@ impl KafkaPlan {
         let status = format.wait(Duration::from_secs(60))?;
         if !status.success() {
             let output = format.log_tail(200);
-            let detail = Self::telling_line(&output).unwrap_or("it wrote nothing").to_owned();
+            let detail = Self::error_line(&output).unwrap_or("it wrote nothing").to_owned();
             return Err(Error::ServerStopped { server: "kafka format", status, detail });
         }
         Ok(())
@@ -93,9 +96,9 @@ impl KafkaPlan {
     fn java(&self) -> Command {
         let mut command = self.host.exec(&self.java);
         command.args(["-Xmx1g", "-XX:+UseSerialGC", "-XX:-UsePerfData"]);
-        // Errors only; kafka's own log is not what anybody wants to read here.
         command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=error");
-        // The compression libraries unpack native code there and a killed JVM leaves it behind.
+        command.arg(format!("-Dorg.slf4j.simpleLogger.log.{READY_LOGGER}=info"));
+        // The compression libraries unpack native code there, and a killed JVM does not remove it.
         command.arg(format!("-Djava.io.tmpdir={}", self.directory.join("tmp").display()));
         command.arg("-cp").arg(self.jars.join("*"));
         command
@@ -119,23 +122,12 @@ impl Plan for KafkaPlan {
         self.directory.join("kafka.log")
     }
 
-    fn answers(&self) -> bool {
+    fn is_ready(&self, output: &str) -> bool {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        if TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_err() {
-            return false;
-        }
-        let consumer: Result<BaseConsumer, _> = ClientConfig::new()
-            .set("bootstrap.servers", address.to_string())
-            .set("reconnect.backoff.ms", "50")
-            .set("reconnect.backoff.max.ms", "200")
-            .create();
-        let Ok(consumer) = consumer else { return false };
-        let timeout = Duration::from_secs(2);
-        let is_ours = consumer.client().fetch_cluster_id(timeout).is_some_and(|id| id == self.cluster_id);
-        is_ours && consumer.fetch_metadata(None, timeout).is_ok_and(|metadata| metadata.brokers().len() == 1)
+        output.contains(READY) && TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok()
     }
 
-    fn telling_line(output: &str) -> Option<&str> {
+    fn error_line(output: &str) -> Option<&str> {
         output
             .lines()
             .find(|line| line.contains("Exception: "))
@@ -164,7 +156,7 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 
-# After a kill the new controller waits for the session of the dead broker, 9 s by default, before it lets it back in.
+# After a kill the controller waits for the session of the dead broker, 9 s by default, before it registers it again.
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 
@@ -181,11 +173,10 @@ log.cleaner.dedupe.buffer.size=33554432
     )
 }
 
-/// 16 bytes in URL-safe base64, as Kafka wants it. Only letters in front: a leading dash would read as an option.
+/// 16 bytes in URL-safe base64, the form that Kafka requires. Letters only: a leading dash would be read as an option.
 fn random_cluster_id() -> String {
-    const LETTERS: &[u8; 52] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut id: String = (0..21).map(|_| char::from(LETTERS[rand::random_range(0..LETTERS.len())])).collect();
-    // 16 bytes leave four zero bits in the 22nd digit.
+    let mut id: String = std::iter::repeat_with(fastrand::alphabetic).take(21).collect();
+    // The last four bits of the 22nd digit are zero: 16 bytes are 128 bits, 22 digits 132.
     id.push('A');
     id
 }

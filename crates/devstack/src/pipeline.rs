@@ -1,4 +1,4 @@
-//! The three processes of a pipeline on a running stack, with topics, tables and names of their own.
+//! The three processes of a pipeline on a running stack, with their own topics, tables and names.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,11 @@ use crate::stack::Stack;
 /// The stages, in the order of the flow; also the names of their binaries.
 pub const STAGES: [&str; 3] = ["ingest", "enrich", "aggregate"];
 
-/// How long a stage may take to finish what it began.
+/// How long a stage may take to commit its transaction or flush after SIGTERM.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The apps of the simulator's events, `simulator::APP_IDS`; its unknown apps are to be rejected.
+const SIMULATED_APPS: &str = "web-main,app-main,pc-recorder";
 
 /// Names of one pipeline on a shared stack, and where its binaries and logs are.
 #[derive(Debug, Clone)]
@@ -27,7 +30,7 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// A pipeline called `name` on `stack`: its topics have the prefix `name.`, its database is `name`. Logs go to
-    /// files in `logs`. Builds the binaries; creates nothing yet.
+    /// files in `logs`. Builds the binaries; topics and tables are created by [`Pipeline::create`].
     pub fn new(stack: &Stack, name: &str, profile: Profile, logs: &Path) -> Result<Self, Error> {
         let binaries = build_binaries(profile)?;
         std::fs::create_dir_all(logs).map_err(io_error("create", logs))?;
@@ -40,8 +43,7 @@ impl Pipeline {
             ("MILLRACE__CLICKHOUSE__URL", stack.clickhouse_url()),
             ("MILLRACE__CLICKHOUSE__DATABASE", name),
             ("MILLRACE__HTTP__LISTEN", "127.0.0.1:0"),
-            // Without a list every app would be known, and the simulator's unknown ones would be accepted.
-            ("MILLRACE__INGEST__APPS", &simulator::APP_IDS.join(",")),
+            ("MILLRACE__INGEST__APPS", SIMULATED_APPS),
         ] {
             pipeline.set(key, value);
         }
@@ -53,13 +55,16 @@ impl Pipeline {
         &self.name
     }
 
-    /// Sets a variable for everything started from now on.
+    /// Sets an environment variable of everything started from now on.
     pub fn set(&mut self, key: &str, value: &str) {
         self.env.retain(|(known, _)| known != key);
         self.env.push((key.to_owned(), value.to_owned()));
     }
 
-    /// Runs `millrace` with these arguments to its end and returns what it printed; its errors are the error.
+    /// Runs `millrace` with these arguments to its end and returns its stdout.
+    ///
+    /// # Errors
+    /// [`Error::Command`] with its output when it fails.
     pub fn millrace(&self, args: &[&str]) -> Result<String, Error> {
         let program = self.binaries.join("millrace");
         let mut command = Command::new(&program);
@@ -68,9 +73,9 @@ impl Pipeline {
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        let said =
+        let texts =
             [output.stderr, output.stdout].map(|text| String::from_utf8_lossy(&text).trim().to_owned());
-        let errors = said.join("\n");
+        let errors = texts.join("\n");
         Err(Error::Command { command: format!("millrace {}", args.join(" ")), status: output.status, errors })
     }
 
@@ -81,7 +86,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Starts a binary of the workspace as process `instance`, with more variables on top.
+    /// Starts a binary of the workspace as process `instance`, with `more` environment variables.
     pub fn start(
         &self,
         binary: &str,
@@ -107,7 +112,10 @@ impl Pipeline {
     }
 }
 
-/// Ends the processes in the given order, each by SIGTERM, and fails if one does not end cleanly.
+/// Ends the processes in the given order, each by SIGTERM.
+///
+/// # Errors
+/// [`Error::Ended`] for the first one whose exit code is not 0.
 pub fn stop(processes: &mut [Process]) -> Result<(), Error> {
     for process in processes {
         let status = process.terminate(STOP_TIMEOUT)?;

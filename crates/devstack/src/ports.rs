@@ -1,24 +1,25 @@
-//! Free ports, kept until just before a server takes them.
+//! Free ports, held until just before a server binds them.
 //!
-//! They come from below the range the kernel hands out for outgoing connections: a client that keeps connecting to a
-//! killed server's port inside that range can end up connected to itself, and the restarted server cannot bind.
+//! They come from below the range that the kernel uses for outgoing connections: inside it, a client that keeps
+//! connecting to the port of a killed server can end up connected to itself, and the restarted server cannot bind.
 
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 
 const LOWEST: u16 = 15_000;
-const USUAL_OUTGOING_RANGE_START: u16 = 32_768;
+/// The default of Linux.
+const OUTGOING_RANGE_START: u16 = 32_768;
 
-/// Ports that nobody else can bind as long as this value lives.
+/// Ports that no other process can bind as long as this value lives.
 pub(crate) struct Reserved<const N: usize> {
     listeners: [TcpListener; N],
-    /// The ports' numbers.
+    /// Their numbers.
     pub(crate) ports: [u16; N],
 }
 
 impl<const N: usize> Reserved<N> {
-    /// Gives the ports free for the server that is started next.
+    /// Frees the ports for the server that is started next.
     pub(crate) fn release(self) -> [u16; N] {
         drop(self.listeners);
         self.ports
@@ -40,14 +41,14 @@ pub(crate) fn reserve<const N: usize>() -> io::Result<Reserved<N>> {
     Ok(Reserved { listeners, ports })
 }
 
-/// Whether somebody listens on one of these ports.
+/// Whether one of these ports is in use.
 pub(crate) fn any_taken(ports: &[u16]) -> bool {
     ports.iter().any(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err())
 }
 
 fn listen() -> io::Result<TcpListener> {
     for _ in 0..200 {
-        let port = rand::random_range(LOWEST..outgoing_range_start());
+        let port = fastrand::u16(LOWEST..outgoing_range_start());
         if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
             return Ok(listener);
         }
@@ -58,7 +59,7 @@ fn listen() -> io::Result<TcpListener> {
 fn outgoing_range_start() -> u16 {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let start = range.split_whitespace().next().and_then(|start| start.parse().ok());
-    start.filter(|&start| start > LOWEST + 1000).unwrap_or(USUAL_OUTGOING_RANGE_START)
+    start.filter(|&start| start > LOWEST + 1000).unwrap_or(OUTGOING_RANGE_START)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! A process that is bound to this one: started, signalled, measured and never left behind.
+//! A child process: started, signalled, measured, and killed when its [`Process`] is dropped.
 //!
-//! Its end is looked at without reaping first, so that the processor time it used can be read once it is final.
+//! It is reaped only after its CPU time was read: the kernel removes the counters of a reaped process.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -25,7 +25,7 @@ pub struct Launch {
     pub args: Vec<OsString>,
     /// Variables set on top of the environment of this process.
     pub env: Vec<(OsString, OsString)>,
-    /// Working directory; ours if none.
+    /// Working directory; that of this process if none.
     pub directory: Option<PathBuf>,
     /// File that stdout and stderr are appended to.
     pub log: PathBuf,
@@ -38,6 +38,8 @@ pub struct Process {
     pid: Pid,
     child: Child,
     log: PathBuf,
+    /// Length of the log before this process wrote to it.
+    log_start: u64,
     end: Option<End>,
 }
 
@@ -65,10 +67,11 @@ impl Process {
     pub(crate) fn start_bound(name: String, mut command: Command, log: &Path) -> Result<Self, Error> {
         let output = File::options().create(true).append(true).open(log).map_err(io_error("open", log))?;
         let errors = output.try_clone().map_err(io_error("open", log))?;
+        let log_start = output.metadata().map_err(io_error("inspect", log))?.len();
         command.stdout(output).stderr(errors);
         let program = PathBuf::from(command.get_program());
         let child = spawn(command).map_err(io_error("start", &program))?;
-        Ok(Self { name, pid: Pid::from_child(&child), child, log: log.to_path_buf(), end: None })
+        Ok(Self { name, pid: Pid::from_child(&child), child, log: log.to_path_buf(), log_start, end: None })
     }
 
     /// The program's name.
@@ -92,7 +95,6 @@ impl Process {
         if ended.is_none() {
             return Ok(None);
         }
-        // A zombie still shows its counters; reaping it removes them.
         let cpu_seconds = cpu_seconds(self.pid).map_err(self.io("measure"))?;
         let status = self.child.wait().map_err(|source| self.io("wait for")(source))?;
         self.end = Some(End { status, cpu_seconds });
@@ -114,34 +116,34 @@ impl Process {
         }
     }
 
-    /// Asks it to end (SIGTERM) and returns at once; [`Process::exit_status`] tells when it has.
-    pub fn ask_to_stop(&mut self) -> Result<(), Error> {
+    /// Sends SIGTERM and returns at once; [`Process::exit_status`] shows when it has ended.
+    pub fn send_sigterm(&mut self) -> Result<(), Error> {
         self.signal(Signal::TERM)
     }
 
-    /// Asks it to end (SIGTERM) and waits, at most `timeout`; it keeps running if it does not obey.
+    /// Sends SIGTERM and waits until it has ended, at most `timeout`; after that it is still running.
     pub fn terminate(&mut self, timeout: Duration) -> Result<ExitStatus, Error> {
         self.signal(Signal::TERM)?;
         self.wait(timeout)
     }
 
-    /// Ends it at once (SIGKILL) and waits until it is gone.
+    /// Sends SIGKILL and waits until it has ended.
     pub fn kill(&mut self) -> Result<ExitStatus, Error> {
         self.signal(Signal::KILL)?;
         self.wait(Duration::from_secs(30))
     }
 
-    /// Freezes it (SIGSTOP), as a long pause of the machine would.
+    /// Stops it (SIGSTOP), as a long pause of the machine would.
     pub fn pause(&mut self) -> Result<(), Error> {
         self.signal(Signal::STOP)
     }
 
-    /// Lets it go on (SIGCONT) after [`Process::pause`].
+    /// Continues it (SIGCONT) after [`Process::pause`].
     pub fn resume(&mut self) -> Result<(), Error> {
         self.signal(Signal::CONT)
     }
 
-    /// Processor time of all its threads so far, user and system, in seconds; the final value once it has ended.
+    /// CPU time of all its threads so far, user and system, in seconds; the final value once it has ended.
     pub fn cpu_seconds(&self) -> Result<f64, Error> {
         match self.end {
             Some(end) => Ok(end.cpu_seconds),
@@ -154,20 +156,31 @@ impl Process {
         self.status_bytes("VmRSS:")
     }
 
-    /// The most memory it has held, in bytes; 0 once it has ended, so ask before.
+    /// The most memory it has held, in bytes; 0 once it has ended, so read it before.
     pub fn peak_rss_bytes(&self) -> Result<u64, Error> {
         self.status_bytes("VmHWM:")
     }
 
     /// The last `lines` lines of its output.
     pub fn log_tail(&self, lines: usize) -> String {
-        let text = String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned();
+        let text = self.read_log(0);
         let skip = text.lines().count().saturating_sub(lines);
         text.lines().skip(skip).collect::<Vec<_>>().join("\n")
     }
 
+    /// What it has written since its start.
+    pub(crate) fn output(&self) -> String {
+        self.read_log(self.log_start)
+    }
+
+    fn read_log(&self, start: u64) -> String {
+        let bytes = fs::read(&self.log).unwrap_or_default();
+        let start = usize::try_from(start).unwrap_or(usize::MAX).min(bytes.len());
+        String::from_utf8_lossy(&bytes[start..]).into_owned()
+    }
+
     fn signal(&mut self, signal: Signal) -> Result<(), Error> {
-        // Once it has ended its id may belong to somebody else.
+        // Once it has ended its id may belong to another process.
         if self.exit_status()?.is_some() {
             return Ok(());
         }
@@ -192,7 +205,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Nothing is left to be done if even this fails; the kernel ends it with us.
+        // If this fails, the kernel still ends it together with this process.
         let _ = self.kill();
     }
 }
@@ -200,12 +213,12 @@ impl Drop for Process {
 /// User and system time of all threads, in seconds, from `/proc/PID/stat`.
 fn cpu_seconds(pid: Pid) -> io::Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()))?;
-    let ticks = cpu_ticks(&stat).ok_or_else(|| io::Error::other("/proc stat has another shape"))?;
+    let ticks = cpu_ticks(&stat).ok_or_else(|| io::Error::other("/proc/PID/stat cannot be parsed"))?;
     Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
 fn cpu_ticks(stat: &str) -> Option<u64> {
-    // The name in parentheses may hold anything, also spaces and parentheses.
+    // The name in parentheses may contain spaces and parentheses.
     let (_, after_name) = stat.rsplit_once(')')?;
     let mut fields = after_name.split_whitespace().skip(11);
     let user: u64 = fields.next()?.parse().ok()?;
@@ -218,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn processor_time_is_read_behind_a_name_with_parentheses() {
+    fn cpu_time_is_read_behind_a_name_with_parentheses() {
         let stat = "4908 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 590 84 0 0 20 0";
         assert_eq!(cpu_ticks(stat), Some(674));
         assert_eq!(cpu_ticks("4908"), None);

@@ -1,6 +1,6 @@
-//! The data directory of one run: removed at its end, or by the next start if its owner was killed.
+//! The data directory of one run: removed when the run ends, or by the next start if the run was killed.
 //!
-//! It stands in the cache directory and not in the temporary one, which is memory on many machines.
+//! It is in the cache directory because `/tmp` is in memory on many machines.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::error::{Error, io_error};
 const LOCK: &str = "lock";
 const NEEDED_MB: u64 = 500;
 
-/// A directory that belongs to this process as long as the value lives.
+/// A locked directory; removed when the value is dropped.
 #[derive(Debug)]
 pub(crate) struct RunDirectory {
     path: PathBuf,
@@ -19,21 +19,21 @@ pub(crate) struct RunDirectory {
 }
 
 impl RunDirectory {
-    /// Removes what killed runs have left below `cache` and makes a new directory there.
+    /// Removes the directories of killed runs below `cache` and creates a new one.
     pub(crate) fn create(cache: &Path) -> Result<Self, Error> {
         let runs = cache.join("runs");
         fs::create_dir_all(&runs).map_err(io_error("create", &runs))?;
         cache::require_space(&runs, NEEDED_MB)?;
-        // Without it a start could sweep the directory another one has made but not locked yet.
+        // Without it a start could remove the directory that another one has created and not locked yet.
         let _creation = cache::lock(&cache.join("runs.lock"))?;
-        sweep(&runs);
-        let path = runs.join(format!("{}-{:08x}", std::process::id(), rand::random::<u32>()));
+        remove_unlocked(&runs);
+        let path = runs.join(format!("{}-{:08x}", std::process::id(), fastrand::u32(..)));
         fs::create_dir(&path).map_err(io_error("create", &path))?;
         let lock = cache::lock(&path.join(LOCK))?;
         Ok(Self { path, _lock: lock })
     }
 
-    /// Makes a directory inside.
+    /// Creates a directory inside.
     pub(crate) fn subdirectory(&self, name: &str) -> Result<PathBuf, Error> {
         let path = self.path.join(name);
         fs::create_dir_all(&path).map_err(io_error("create", &path))?;
@@ -43,15 +43,15 @@ impl RunDirectory {
 
 impl Drop for RunDirectory {
     fn drop(&mut self) {
-        // What cannot be removed now is swept by the next start.
+        // What cannot be removed now is removed by the next start.
         let _ = fs::remove_dir_all(&self.path);
     }
 }
 
-fn sweep(runs: &Path) {
+fn remove_unlocked(runs: &Path) {
     for entry in fs::read_dir(runs).into_iter().flatten().flatten() {
-        let is_held = File::open(entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_err());
-        if !is_held {
+        let is_locked = File::open(entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_err());
+        if !is_locked {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
@@ -62,16 +62,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_nobody_holds_is_swept_and_a_held_one_stays() {
+    fn the_directory_of_a_killed_run_is_removed_and_that_of_a_running_one_stays() {
         let cache = tempfile::tempdir().unwrap();
-        let held = RunDirectory::create(cache.path()).unwrap();
-        let left_by_a_killed_run = cache.path().join("runs/1-dead");
-        fs::create_dir(&left_by_a_killed_run).unwrap();
-        fs::write(left_by_a_killed_run.join(LOCK), "").unwrap();
+        let running = RunDirectory::create(cache.path()).unwrap();
+        let killed = cache.path().join("runs/1-dead");
+        fs::create_dir(&killed).unwrap();
+        fs::write(killed.join(LOCK), "").unwrap();
 
         let next = RunDirectory::create(cache.path()).unwrap();
-        assert!(!left_by_a_killed_run.exists());
-        assert!(held.path.exists() && next.path.exists());
+        assert!(!killed.exists());
+        assert!(running.path.exists() && next.path.exists());
 
         let path = next.path.clone();
         drop(next);

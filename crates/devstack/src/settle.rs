@@ -1,24 +1,24 @@
-//! Waits until everything that was sent is accounted for.
+//! Waits until every event that was sent is stored, a duplicate or a dead letter.
 
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::sql::Totals;
 
-/// How long nothing may move before waiting is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the totals may stand still before waiting is given up.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Polls the totals of `database` until at least `sent` events are accounted for, telling `progress` each time.
+/// Reads the totals of `database` every 200 ms until they add up to at least `sent`; each is passed to `progress`.
 ///
 /// # Errors
-/// Nothing has moved for a minute, or ClickHouse does not answer.
+/// The totals have not changed for a minute, or ClickHouse does not answer.
 pub fn wait_for_events(
     clickhouse_url: &str,
     database: &str,
     sent: u64,
     mut progress: impl FnMut(&Totals),
 ) -> Result<Totals, Error> {
-    let (mut last, mut moved) = (Totals::default(), Instant::now());
+    let (mut last, mut changed) = (Totals::default(), Instant::now());
     loop {
         let totals = Totals::read(clickhouse_url, database)?;
         progress(&totals);
@@ -26,10 +26,10 @@ pub fn wait_for_events(
             return Ok(totals);
         }
         if totals != last {
-            (last, moved) = (totals, Instant::now());
+            (last, changed) = (totals, Instant::now());
         }
-        if moved.elapsed() > PATIENCE {
-            return Err(Error::Stalled { arrived: totals.sum(), sent, seconds: PATIENCE.as_secs() });
+        if changed.elapsed() > TIMEOUT {
+            return Err(Error::Stalled { arrived: totals.sum(), sent, seconds: TIMEOUT.as_secs() });
         }
         std::thread::sleep(Duration::from_millis(200));
     }

@@ -1,8 +1,8 @@
-//! Starts children that die with us, also after `kill -9`.
+//! Starts children that the kernel kills when this process ends, also after `kill -9`.
 //!
-//! The kernel sends the parent-death signal when the *thread* that started a child ends, so all children are started
-//! by one thread that never ends. The signal itself is asked for inside the child, by `devstack host-exec`: that way
-//! no code runs between `fork` and `exec`.
+//! The kernel sends the parent-death signal when the *thread* that started a child ends, so one thread that never ends
+//! starts all children. The child requests the signal itself, as `devstack host-exec`: so no code runs between `fork`
+//! and `exec`.
 
 use std::ffi::OsStr;
 use std::io;
@@ -13,10 +13,10 @@ use std::sync::OnceLock;
 use std::sync::mpsc;
 use std::thread;
 
-/// File name of the binary that binds children.
+/// File name of the binary that requests the signal.
 pub(crate) const HOST_NAME: &str = "devstack";
 
-/// The `devstack` binary, through which every child is started.
+/// The `devstack` binary that every child starts as.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
     executable: PathBuf,
@@ -27,7 +27,7 @@ impl Host {
         Self { executable }
     }
 
-    /// Ourselves, if this process is `devstack`. The link stays valid when cargo replaces the file meanwhile.
+    /// This process, if it is `devstack`. The link stays valid when cargo replaces the file.
     pub(crate) fn this_process() -> Option<Self> {
         let executable = std::env::current_exe().ok()?;
         let name = executable.file_name()?.to_string_lossy().into_owned();
@@ -42,7 +42,7 @@ impl Host {
         command
     }
 
-    /// A command that becomes a ClickHouse server, made of the library at `library`.
+    /// A command that becomes a ClickHouse server by calling the library at `library`.
     pub(crate) fn clickhouse(&self, library: &Path) -> Command {
         let mut command = self.subcommand("host-clickhouse");
         command.arg("--library").arg(library).arg("--");
@@ -53,7 +53,7 @@ impl Host {
         let mut command = Command::new(&self.executable);
         command.arg0(HOST_NAME);
         command.arg(OsStr::new(name)).arg("--parent").arg(std::process::id().to_string());
-        // An own process group: Ctrl-C in the terminal is for us, and we end the children in our own order.
+        // A process group of its own: Ctrl-C in the terminal reaches this process only, which stops the children in order.
         command.process_group(0).stdin(Stdio::null());
         command
     }
@@ -67,16 +67,16 @@ pub(crate) fn spawn(command: Command) -> io::Result<Child> {
     let spawner = SPAWNER.get_or_init(|| {
         let (sender, jobs) = mpsc::channel::<Job>();
         thread::spawn(move || {
-            for (mut command, answer) in jobs {
-                // Nobody waits for the answer only if that thread panicked.
-                let _ = answer.send(command.spawn());
+            for (mut command, child) in jobs {
+                // The receiver is gone only if its thread panicked.
+                let _ = child.send(command.spawn());
             }
         });
         sender
     });
-    let (answer, child) = mpsc::sync_channel(1);
+    let (sender, child) = mpsc::sync_channel(1);
     spawner
-        .send((command, answer))
-        .map_err(|_| io::Error::other("the thread that starts children is gone"))?;
-    child.recv().map_err(|_| io::Error::other("the thread that starts children is gone"))?
+        .send((command, sender))
+        .map_err(|_| io::Error::other("the thread that starts children has ended"))?;
+    child.recv().map_err(|_| io::Error::other("the thread that starts children has ended"))?
 }

@@ -1,26 +1,25 @@
-//! Questions to ClickHouse over HTTP, for tools and tests that only want an answer as text.
-
-use std::time::Duration;
+//! Queries to ClickHouse over HTTP, for tools and tests that need the result as text.
 
 use crate::error::Error;
 
-/// Runs one statement and returns its answer in ClickHouse's `TSV` unless it names another format.
+/// Runs one statement and returns its result, as tab-separated values unless it names another format.
 pub fn query(clickhouse_url: &str, sql: &str) -> Result<String, Error> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(Duration::from_secs(60)))
-        .http_status_as_error(false)
-        .build()
-        .into();
-    let failed = |reason: String| Error::Query { url: clickhouse_url.to_owned(), reason };
-    let mut response = agent.post(clickhouse_url).send(sql).map_err(|error| failed(error.to_string()))?;
-    let text = response.body_mut().read_to_string().map_err(|error| failed(error.to_string()))?;
-    if response.status().is_success() { Ok(text) } else { Err(failed(text.trim().to_owned())) }
+    query_within(60, clickhouse_url, sql)
 }
 
-/// What a pipeline has made of its events so far, as its tables say.
+/// As [`query`], with a time limit in seconds.
+pub(crate) fn query_within(seconds: u64, clickhouse_url: &str, sql: &str) -> Result<String, Error> {
+    let failed = |reason: String| Error::Query { url: clickhouse_url.to_owned(), reason };
+    let request = minreq::post(clickhouse_url).with_body(sql).with_timeout(seconds);
+    let response = request.send().map_err(|error| failed(error.to_string()))?;
+    let text = response.as_str().map_err(|error| failed(error.to_string()))?;
+    if response.status_code == 200 { Ok(text.to_owned()) } else { Err(failed(text.trim().to_owned())) }
+}
+
+/// The outcomes of a pipeline's events so far, read from its tables.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Valid, unique events, tests included.
+    /// Valid, unique events; those of tests and bots included.
     pub stored: u64,
     /// Events recognised as duplicates.
     pub duplicates: u64,
@@ -35,18 +34,19 @@ impl Totals {
             "SELECT sumIf(events, kind IN ('event', 'test', 'bot')), sumIf(events, kind = 'duplicate'), \
              (SELECT count() FROM {database}.dead_letters) FROM {database}.quality WHERE pane = '60s'"
         );
-        let answer = query(clickhouse_url, &sql)?;
-        let mut numbers = answer.split_whitespace().map(str::parse);
+        let result = query(clickhouse_url, &sql)?;
+        let mut numbers = result.split_whitespace().map(str::parse);
         let mut next = || match numbers.next() {
             Some(Ok(number)) => Ok(number),
-            _ => {
-                Err(Error::Query { url: clickhouse_url.to_owned(), reason: format!("not totals: {answer}") })
-            }
+            _ => Err(Error::Query {
+                url: clickhouse_url.to_owned(),
+                reason: format!("not three numbers: {result}"),
+            }),
         };
         Ok(Self { stored: next()?, duplicates: next()?, dead_letters: next()? })
     }
 
-    /// All events accounted for.
+    /// Events with an outcome.
     pub fn sum(&self) -> u64 {
         self.stored + self.duplicates + self.dead_letters
     }

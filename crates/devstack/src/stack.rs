@@ -1,14 +1,13 @@
 //! Both servers as one value: started together, dropped together.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::thread;
 
 use crate::binaries::{Profile, build_binaries};
 use crate::clickhouse::{self, ClickHousePlan, ClickHouseUser};
 use crate::error::Error;
 use crate::kafka::{self, KafkaPlan};
+use crate::progress::Progress;
 use crate::run_directory::RunDirectory;
 use crate::server::Server;
 use crate::spawn::{HOST_NAME, Host};
@@ -17,44 +16,19 @@ use crate::{cache, fetch};
 const KAFKA_VARIABLE: &str = "MILLRACE_TEST_KAFKA";
 const CLICKHOUSE_VARIABLE: &str = "MILLRACE_TEST_CLICKHOUSE";
 
-/// Who is told what is going on while the stack starts: one short line per step.
-#[derive(Clone, Default)]
-pub struct Progress(Option<Arc<Tell>>);
-
-type Tell = dyn Fn(&str) + Send + Sync;
-
-impl Progress {
-    /// Calls `tell` with each step, from any thread.
-    pub fn new(tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(tell)))
-    }
-
-    pub(crate) fn say(&self, step: &str) {
-        if let Some(tell) = &self.0 {
-            tell(step);
-        }
-    }
-}
-
-impl fmt::Debug for Progress {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(if self.0.is_some() { "Progress(told)" } else { "Progress(silent)" })
-    }
-}
-
-/// How to start the stack. The default takes the servers the environment names and starts the others silently.
+/// How to start the stack. The default uses the servers that the environment names and starts the others silently.
 #[derive(Debug, Clone)]
 pub struct StackOptions {
-    /// Brokers to use instead of an own Kafka; by default those of `MILLRACE_TEST_KAFKA`.
+    /// Brokers to use instead of starting Kafka; by default those of `MILLRACE_TEST_KAFKA`.
     pub kafka: Option<String>,
-    /// URL to use instead of an own ClickHouse; by default that of `MILLRACE_TEST_CLICKHOUSE`.
+    /// URL to use instead of starting ClickHouse; by default that of `MILLRACE_TEST_CLICKHOUSE`.
     pub clickhouse: Option<String>,
     /// A directory with `config.d/*.xml`, `users.d/*.xml` and `user_files/`, each optional, copied at the start. It
     /// must leave the user `default` usable from 127.0.0.1 without a password.
     pub clickhouse_overlay: Option<PathBuf>,
     /// Users with a password, beside `default` without one.
     pub clickhouse_users: Vec<ClickHouseUser>,
-    /// Who is told about each step.
+    /// Receives each step of the start.
     pub progress: Progress,
     /// The `devstack` binary; by default this process if it is `devstack`, else the one cargo builds.
     pub devstack: Option<PathBuf>,
@@ -92,7 +66,7 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Starts both servers, or takes those the options name, and returns when both answer. Downloads what is not in
+    /// Starts both servers, or uses those the options name, and returns when both are ready. Downloads what is not in
     /// the cache yet.
     pub fn start(options: StackOptions) -> Result<Self, Error> {
         if let (Some(brokers), Some(clickhouse_url)) = (&options.kafka, &options.clickhouse) {
@@ -118,18 +92,23 @@ impl Stack {
             }
             let java = fetch::java()?;
             let jars = fetch::kafka(&host, &cache, &options.progress)?;
-            options.progress.say("starting kafka");
-            kafka::start(&host, &java, &jars, &run.subdirectory("kafka")?).map(Some)
+            options.progress.report("kafka", "starting", "");
+            let server = kafka::start(&host, &java, &jars, &run.subdirectory("kafka")?)?;
+            options.progress.done("kafka");
+            Ok(Some(server))
         };
         let start_clickhouse = || -> Result<Option<Server<ClickHousePlan>>, Error> {
             if options.clickhouse.is_some() {
                 return Ok(None);
             }
             let library = fetch::clickhouse(&host, &cache, &options.progress)?;
-            options.progress.say("starting clickhouse");
+            options.progress.report("clickhouse", "starting", "");
             let overlay = options.clickhouse_overlay.as_deref();
             let directory = run.subdirectory("clickhouse")?;
-            clickhouse::start(&host, &library, &directory, overlay, &options.clickhouse_users).map(Some)
+            let users = &options.clickhouse_users;
+            let server = clickhouse::start(&host, &library, &directory, overlay, users)?;
+            options.progress.done("clickhouse");
+            Ok(Some(server))
         };
         let (kafka, clickhouse) = thread::scope(|scope| {
             let kafka = scope.spawn(start_kafka);
@@ -159,10 +138,10 @@ impl Stack {
         &self.clickhouse_url
     }
 
-    /// Asks whether the servers we started still run, between [`kill_kafka`](Self::kill_kafka) and the like.
+    /// Checks that the servers started here still run.
     ///
     /// # Errors
-    /// [`Error::ServerStopped`] names the one that ended by itself, and its last words.
+    /// [`Error::ServerStopped`] names the one that ended without being killed here, and the error in its log.
     pub fn check_servers(&mut self) -> Result<(), Error> {
         self.kafka.as_mut().map_or(Ok(()), Server::check)?;
         self.clickhouse.as_mut().map_or(Ok(()), Server::check)
@@ -188,12 +167,12 @@ impl Stack {
         self.own_clickhouse()?.restart()
     }
 
-    /// Processor time of Kafka so far, user and system of all threads, in seconds, over all its lives.
+    /// CPU time of Kafka so far, user and system of all threads, in seconds; restarts included.
     pub fn kafka_cpu_seconds(&self) -> Result<f64, Error> {
         self.kafka.as_ref().ok_or(KAFKA_NOT_OURS)?.cpu_seconds()
     }
 
-    /// Processor time of ClickHouse so far, user and system of all threads, in seconds, over all its lives.
+    /// CPU time of ClickHouse so far, user and system of all threads, in seconds; restarts included.
     pub fn clickhouse_cpu_seconds(&self) -> Result<f64, Error> {
         self.clickhouse.as_ref().ok_or(CLICKHOUSE_NOT_OURS)?.cpu_seconds()
     }

@@ -90,7 +90,7 @@ impl Member {
         if let MemberState::Running(mut process) =
             std::mem::replace(&mut self.state, MemberState::Away { until: now })
         {
-            process.ask_to_stop()?;
+            process.send_sigterm()?;
             self.state = MemberState::Stopping { process, since: now, away };
         }
         Ok(())

@@ -1,25 +1,33 @@
-//! `devstack demo` (`cargo demo`): the whole pipeline at work, and the proof that it lost and doubled nothing.
+//! `devstack demo` (`cargo demo`): the whole pipeline with simulated clients, and the check that no event was lost or
+//! counted twice.
+//!
+//! The servers are downloaded and started while cargo compiles the stages: on a fresh clone both take minutes.
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use devstack::pipeline::{Pipeline, stop};
-use devstack::{Process, Profile, Stack, StackOptions, Totals, on_interrupt, wait_for_events};
+use devstack::{
+    Process, Profile, ProgressLine, Stack, StackOptions, Totals, build_binaries_with_progress, on_interrupt,
+    wait_for_events,
+};
 use serde_json::Value;
 
-use super::{Failure, spinner::Spinner};
+use super::Failure;
 
-/// The configuration of ClickHouse that serves the live page, as it is deployed.
+/// The configuration of ClickHouse with the live page, as it is deployed.
 const CLICKHOUSE_OVERLAY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/clickhouse");
 const DATABASE: &str = "millrace";
+const POLL: Duration = Duration::from_millis(100);
 
-/// Start Kafka, ClickHouse and the three stages, let simulated clients send events, and open the live page
+/// Start Kafka, ClickHouse and the three stages, send simulated events, and open the live page
 ///
-/// Ends on Ctrl-C, or by itself after --events, with a table that proves sent = stored + duplicates + dead letters;
-/// exits 1 when they differ.
+/// Runs until Ctrl-C, or until --events are sent; then prints how many events were sent, stored, duplicates and dead
+/// letters. Exits 1 when the totals differ from what was sent. Run it again after an edit: it compiles what changed.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  cargo demo\n  cargo demo --events 200000\n  cargo demo --rate 20000 --seed 7"
@@ -39,27 +47,23 @@ pub(crate) struct Demo {
 impl Demo {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let interrupted = on_interrupt()?;
-        let spinner = Spinner::new();
-        spinner.say("building (the first time takes some minutes)");
+        let line = ProgressLine::start();
+        let Some(stack) = build_and_start_servers(&line, &interrupted)? else {
+            return Ok(ExitCode::from(130));
+        };
         let logs = std::env::temp_dir().join(format!("millrace-demo-{}", std::process::id()));
-        let stack = Stack::start(StackOptions {
-            clickhouse_overlay: Some(PathBuf::from(CLICKHOUSE_OVERLAY)),
-            progress: spinner.progress(),
-            ..StackOptions::default()
-        })?;
-        spinner.say("building the stages");
-        let mut pipeline = Pipeline::new(&stack, DATABASE, Profile::Release, &logs)?;
-        // The demo is the only tenant of its stack, so it can use the names of the documentation.
+        let mut pipeline = Pipeline::new(&stack, DATABASE, Profile::Demo, &logs)?;
+        // The demo has the stack for itself, so its topics have the names of the documentation.
         pipeline.set("MILLRACE__KAFKA__TOPIC_PREFIX", "");
-        spinner.say("creating topics and tables");
+        line.show("creating topics and tables");
         pipeline.create()?;
         let mut stages = pipeline.start_stages()?;
         let truth_file = logs.join("truth.json");
         let mut clients = self.start_clients(&pipeline, &truth_file)?;
-        spinner.finish();
+        line.finish();
 
         let page = format!("{}/live", stack.clickhouse_url());
-        announce(&stack, &page, &logs)?;
+        print_addresses(&stack, &page, &logs)?;
         open_in_browser(&page);
         watch(&stack, &mut clients, &mut stages, &interrupted)?;
         clients.terminate(Duration::from_secs(60))?;
@@ -71,7 +75,7 @@ impl Demo {
         let totals = Totals::read(stack.clickhouse_url(), DATABASE)?;
         let difference = i128::from(sent) - i128::from(totals.sum());
         print_table(sent, &totals, difference)?;
-        // Kept when something is wrong; the paths were printed at the start.
+        // The logs are kept if the totals differ; their path was printed at the start.
         if difference == 0 {
             let _ = std::fs::remove_dir_all(&logs);
         }
@@ -90,7 +94,36 @@ impl Demo {
     }
 }
 
-/// Watches until the clients have sent everything or somebody pressed Ctrl-C; one line a second says how it goes.
+/// Builds the binaries and starts the servers at the same time; `None` if it was interrupted.
+fn build_and_start_servers(line: &ProgressLine, interrupted: &AtomicBool) -> Result<Option<Stack>, Failure> {
+    let (build_progress, progress) = (line.progress(), line.progress());
+    let servers = thread::spawn(move || {
+        Stack::start(StackOptions {
+            clickhouse_overlay: Some(PathBuf::from(CLICKHOUSE_OVERLAY)),
+            progress,
+            ..StackOptions::default()
+        })
+    });
+    let build = thread::spawn(move || build_binaries_with_progress(Profile::Demo, &build_progress));
+    // A failure of either ends the demo at once. What the other does is abandoned; its children end with this process.
+    let (mut servers, mut build) = (Some(servers), Some(build));
+    let mut stack = None;
+    while servers.is_some() || build.is_some() {
+        if interrupted.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        if let Some(ended) = build.take_if(|build| build.is_finished()) {
+            ended.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        }
+        if let Some(ended) = servers.take_if(|servers| servers.is_finished()) {
+            stack = Some(ended.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        thread::sleep(POLL);
+    }
+    Ok(stack)
+}
+
+/// Returns when the clients have sent everything or the demo was interrupted. Shows the totals every second.
 fn watch(
     stack: &Stack,
     clients: &mut Process,
@@ -98,7 +131,7 @@ fn watch(
     interrupted: &AtomicBool,
 ) -> Result<(), Failure> {
     let terminal = std::io::stderr().is_terminal();
-    let (mut last, mut asked) = (Totals::default(), Instant::now());
+    let (mut last, mut read_at) = (Totals::default(), Instant::now());
     while !interrupted.load(Ordering::Relaxed) {
         if let Some(status) = clients.exit_status()? {
             if status.success() {
@@ -108,14 +141,14 @@ fn watch(
         }
         for stage in &mut *stages {
             if let Some(status) = stage.exit_status()? {
-                let (name, log) = (stage.name(), stage.log_tail(5));
-                return Err(format!("{name} ended with {status}; its last words:\n{log}").into());
+                let (program, log) = (stage.name().to_owned(), stage.log_tail(5));
+                return Err(devstack::Error::Ended { program, status, log }.into());
             }
         }
-        if asked.elapsed() >= Duration::from_secs(1) {
+        if read_at.elapsed() >= Duration::from_secs(1) {
             let totals = Totals::read(stack.clickhouse_url(), DATABASE)?;
-            let rate = (totals.sum() - last.sum()) as f64 / asked.elapsed().as_secs_f64();
-            (last, asked) = (totals, Instant::now());
+            let rate = (totals.sum() - last.sum()) as f64 / read_at.elapsed().as_secs_f64();
+            (last, read_at) = (totals, Instant::now());
             if terminal {
                 eprint(&format!(
                     "\r{} stored, {} duplicates, {} dead letters, {rate:.0} events/s   ",
@@ -123,12 +156,12 @@ fn watch(
                 ));
             }
         }
-        std::thread::sleep(Duration::from_millis(100));
+        thread::sleep(POLL);
     }
     Ok(())
 }
 
-fn announce(stack: &Stack, page: &str, logs: &Path) -> Result<(), Failure> {
+fn print_addresses(stack: &Stack, page: &str, logs: &Path) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "live page   {page}")?;
     writeln!(out, "kafka       {}", stack.brokers())?;
@@ -146,27 +179,28 @@ fn print_table(sent: u64, totals: &Totals, difference: i128) -> Result<(), Failu
     writeln!(out, "{:<14}{:>14}", "dead letters", totals.dead_letters)?;
     writeln!(out, "{:<14}{:>14}", "difference", difference)?;
     if difference < 0 {
-        writeln!(out, "more arrived than the simulated clients sent: did you send events of your own?")?;
+        writeln!(out, "more events arrived than the simulated clients sent: did you send events yourself?")?;
     }
     Ok(())
 }
 
 fn sent_events(truth_file: &Path, clients: &Process) -> Result<u64, Failure> {
-    let missing =
-        |why: String| format!("the simulated clients left no truth ({why}):\n{}", clients.log_tail(5));
+    let missing = |reason: String| {
+        format!("the simulated clients wrote no count of sent events ({reason}):\n{}", clients.log_tail(5))
+    };
     let text = std::fs::read_to_string(truth_file).map_err(|error| missing(error.to_string()))?;
     let truth: Value = serde_json::from_str(&text).map_err(|error| missing(error.to_string()))?;
     let sent = truth.get("sent").and_then(Value::as_u64);
-    Ok(sent.ok_or_else(|| missing("no count of sent events".to_owned()))?)
+    Ok(sent.ok_or_else(|| missing("`sent` is missing".to_owned()))?)
 }
 
-/// Only where there is a screen; the address is printed anyway.
+/// Does nothing without a display; the address is printed in any case.
 fn open_in_browser(page: &str) {
     if std::env::var_os("DISPLAY").is_some() || std::env::var_os("WAYLAND_DISPLAY").is_some() {
         let mut open = Command::new("xdg-open");
         open.arg(page).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         if let Ok(mut child) = open.spawn() {
-            std::thread::spawn(move || child.wait());
+            thread::spawn(move || child.wait());
         }
     }
 }

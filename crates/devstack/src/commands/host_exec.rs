@@ -1,4 +1,4 @@
-//! `devstack host-exec`: bound to its parent, becomes another program.
+//! `devstack host-exec`: becomes another program, which is killed together with its parent.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 
 use super::{Failure, die_with};
 
-/// Become PROGRAM, killed when PARENT ends.
+/// Become PROGRAM, killed when PARENT ends
 #[derive(Debug, clap::Args)]
 pub(crate) struct HostExec {
     /// Process id of the parent.

@@ -3,16 +3,20 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
 
-use devstack::{Stack, StackOptions};
-use tokio::signal::unix::{SignalKind, signal};
+use devstack::{ProgressLine, Stack, StackOptions, on_interrupt};
 
-use super::{Failure, spinner::Spinner};
+use super::Failure;
+
+const POLL: Duration = Duration::from_millis(50);
 
 /// Start Kafka and ClickHouse, print their addresses and keep them until Ctrl-C
 ///
-/// The first start downloads them (about 230 MB). Their data is gone afterwards. Servers named by
-/// MILLRACE_TEST_KAFKA (brokers) and MILLRACE_TEST_CLICKHOUSE (URL) are used instead of own ones.
+/// The first start downloads them (about 230 MB). Their data is removed at the end. Servers named by
+/// MILLRACE_TEST_KAFKA (brokers) and MILLRACE_TEST_CLICKHOUSE (URL) are used instead of starting them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Up {
     /// Directory with config.d, users.d and user_files for ClickHouse
@@ -22,40 +26,31 @@ pub(crate) struct Up {
 
 impl Up {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let code = runtime.block_on(self.start_and_wait());
-        // A start that was interrupted is not waited for; its children end with this process.
-        runtime.shutdown_background();
-        code
-    }
-
-    async fn start_and_wait(self) -> Result<ExitCode, Failure> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut stopped = async || {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        };
-
-        let spinner = Spinner::new();
+        let interrupted = on_interrupt()?;
+        let line = ProgressLine::start();
         let options = StackOptions {
             clickhouse_overlay: self.clickhouse_overlay,
-            progress: spinner.progress(),
+            progress: line.progress(),
             ..StackOptions::default()
         };
-        let stack = tokio::select! {
-            stack = tokio::task::spawn_blocking(|| Stack::start(options)) => stack??,
-            () = stopped() => return Ok(ExitCode::from(130)),
-        };
-        spinner.finish();
+        let start = thread::spawn(|| Stack::start(options));
+        while !start.is_finished() {
+            if interrupted.load(Ordering::Relaxed) {
+                // The start is abandoned; its children end with this process.
+                return Ok(ExitCode::from(130));
+            }
+            thread::sleep(POLL);
+        }
+        let stack = start.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        line.finish();
         let mut stdout = std::io::stdout().lock();
         writeln!(stdout, "kafka       {}", stack.brokers())?;
         writeln!(stdout, "clickhouse  {}", stack.clickhouse_url())?;
         writeln!(stdout, "running until ctrl-c")?;
         stdout.flush()?;
-        stopped().await;
+        while !interrupted.load(Ordering::Relaxed) {
+            thread::sleep(POLL);
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,5 +1,5 @@
-// The live page asks ClickHouse's fixed addresses every two seconds and shows the answers. The rule it keeps: what is
-// old never looks current. Whether the tables are missing, empty, stale or out of reach is said in words.
+// The live page requests the fixed queries of ClickHouse every two seconds and shows their results. The rule it keeps:
+// old data never looks current. A notice says whether tables are missing, empty or stale, or ClickHouse is unreachable.
 
 const POLL_MS = 2000;
 const TIMEOUT_MS = 8000;
@@ -12,7 +12,7 @@ const MOST_ROWS = 8;
 const UNKNOWN = ["60", "81"];
 
 const PLATFORMS = { ios: "iOS", android: "Android", web: "Web", h5: "H5", pc: "PC", mini_program: "Mini program", server: "Server" };
-const STATUS = { live: "Live", stale: "No new data", empty: "Waiting for events", missing: "Not set up", refused: "Query refused", unreachable: "Out of reach", waiting: "Connecting" };
+const STATUS = { live: "Live", stale: "No new data", empty: "Waiting for events", missing: "Not set up", failed: "Query failed", unreachable: "Unreachable", waiting: "Connecting" };
 
 const $ = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
@@ -20,102 +20,102 @@ const fine = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const hourAndMinute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
-// Another database than the usual one: /live?database=millrace_test.
+// A database other than the default: /live?database=millrace_test.
 const database = new URLSearchParams(location.search).get("database") ?? "millrace";
-const shown = { window: 15, columns: [], marked: null, answeredAt: null, newestAge: null, askedAt: null };
+const shown = { window: 15, columns: [], marked: null, respondedAt: null, newestAge: null, measuredAt: null };
 
-// ---- Asking ----
+// ---- Queries ----
 
-class Refusal extends Error {
+class QueryError extends Error {
     constructor(code, text) {
         super(text);
         this.code = code;
     }
 }
 
-/** Rows of one of the addresses below /live/api/; throws a Refusal when ClickHouse answers with an error. */
-async function ask(name, parameters) {
-    const query = new URLSearchParams({ ...parameters, database });
-    const answer = await fetch(`live/api/${name}?${query}`, { signal: AbortSignal.timeout(TIMEOUT_MS), cache: "no-store" });
-    if (!answer.ok) {
-        const text = (await answer.text()).split("\n")[0].slice(0, 200);
-        throw new Refusal(answer.headers.get("X-ClickHouse-Exception-Code"), text);
+/** The rows of a query below /live/api/; throws a QueryError when ClickHouse returns an error. */
+async function query(name, parameters) {
+    const search = new URLSearchParams({ ...parameters, database });
+    const response = await fetch(`live/api/${name}?${search}`, { signal: AbortSignal.timeout(TIMEOUT_MS), cache: "no-store" });
+    if (!response.ok) {
+        const text = (await response.text()).split("\n")[0].slice(0, 200);
+        throw new QueryError(response.headers.get("X-ClickHouse-Exception-Code"), text);
     }
-    return (await answer.json()).data;
+    return (await response.json()).data;
 }
 
 async function refresh() {
     const window = shown.window;
     try {
         const names = ["arrivals", "traffic", "activities", "rejections"];
-        const [arrivals, traffic, activities, rejections] = await Promise.all(names.map((name) => ask(name, { window })));
+        const [arrivals, traffic, activities, rejections] = await Promise.all(names.map((name) => query(name, { window })));
         if (window !== shown.window) return;
-        shown.answeredAt = new Date();
+        shown.respondedAt = new Date();
         showTraffic(traffic);
         showArrivals(arrivals);
         showActivities(activities);
         showRejections(arrivals, rejections);
         if (arrivals.length === 0 && traffic.length === 0) {
-            await sayWhyEmpty();
+            await showEmpty();
         } else {
-            sayHowOld();
+            showFreshness();
         }
     } catch (error) {
-        sayWhatFailed(error);
+        showError(error);
     }
 }
 
-// ---- Saying how things stand ----
+// ---- State and notice ----
 
-/** Shows a state and, if there is more to say, a notice made of texts and [command]s. */
-function say(state, ...parts) {
+/** Shows a state and, if there are parts, a notice made of texts and [command]s. */
+function showState(state, ...parts) {
     if (document.body.dataset.state !== state) {
         document.body.dataset.state = state;
         $("status-text").textContent = STATUS[state];
     }
     const nodes = parts.map((part) => Array.isArray(part) ? element("code", {}, part[0]) : part);
     const text = nodes.map((node) => node.textContent ?? node).join("");
-    // An unchanged notice is left alone, or a screen reader would read it again every two seconds.
+    // An unchanged notice is not replaced: a screen reader would read it again every two seconds.
     if ($("notice").textContent !== text) $("notice").replaceChildren(...nodes);
     $("notice").hidden = parts.length === 0;
 }
 
-async function sayWhyEmpty() {
+async function showEmpty() {
     shown.newestAge = null;
-    const [last] = await ask("last", {});
+    const [last] = await query("last", {});
     if (!last) {
-        say("empty", "No events yet. Send one to the topic raw-events, or let ", ["millrace simulate"], " send some: they appear here within seconds.");
+        showState("empty", "No events yet. Send one to the topic raw-events, or run ", ["millrace simulate"], ": events appear here within seconds.");
     } else {
-        say("stale", `Nothing arrived in the last ${windowInWords()}. The last event came ${duration((last.now - last.at) * 1000)} ago.`);
+        showState("stale", `No events arrived in the last ${windowInWords()}. The last event arrived ${duration((last.now - last.at) * 1000)} ago.`);
     }
 }
 
-function sayHowOld() {
+function showFreshness() {
     const age = ageNow();
     if (age === null || age < OLD_MS) {
-        say("live");
+        showState("live");
     } else if (age < VERY_OLD_MS) {
-        say("stale");
+        showState("stale");
     } else {
         // In minutes, so that the notice does not change with every second.
-        say("stale", `No new events for ${duration(Math.floor(age / 60_000) * 60_000)}. Either nobody sends any, or a stage has stopped: `, ["millrace status"], " tells which.");
+        showState("stale", `No new events for ${duration(Math.floor(age / 60_000) * 60_000)}. Either no client sends, or a stage has stopped: run `, ["millrace status"], ".");
     }
 }
 
-function sayWhatFailed(error) {
-    const since = shown.answeredAt ? ` What you see is from ${clock.format(shown.answeredAt)}.` : "";
-    if (!(error instanceof Refusal)) {
-        say("unreachable", `Cannot reach ClickHouse at ${location.host}.${since} Trying again every 2 seconds.`);
+function showError(error) {
+    const since = shown.respondedAt ? ` The numbers below are from ${clock.format(shown.respondedAt)}.` : "";
+    if (!(error instanceof QueryError)) {
+        showState("unreachable", `Cannot reach ClickHouse at ${location.host}.${since} Retrying every 2 seconds.`);
     } else if (UNKNOWN.includes(error.code)) {
-        say("missing", "The tables are not there yet. ", ["millrace migrate"], " creates them.");
+        showState("missing", "The tables do not exist yet. Create them with ", ["millrace migrate"], ".");
     } else {
-        say("refused", `ClickHouse refused the query.${since} ${error.message}`);
+        showState("failed", `ClickHouse returned an error.${since} ${error.message}`);
     }
 }
 
 /** Milliseconds since the newest event was received, or null. */
 function ageNow() {
-    return shown.newestAge === null ? null : shown.newestAge + performance.now() - shown.askedAt;
+    return shown.newestAge === null ? null : shown.newestAge + performance.now() - shown.measuredAt;
 }
 
 function showAge() {
@@ -127,13 +127,13 @@ function showAge() {
     withUnit("age", ...duration(age).split(" "));
 }
 
-// ---- Showing the answers ----
+// ---- Results ----
 
 function showTraffic(rows) {
     const of = (by) => rows.filter((row) => row.by === by);
     const [total] = of("total");
     shown.newestAge = total ? total.now_ms - total.newest_ms : null;
-    shown.askedAt = performance.now();
+    shown.measuredAt = performance.now();
     value("devices", total ? total.distinct_devices : 0);
     fill("platforms", top(of("platform")).map((row) => ({ ...row, label: PLATFORMS[row.name] ?? row.name })));
     fill("channels", top(of("channel")).map((row) => ({ ...row, label: sentence(row.name || "unknown") })));
@@ -161,7 +161,7 @@ function showArrivals(rows) {
     draw();
 }
 
-/** One column per step of time, oldest first; the last one is still running. */
+/** One column per time step, oldest first; the last one is not complete yet. */
 function columns(rows) {
     const step = shown.window > 15 ? 60 : PANE_SECONDS;
     const counts = new Map();
@@ -171,7 +171,7 @@ function columns(rows) {
         newest = Math.max(newest, at);
         if (row.kind === "event") counts.set(at, (counts.get(at) ?? 0) + row.count);
     }
-    // By the server's clock, and not before the pane's first flush can have been seen.
+    // By the clock of the server. A pane appears only after its first flush, FLUSH_SECONDS later.
     const now = rows.length > 0 ? rows[0].now : Date.now() / 1000;
     const last = Math.max(newest, Math.floor((now - FLUSH_SECONDS) / step) * step);
     const result = [];
@@ -182,7 +182,7 @@ function columns(rows) {
     return result;
 }
 
-/** Events per second in the newest complete column; right after a start in the running one, as far as it goes. */
+/** Events per second in the newest complete column; before the first one is complete, in the running column so far. */
 function currentRate(rows) {
     const [complete, running] = shown.columns.slice(-2);
     if (complete.count > 0 || running.count === 0) return complete.rate;
@@ -208,7 +208,7 @@ function showRejections(arrivals, rejections) {
     fill("codes", rows.sort((a, b) => b.count - a.count || a.name.localeCompare(b.name)));
 }
 
-/** The largest rows; the others together as one, whose devices cannot be added up. */
+/** The largest rows, and one row for the others; distinct devices cannot be added up, so it shows none. */
 function top(rows) {
     if (rows.length <= MOST_ROWS) return rows;
     const others = rows.slice(MOST_ROWS - 1);
@@ -216,7 +216,7 @@ function top(rows) {
     return [...rows.slice(0, MOST_ROWS - 1), { name: `${others.length} others`, count, last: "–" }];
 }
 
-/** Rows {name, label, count, distinct_devices | last, mark?, reason?} into a table, keeping the rows that stay. */
+/** Shows rows {name, label, count, distinct_devices | last, mark?, reason?} in a table; known rows are updated in place. */
 function fill(id, rows) {
     const table = $(id);
     const body = table.tBodies[0];
@@ -313,7 +313,7 @@ function niceCeiling(rate) {
     return Math.max(1, factor * power);
 }
 
-// ---- Words and elements ----
+// ---- Texts and elements ----
 
 function value(id, number) {
     $(id).textContent = number < 10_000_000 ? whole.format(number) : short(number);
@@ -377,15 +377,15 @@ $("window").addEventListener("change", (event) => {
 });
 new ResizeObserver(draw).observe($("chart"));
 
-let asking = null;
+let pending = null;
 function poll() {
-    if (document.hidden || asking) return;
-    asking = refresh().finally(() => { asking = null; });
+    if (document.hidden || pending) return;
+    pending = refresh().finally(() => { pending = null; });
 }
 document.addEventListener("visibilitychange", poll);
 setInterval(poll, POLL_MS);
 setInterval(() => {
     showAge();
-    if (["live", "stale"].includes(document.body.dataset.state) && shown.newestAge !== null) sayHowOld();
+    if (["live", "stale"].includes(document.body.dataset.state) && shown.newestAge !== null) showFreshness();
 }, 500);
 poll();

@@ -1,31 +1,31 @@
-//! One pipeline under load, and the trouble that is made for it.
+//! One pipeline under load, whose processes are killed and restarted.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use devstack::pipeline::{Pipeline, STAGES, stop};
-use devstack::{Process, Profile, Stack, StackOptions, Totals, query, wait_for_events};
+use devstack::{Process, Profile, ProgressLine, Stack, StackOptions, Totals, query, wait_for_events};
 use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::clients::Clients;
-use super::{Failure, Spinner};
+use crate::Failure;
 
 /// The name of the pipeline and of its database.
 const NAME: &str = "recovery";
-/// How long anything may take before the drill gives up; longer than every limit.
-const PATIENCE: Duration = Duration::from_secs(180);
-/// Events count live when they are in ClickHouse so soon after they were received.
+/// How long a step may take before the measurement fails; longer than every limit.
+const TIMEOUT: Duration = Duration::from_secs(180);
+/// Events count as live when they are in ClickHouse this soon after they were received.
 const LIVE_LAG: Duration = Duration::from_secs(3);
-/// Undisturbed time before each trouble.
-const CALM: Duration = Duration::from_secs(5);
-const ASK_EVERY: Duration = Duration::from_millis(20);
-const WEIGH_EVERY: Duration = Duration::from_millis(250);
+/// Time without a kill before each measurement.
+const SETTLE: Duration = Duration::from_secs(5);
+const QUERY_EVERY: Duration = Duration::from_millis(20);
+const MEASURE_MEMORY_EVERY: Duration = Duration::from_millis(250);
 /// Settings that bound what the stages keep in memory.
 const BOUNDS: [&str; 4] = ["batch_records", "dedupe_max_entries", "max_devices", "max_groups"];
 
-pub(super) struct Drill {
-    // Dropped in this order: first the processes, then what they talk to.
+pub(super) struct LoadedPipeline {
+    // Dropped in this order: first the processes, then the servers they are connected to.
     stages: Vec<Process>,
     clients: Clients,
     stack: Stack,
@@ -35,7 +35,7 @@ pub(super) struct Drill {
     sent_before: u64,
 }
 
-/// What the stages are configured to.
+/// Settings of the stages.
 pub(super) struct Caps {
     pub(super) session_timeout: Duration,
     /// Key and value of each setting that bounds memory.
@@ -49,14 +49,14 @@ pub(super) struct Restart {
 }
 
 pub(super) struct Outage {
-    /// From ClickHouse's end to its first answer.
+    /// From ClickHouse's end to its first response.
     pub(super) seconds: f64,
     pub(super) memory: Vec<Memory>,
-    /// From ClickHouse's first answer to the first new event in it.
+    /// From ClickHouse's first response to the first new event in it.
     pub(super) first_counted_seconds: f64,
-    /// From ClickHouse's first answer until events are live again.
+    /// From ClickHouse's first response until events are live again.
     pub(super) catch_up_seconds: f64,
-    /// Events per second meanwhile, waiting included.
+    /// Events counted per second in that time.
     pub(super) catch_up_rate: f64,
     /// Events per second that the clients sent during the outage.
     pub(super) live_rate: f64,
@@ -68,42 +68,41 @@ impl Outage {
     }
 }
 
-/// What one process held, in bytes.
+/// Resident memory of one process, in bytes.
 pub(super) struct Memory {
     pub(super) stage: String,
     pub(super) before: u64,
     pub(super) peak: u64,
 }
 
-impl Drill {
+impl LoadedPipeline {
     /// Starts servers, stages and clients.
-    pub(super) fn start(rate: u32, seed: u64, spinner: &Spinner) -> Result<Self, Failure> {
-        let stack =
-            Stack::start(StackOptions { progress: spinner.progress(), ..StackOptions::own_servers() })?;
-        spinner.say("building the stages");
+    pub(super) fn start(rate: u32, seed: u64, line: &ProgressLine) -> Result<Self, Failure> {
+        let stack = Stack::start(StackOptions { progress: line.progress(), ..StackOptions::own_servers() })?;
+        line.show("compiling the stages");
         let logs = std::env::temp_dir().join(format!("millrace-recovery-{}", std::process::id()));
         let pipeline = Pipeline::new(&stack, NAME, Profile::of_this_build(), &logs)?;
         pipeline.create()?;
         let stages = pipeline.start_stages()?;
         // It also fills the registry of activities, which enrich reads at each start.
-        let answer = pipeline.millrace(&["simulate", "--total", "1", "--rate", "max", "--json"])?;
-        let answer: Value = serde_json::from_str(answer.lines().last().unwrap_or_default())?;
-        let sent_before = answer.get("sent").and_then(Value::as_u64).ok_or("simulate tells no count")?;
+        let output = pipeline.millrace(&["simulate", "--total", "1", "--rate", "max", "--json"])?;
+        let counts: Value = serde_json::from_str(output.lines().last().unwrap_or_default())?;
+        let sent_before = counts.get("sent").and_then(Value::as_u64).ok_or("simulate printed no count")?;
         let clients = Clients::start(stack.brokers(), format!("{NAME}.raw-events"), rate, seed);
         Ok(Self { stages, clients, stack, pipeline, logs, sent_before })
     }
 
-    /// Asks a stage for its configuration.
+    /// Reads the configuration that a stage prints.
     pub(super) fn caps(&self) -> Result<Caps, Failure> {
-        let mut asked = self.pipeline.start("aggregate", "configuration", &["--check-config"], &[])?;
-        asked.wait(PATIENCE)?;
-        let text = asked.log_tail(usize::MAX);
+        let mut check = self.pipeline.start("aggregate", "configuration", &["--check-config"], &[])?;
+        check.wait(TIMEOUT)?;
+        let text = check.log_tail(usize::MAX);
         let value = |key: &str| {
             let named = |line: &&str| line.split('=').next().is_some_and(|name| name.trim() == key);
             let value = text.lines().find(named).and_then(|line| line.split('=').nth(1));
             value.map(|value| value.trim().trim_matches('"').to_owned())
         };
-        let timeout = value("session_timeout").ok_or("aggregate tells no session_timeout")?;
+        let timeout = value("session_timeout").ok_or("aggregate printed no session_timeout")?;
         let settings = BOUNDS.iter().filter_map(|key| Some(((*key).to_owned(), value(key)?)));
         Ok(Caps {
             session_timeout: timeout.parse::<SignedDuration>()?.unsigned_abs(),
@@ -113,16 +112,16 @@ impl Drill {
 
     /// Kills a stage and starts it again at once; seconds from the kill until events are counted.
     pub(super) fn kill(&mut self, stage: usize) -> Result<f64, Failure> {
-        self.calm_down()?;
+        self.settle()?;
         let killed = Instant::now();
         self.stages[stage].kill()?;
         self.start_again(stage)?;
         Ok(killed.elapsed().as_secs_f64())
     }
 
-    /// Stops a stage in good order and starts it again.
+    /// Stops a stage with SIGTERM and starts it again.
     pub(super) fn restart(&mut self, stage: usize) -> Result<Restart, Failure> {
-        self.calm_down()?;
+        self.settle()?;
         let stopped = Instant::now();
         stop(&mut self.stages[stage..=stage])?;
         let started = Instant::now();
@@ -133,9 +132,9 @@ impl Drill {
         })
     }
 
-    /// Takes ClickHouse away for so long.
+    /// Stops ClickHouse for `length`.
     pub(super) fn outage(&mut self, length: Duration) -> Result<Outage, Failure> {
-        self.calm_down()?;
+        self.settle()?;
         let mut memory = Vec::new();
         for stage in &self.stages {
             let before = stage.rss_bytes()?;
@@ -148,7 +147,7 @@ impl Drill {
             for (stage, memory) in self.stages.iter().zip(&mut memory) {
                 memory.peak = memory.peak.max(stage.rss_bytes()?);
             }
-            std::thread::sleep(WEIGH_EVERY);
+            std::thread::sleep(MEASURE_MEMORY_EVERY);
         }
         let sent_meanwhile = self.clients.sent() - sent_at_start;
         let live_rate = sent_meanwhile as f64 / started.elapsed().as_secs_f64();
@@ -173,7 +172,7 @@ impl Drill {
                     live_rate,
                 });
             }
-            if returned.elapsed() > PATIENCE + length {
+            if returned.elapsed() > TIMEOUT + length {
                 let seconds = returned.elapsed().as_secs();
                 return Err(format!("the backlog was not counted within {seconds} s").into());
             }
@@ -181,11 +180,11 @@ impl Drill {
             for (stage, memory) in self.stages.iter().zip(&mut memory) {
                 memory.peak = memory.peak.max(stage.rss_bytes()?);
             }
-            std::thread::sleep(ASK_EVERY);
+            std::thread::sleep(QUERY_EVERY);
         }
     }
 
-    /// Ends clients and stages; returns what was sent and what became of it.
+    /// Ends clients and stages; returns the number of events sent and their outcomes.
     pub(super) fn end(mut self) -> Result<(u64, Totals), Failure> {
         let sent = self.sent_before + self.clients.end()?;
         wait_for_events(self.stack.clickhouse_url(), NAME, sent, |_| ())?;
@@ -198,37 +197,37 @@ impl Drill {
         Ok((sent, totals))
     }
 
-    /// As a supervisor would; returns when an event that was received after now is counted.
+    /// Starts a stage, as a supervisor would; returns when an event received after now is counted.
     fn start_again(&mut self, stage: usize) -> Result<(), Failure> {
         let since = now_ms();
         self.stages[stage] = self.pipeline.start(STAGES[stage], "0", &[], &[])?;
         self.wait_for_event_of(|| since)
     }
 
-    /// Waits until events are live, and a little longer.
-    fn calm_down(&mut self) -> Result<(), Failure> {
+    /// Waits until events are live, and then for [`SETTLE`].
+    fn settle(&mut self) -> Result<(), Failure> {
         self.wait_for_event_of(|| now_ms() - LIVE_LAG.as_millis() as i64)?;
-        std::thread::sleep(CALM);
+        std::thread::sleep(SETTLE);
         self.wait_for_event_of(|| now_ms() - LIVE_LAG.as_millis() as i64)
     }
 
-    /// Waits until an event that was received at this time (epoch milliseconds) or later is counted.
+    /// Waits until an event that was received at this time (milliseconds since the epoch) or later is counted.
     fn wait_for_event_of(&mut self, received: impl Fn() -> i64) -> Result<(), Failure> {
         let started = Instant::now();
         while self.newest_received()? < received() {
             self.check_processes()?;
-            if started.elapsed() > PATIENCE {
+            if started.elapsed() > TIMEOUT {
                 let tails =
                     self.stages.iter().map(|stage| format!("{}:\n{}", stage.name(), stage.log_tail(3)));
-                let (seconds, tails) = (PATIENCE.as_secs(), tails.collect::<Vec<_>>().join("\n"));
+                let (seconds, tails) = (TIMEOUT.as_secs(), tails.collect::<Vec<_>>().join("\n"));
                 return Err(format!("no new event was counted within {seconds} s\n{tails}").into());
             }
-            std::thread::sleep(ASK_EVERY);
+            std::thread::sleep(QUERY_EVERY);
         }
         Ok(())
     }
 
-    /// When the newest counted event was received, in epoch milliseconds.
+    /// When the newest counted event was received, in milliseconds since the epoch.
     fn newest_received(&self) -> Result<i64, Failure> {
         let sql = format!(
             "SELECT toUnixTimestamp64Milli(max(received_max)) FROM {NAME}.quality \
@@ -241,16 +240,17 @@ impl Drill {
         Ok(Totals::read(self.stack.clickhouse_url(), NAME)?)
     }
 
-    /// Whoever ends uncalled ends the drill.
+    /// # Errors
+    /// A stage has ended, or the clients have.
     fn check_processes(&mut self) -> Result<(), Failure> {
         for stage in &mut self.stages {
             if let Some(status) = stage.exit_status()? {
-                let (name, log) = (stage.name(), stage.log_tail(5));
-                return Err(format!("{name} ended with {status}; its last words:\n{log}").into());
+                let (program, log) = (stage.name().to_owned(), stage.log_tail(5));
+                return Err(devstack::Error::Ended { program, status, log }.into());
             }
         }
-        if self.clients.gave_up() {
-            return Err("the simulated clients gave up; is kafka well?".into());
+        if self.clients.have_failed() {
+            return Err("the simulated clients ended with an error".into());
         }
         Ok(())
     }

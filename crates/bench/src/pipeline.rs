@@ -1,26 +1,26 @@
-//! `devstack bench` (`cargo bench-pipeline`): what the three release binaries cost per event on the real stack.
+//! `bench pipeline` (`cargo bench-pipeline`): CPU time per event of the three release binaries on the real stack.
 
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use devstack::pipeline::{Pipeline, stop};
-use devstack::{Process, Profile, Stack, StackOptions, Totals, wait_for_events};
+use devstack::pipeline::{self, stop};
+use devstack::{Process, Profile, ProgressLine, Stack, StackOptions, Totals, wait_for_events};
 use serde_json::{Map, json};
 use simulator::{Config, Detail, Simulator, produce};
 
-use super::{Failure, spinner::Spinner};
+use crate::Failure;
 
-/// Preload events, run the three release binaries over them, and print what each cost
+/// Preload events, run the three release binaries over them, and print the CPU time of each per event
 ///
-/// CPU is user and system time of the process, as the kernel counts it, from start to end. The servers' is what
-/// they used meanwhile. Exits 1 when the totals are not exact.
+/// CPU time is user and system time of the process, from its start to its end; that of the servers is what they used
+/// in that time. Exits 1 when the totals are not exact.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  cargo bench-pipeline --events 2000000\n  cargo bench-pipeline --json | tail -1"
 )]
-pub(crate) struct Bench {
+pub(crate) struct Pipeline {
     /// Events to preload
     #[arg(long, default_value_t = 1_000_000)]
     events: u64,
@@ -32,7 +32,7 @@ pub(crate) struct Bench {
     json: bool,
 }
 
-/// What one run came to. Times per event are of all threads of the process, user and system.
+/// The result of a run. CPU times are of all threads of a process, user and system.
 struct Measured {
     events: u64,
     bytes: u64,
@@ -48,19 +48,18 @@ struct StageCost {
     peak_rss_bytes: u64,
 }
 
-impl Bench {
+impl Pipeline {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let spinner = Spinner::new();
-        let stack =
-            Stack::start(StackOptions { progress: spinner.progress(), ..StackOptions::own_servers() })?;
-        spinner.say("building the stages");
+        let line = ProgressLine::start();
+        let stack = Stack::start(StackOptions { progress: line.progress(), ..StackOptions::own_servers() })?;
+        line.show("compiling the stages");
         let logs = std::env::temp_dir().join(format!("millrace-bench-{}", std::process::id()));
-        let pipeline = Pipeline::new(&stack, "bench", Profile::Release, &logs)?;
+        let pipeline = pipeline::Pipeline::new(&stack, "bench", Profile::Release, &logs)?;
         pipeline.create()?;
-        spinner.say("sending the events");
+        line.show("sending the events");
         let (sent, bytes) = self.preload(&stack, &pipeline)?;
 
-        spinner.say("running the stages");
+        line.show("running the stages");
         let servers = [stack.kafka_cpu_seconds()?, stack.clickhouse_cpu_seconds()?];
         let started = Instant::now();
         let mut stages = pipeline.start_stages()?;
@@ -68,7 +67,7 @@ impl Bench {
         let seconds = started.elapsed().as_secs_f64();
         let peaks = stages.iter().map(Process::peak_rss_bytes).collect::<Result<Vec<_>, _>>()?;
         stop(&mut stages)?;
-        spinner.finish();
+        line.finish();
 
         let totals = Totals::read(stack.clickhouse_url(), pipeline.name())?;
         let per_event = |cpu_seconds: f64| cpu_seconds * 1e6 / sent as f64;
@@ -89,11 +88,11 @@ impl Bench {
         if totals.sum() == sent {
             return Ok(ExitCode::SUCCESS);
         }
-        Err(format!("{sent} events sent, but {} accounted for: {totals:?}", totals.sum()).into())
+        Err(format!("{sent} events sent, but {} have an outcome: {totals:?}", totals.sum()).into())
     }
 
-    /// Sends everything before a stage runs; returns events and bytes.
-    fn preload(&self, stack: &Stack, pipeline: &Pipeline) -> Result<(u64, u64), Failure> {
+    /// Sends all events before a stage runs; returns their number and bytes.
+    fn preload(&self, stack: &Stack, pipeline: &pipeline::Pipeline) -> Result<(u64, u64), Failure> {
         let detail = Detail { devices: false, minutes: false, dead_letters: false };
         let mut simulator = Simulator::new(Config { seed: self.seed, detail, ..Config::default() });
         let topic = format!("{}.raw-events", pipeline.name());
@@ -107,7 +106,7 @@ impl Bench {
 
 impl Measured {
     fn print(&self, as_json: bool) -> Result<(), Failure> {
-        let ours: f64 = self.stages.iter().map(|stage| stage.cpu_us_per_event).sum();
+        let stages: f64 = self.stages.iter().map(|stage| stage.cpu_us_per_event).sum();
         let events_per_second = self.events as f64 / self.seconds;
         let mut out = std::io::stdout().lock();
         writeln!(out, "{} events, {} bytes each on average", self.events, self.bytes / self.events.max(1))?;
@@ -116,7 +115,7 @@ impl Measured {
             let megabytes = stage.peak_rss_bytes / (1024 * 1024);
             writeln!(out, "{:<12}{:>14.2}{:>10}", stage.name, stage.cpu_us_per_event, megabytes)?;
         }
-        writeln!(out, "{:<12}{ours:>14.2}  = {:.0} events/s per core of our CPU", "together", 1e6 / ours)?;
+        writeln!(out, "{:<12}{stages:>14.2}  = {:.0} events/s per core", "together", 1e6 / stages)?;
         writeln!(out, "{:<12}{:>14.2}", "kafka", self.kafka_cpu_us_per_event)?;
         writeln!(out, "{:<12}{:>14.2}", "clickhouse", self.clickhouse_cpu_us_per_event)?;
         writeln!(out, "{events_per_second:.0} events/s end to end, in {:.1} s", self.seconds)?;
@@ -132,7 +131,7 @@ impl Measured {
                 "events": self.events,
                 "seconds": self.seconds,
                 "events_per_second": events_per_second,
-                "cpu_us_per_event": ours,
+                "cpu_us_per_event": stages,
                 "stages": self.stages.iter().map(stage).collect::<Map<_, _>>(),
                 "kafka_cpu_us_per_event": self.kafka_cpu_us_per_event,
                 "clickhouse_cpu_us_per_event": self.clickhouse_cpu_us_per_event,

@@ -1,38 +1,38 @@
-//! `devstack recovery` (`cargo drill-recovery`): how long the pipeline is blind after each kind of trouble, measured on
-//! the real stack under a steady load, each number against its limit.
+//! `bench recovery` (`cargo bench-recovery`): how long no event is counted after a kill, a restart and an outage of
+//! ClickHouse, measured on the real stack under a steady load, each number against its limit.
 
 mod clients;
-mod drill;
+mod loaded_pipeline;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use devstack::{Totals, pipeline::STAGES};
+use devstack::{ProgressLine, Totals, pipeline::STAGES};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
-use self::drill::{Caps, Drill, Outage, Restart};
-use super::{Failure, spinner::Spinner};
+use self::loaded_pipeline::{Caps, LoadedPipeline, Outage, Restart};
+use crate::Failure;
 
-/// A process that died without a word is found out by its group; then somebody has to count again.
+/// After a kill the group waits for the session timeout; this is the time from then until events are counted again.
 const AFTER_SESSION_SECONDS: f64 = 2.0;
 const RESTART_LIMIT_SECONDS: f64 = 2.0;
-/// How many times faster than events arrive a backlog must shrink.
+/// A backlog is to be counted at least this many times as fast as events arrive.
 const CATCH_UP_LIMIT: f64 = 3.0;
 
-/// Kill and restart every process and take ClickHouse away, under load, and print how long events were not counted
+/// Kill and restart each process and stop ClickHouse, under load, and print how long no event was counted
 ///
-/// A number is the time until an event that was received after the trouble began is in ClickHouse. Exits 1 when a limit
+/// A number is the time from the kill or start until an event received after it is in ClickHouse. Exits 1 when a limit
 /// is missed or the totals are not exact.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  cargo drill-recovery\n  cargo drill-recovery --outage 1m --json | tail -1"
+    after_help = "Examples:\n  cargo bench-recovery\n  cargo bench-recovery --outage 1m --json | tail -1"
 )]
 pub(crate) struct Recovery {
     /// Events per second
     #[arg(long, default_value_t = 5_000)]
     rate: u32,
-    /// For how long ClickHouse is away
+    /// How long ClickHouse is stopped
     #[arg(long, default_value = "10m")]
     outage: SignedDuration,
     /// Seed of the simulated clients
@@ -55,23 +55,23 @@ struct Measured {
 
 impl Recovery {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let spinner = Spinner::new();
-        let mut drill = Drill::start(self.rate, self.seed, &spinner)?;
-        let caps = drill.caps()?;
+        let line = ProgressLine::start();
+        let mut pipeline = LoadedPipeline::start(self.rate, self.seed, &line)?;
+        let caps = pipeline.caps()?;
         let (mut kills, mut restarts) = (Vec::new(), Vec::new());
         for (nth, stage) in STAGES.iter().enumerate() {
-            spinner.say(&format!("killing {stage}"));
-            kills.push(drill.kill(nth)?);
+            line.show(&format!("killing {stage}"));
+            kills.push(pipeline.kill(nth)?);
         }
         for (nth, stage) in STAGES.iter().enumerate() {
-            spinner.say(&format!("restarting {stage}"));
-            restarts.push(drill.restart(nth)?);
+            line.show(&format!("restarting {stage}"));
+            restarts.push(pipeline.restart(nth)?);
         }
-        spinner.say(&format!("clickhouse is away for {:#}", self.outage));
-        let outage = drill.outage(self.outage.unsigned_abs())?;
-        spinner.say("waiting until every event is stored");
-        let (sent, totals) = drill.end()?;
-        spinner.finish();
+        line.show(&format!("clickhouse is stopped for {:#}", self.outage));
+        let outage = pipeline.outage(self.outage.unsigned_abs())?;
+        line.show("waiting until every event is stored");
+        let (sent, totals) = pipeline.end()?;
+        line.finish();
         let measured = Measured { caps, kills, restarts, outage, sent, totals };
         let missed = measured.missed();
         measured.print(&missed)?;
@@ -87,7 +87,7 @@ impl Measured {
         self.caps.session_timeout.as_secs_f64() + AFTER_SESSION_SECONDS
     }
 
-    /// Each missed limit in words.
+    /// A sentence for each missed limit.
     fn missed(&self) -> Vec<String> {
         let mut missed = Vec::new();
         for (stage, &seconds) in STAGES.iter().zip(&self.kills) {
@@ -114,7 +114,7 @@ impl Measured {
         }
         let (sent, counted) = (self.sent, self.totals.sum());
         if sent != counted {
-            missed.push(format!("{sent} events sent, but {counted} accounted for"));
+            missed.push(format!("{sent} events sent, but {counted} have an outcome"));
         }
         missed
     }
@@ -134,11 +134,11 @@ impl Measured {
             row(format!("{stage} restart, from SIGTERM"), restart.from_stop, None)?;
         }
         let outage = &self.outage;
-        row("clickhouse back, from its first answer".to_owned(), outage.first_counted_seconds, None)?;
+        row("clickhouse back, from its first response".to_owned(), outage.first_counted_seconds, None)?;
         writeln!(
             out,
             "\n{:<44}{:>10}{:>10}",
-            format!("memory, clickhouse away for {:.0} s", outage.seconds),
+            format!("memory, clickhouse stopped for {:.0} s", outage.seconds),
             "before MB",
             "peak MB"
         )?;

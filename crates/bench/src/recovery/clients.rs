@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 
 use simulator::{Config, Detail, Simulator, produce};
 
-use super::super::Failure;
+use crate::Failure;
 
 pub(super) struct Clients {
     stop: Arc<AtomicBool>,
@@ -23,8 +23,8 @@ impl Clients {
         let thread = thread::spawn(move || {
             let detail = Detail { devices: false, minutes: false, dead_letters: false };
             let mut simulator = Simulator::new(Config { seed, detail, ..Config::default() });
-            let tell = |counts: &simulator::ExpectedCounts| progress.store(counts.sent, Ordering::Relaxed);
-            produce::run(&mut simulator, &target, &stopped, tell)?;
+            let report = |counts: &simulator::ExpectedCounts| progress.store(counts.sent, Ordering::Relaxed);
+            produce::run(&mut simulator, &target, &stopped, report)?;
             Ok(simulator.counts().sent)
         });
         Self { stop, sent, thread }
@@ -35,12 +35,12 @@ impl Clients {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Whether they gave up; [`Clients::end`] says why.
-    pub(super) fn gave_up(&self) -> bool {
+    /// Whether they ended with an error, which [`Clients::end`] returns.
+    pub(super) fn have_failed(&self) -> bool {
         self.thread.is_finished()
     }
 
-    /// Sends no more; returns how many events there were, all of them acknowledged.
+    /// Stops sending; returns the number of events sent, all of them acknowledged.
     pub(super) fn end(self) -> Result<u64, Failure> {
         self.stop.store(true, Ordering::Relaxed);
         let sent = self.thread.join().map_err(|_| "the simulated clients panicked")?;
