@@ -66,6 +66,14 @@ fn build(profile: Profile, progress: &Progress) -> Result<PathBuf, Error> {
     let mut command = this.as_ref().map_or_else(|| Command::new(&cargo), |host| host.exec(&cargo));
     command.args(["build", "--bins", "--profile", profile.name()]);
     command.arg("--message-format=json-render-diagnostics");
+    if profile == Profile::Demo {
+        // librdkafka compiles with -O2 -g unless told otherwise, in 65 s of CPU time instead of 35.
+        for (variable, flags) in [("CFLAGS", "-O1 -g0"), ("CXXFLAGS", "-O0 -g0")] {
+            if std::env::var_os(variable).is_none() {
+                command.env(variable, flags);
+            }
+        }
+    }
     // This process is the newest `devstack` already; with other packages beside it, cargo would build it again.
     let devstack = this.is_none().then_some(HOST_NAME);
     command.args(PACKAGES.into_iter().chain(devstack).flat_map(|package| ["--package", package]));
