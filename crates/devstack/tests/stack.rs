@@ -1,4 +1,4 @@
-//! The real servers: they answer, keep their data over a kill, and are gone with whoever started them.
+//! The real servers: they keep their data when they are killed and restarted, and end together with their parent.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -20,16 +20,16 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 const DEVSTACK: &str = env!("CARGO_BIN_EXE_devstack");
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn own_servers() -> StackOptions {
     StackOptions { devstack: Some(PathBuf::from(DEVSTACK)), ..StackOptions::own_servers() }
 }
 
 fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !happened() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        assert!(Instant::now() < deadline, "not within {TIMEOUT:?}: {what}");
         thread::sleep(Duration::from_millis(20));
     }
 }
@@ -69,21 +69,21 @@ fn records_rows_pages_and_users_survive_a_kill_of_both_servers() {
     assert!(ureq::get(&url).call().is_err());
     stack.restart_kafka().unwrap();
     stack.restart_clickhouse().unwrap();
-    assert!(stack.kafka_cpu_seconds().unwrap() > cpu_before.0, "the earlier life counts");
-    assert!(stack.clickhouse_cpu_seconds().unwrap() > cpu_before.1, "the earlier life counts");
+    assert!(stack.kafka_cpu_seconds().unwrap() > cpu_before.0, "the time before the kill is lost");
+    assert!(stack.clickhouse_cpu_seconds().unwrap() > cpu_before.1, "the time before the kill is lost");
 
     produce(&brokers, "greetings", "again");
     assert_eq!(consume(&brokers, "greetings", 2), ["hello", "again"]);
     assert_eq!(get(&format!("{url}/api/sum")), (200, "7\n".to_owned()));
     assert_eq!(get(&format!("{url}/?user=writer&password=secret&query=SELECT+1")), (200, "1\n".to_owned()));
-    let (status, answer) = get(&format!("{url}/?user=writer&password=wrong&query=SELECT+1"));
-    assert!(status == 403 && answer.contains("AUTHENTICATION_FAILED"), "{status} {answer}");
+    let (status, text) = get(&format!("{url}/?user=writer&password=wrong&query=SELECT+1"));
+    assert!(status == 403 && text.contains("AUTHENTICATION_FAILED"), "{status} {text}");
 }
 
 #[test]
-fn a_kill_of_the_starter_leaves_no_server_and_the_next_start_no_data() {
+fn a_kill_of_devstack_ends_the_servers_and_the_next_start_removes_their_data() {
     let cache = tempfile::tempdir().unwrap();
-    // Fills the shared cache if need be; this cache has the same servers but its own data directories.
+    // Downloads the servers if necessary. The cache of this test links to them and has its own data directories.
     drop(Stack::start(own_servers()).unwrap());
     let millrace = cache.path().join("millrace");
     fs::create_dir(&millrace).unwrap();
@@ -94,26 +94,26 @@ fn a_kill_of_the_starter_leaves_no_server_and_the_next_start_no_data() {
         }
     }
 
-    let mut starter = up(cache.path());
-    let servers = children(starter.id());
+    let mut parent = up(cache.path());
+    let servers = children(parent.id());
     assert_eq!(servers.len(), 2, "{servers:?}");
-    let left = run_directories(&millrace);
-    assert_eq!(left.len(), 1);
-    starter.kill().unwrap();
-    starter.wait().unwrap();
-    eventually("both servers are gone", || servers.iter().all(|pid| !is_running(*pid)));
+    let data = run_directories(&millrace);
+    assert_eq!(data.len(), 1);
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    eventually("both servers have ended", || servers.iter().all(|pid| !is_running(*pid)));
 
     let mut next = up(cache.path());
-    assert!(!left[0].exists(), "the data of the killed run is still there");
+    assert!(!data[0].exists(), "the data of the killed run still exists");
     let servers = children(next.id());
     interrupt(&next);
     assert!(next.wait().unwrap().success());
-    eventually("both servers are gone", || servers.iter().all(|pid| !is_running(*pid)));
+    eventually("both servers have ended", || servers.iter().all(|pid| !is_running(*pid)));
     assert_eq!(run_directories(&millrace), [] as [PathBuf; 0]);
 }
 
 #[test]
-fn servers_of_the_environment_are_used_and_left_alone() {
+fn servers_of_the_environment_are_used_and_not_killed() {
     let mut stack = Stack::start(StackOptions {
         kafka: Some("kafka.test:9092".to_owned()),
         clickhouse: Some("http://clickhouse.test:8123".to_owned()),
@@ -126,7 +126,7 @@ fn servers_of_the_environment_are_used_and_left_alone() {
 }
 
 #[test]
-fn what_is_missing_is_named_in_one_line() {
+fn a_missing_program_is_named_in_one_line() {
     let cache = tempfile::tempdir().unwrap();
     let programs = tempfile::tempdir().unwrap();
     let link = |name: &str, target: &str| symlink(target, programs.path().join(name)).unwrap();
@@ -187,7 +187,7 @@ fn a_process_is_signalled_measured_and_killed_when_dropped() {
     };
 
     let mut process = Process::start(&launch).unwrap();
-    eventually("it greets", || process.log_tail(1) == "hello world");
+    eventually("it has written its greeting", || process.log_tail(1) == "hello world");
     assert!(
         process.rss_bytes().unwrap() > 100_000
             && process.peak_rss_bytes().unwrap() >= process.rss_bytes().unwrap()
@@ -196,9 +196,9 @@ fn a_process_is_signalled_measured_and_killed_when_dropped() {
     process.pause().unwrap();
     eventually("it is stopped", || state(process.pid()) == Some('T'));
     process.resume().unwrap();
-    assert_eq!(process.terminate(PATIENCE).unwrap().code(), Some(3));
+    assert_eq!(process.terminate(TIMEOUT).unwrap().code(), Some(3));
     assert_eq!(process.log_tail(1), "stopping");
-    assert!(process.cpu_seconds().unwrap() > 0.0, "the time it used is known after its end");
+    assert!(process.cpu_seconds().unwrap() > 0.0, "the CPU time is known after its end");
 
     let process = Process::start(&launch).unwrap();
     let pid = process.pid();
@@ -206,7 +206,7 @@ fn a_process_is_signalled_measured_and_killed_when_dropped() {
     assert!(!is_running(pid));
 }
 
-/// Starts `devstack up` and waits until both servers answer.
+/// Starts `devstack up` and waits until both servers are ready.
 fn up(cache: &Path) -> Child {
     let mut child = Command::new(DEVSTACK)
         .arg("up")
@@ -218,7 +218,7 @@ fn up(cache: &Path) -> Child {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines().map(|line| line.unwrap());
-    assert!(lines.by_ref().any(|line| line.contains("running")), "it ended before both servers answered");
+    assert!(lines.by_ref().any(|line| line.contains("running")), "it ended before both servers were ready");
     drop(lines);
     child
 }
@@ -281,7 +281,7 @@ fn create_topic(brokers: &str, topic: &str) {
 fn produce(brokers: &str, topic: &str, text: &str) {
     let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
     producer.send(BaseRecord::<(), str>::to(topic).payload(text)).unwrap();
-    producer.flush(PATIENCE).unwrap();
+    producer.flush(TIMEOUT).unwrap();
     assert_eq!(producer.in_flight_count(), 0);
 }
 
@@ -307,6 +307,6 @@ fn query(url: &str, sql: &str) -> String {
 
 fn get(url: &str) -> (u16, String) {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let mut answer = agent.get(url).call().unwrap();
-    (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+    let mut response = agent.get(url).call().unwrap();
+    (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
 }
