@@ -1,4 +1,4 @@
-//! Holds every cell of every cube in ClickHouse against the reference, and says readably where they differ.
+//! Compares every cell of every cube in ClickHouse with the reference, and formats the differences.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,22 +9,22 @@ use crate::reference::{ReferenceEvent, cubes::MeasureTotal, cubes::ReferenceCube
 use crate::result_source::ResultSource;
 use crate::{Error, reference};
 
-/// Sketches are exact while small and then within three standard errors.
+/// Sketches are exact below this and then within [`SKETCH_ERROR`], a little more than three standard errors.
 const EXACT_BELOW: i64 = 100;
 const SKETCH_ERROR: f64 = 0.03;
 
-/// A number of one cell that is not the reference's.
+/// A number of one cell that differs from the reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CellDifference {
     /// ReferenceCube, pane and measure.
     pub what: String,
     /// Bucket and dimensions.
     pub cell: String,
-    /// What the pipeline says.
+    /// The number in the pipeline.
     pub found: i64,
-    /// What the reference says.
+    /// The number in the reference.
     pub expected: i64,
-    /// A few of the events that feed the cell by the reference.
+    /// IDs of some of the events that the reference counts in the cell.
     pub events: Vec<String>,
 }
 
@@ -36,7 +36,7 @@ impl fmt::Display for CellDifference {
     }
 }
 
-/// Everything in which two tables of numbers with the same keys differ; what is missing is 0.
+/// The differences of two tables of numbers. A missing number is 0.
 pub fn differences<K: Ord + fmt::Debug>(
     what: &str,
     found: &BTreeMap<K, i64>,
@@ -54,10 +54,10 @@ pub fn differences<K: Ord + fmt::Debug>(
         .collect()
 }
 
-/// Differences of one cube in one pane, and how many cells were compared.
+/// Differences of one cube in one pane, and the number of cells compared.
 ///
 /// # Errors
-/// ClickHouse does not answer, or not with cells.
+/// ClickHouse does not respond, or not with cells.
 pub fn of_cube(
     source: ResultSource<'_>,
     cube: &ReferenceCube,
@@ -77,8 +77,8 @@ pub fn of_cube(
             if is_near(found[at], number, measure.ends_with('~')) {
                 continue;
             }
-            // Only the first ones are shown.
-            let events = if all.len() < 20 { behind(cube, pane, key, events) } else { Vec::new() };
+            // The report shows only some differences.
+            let events = if all.len() < 20 { events_of_cell(cube, pane, key, events) } else { Vec::new() };
             let what = format!("{} {pane} {measure}", cube.name);
             all.push(CellDifference {
                 what,
@@ -97,9 +97,9 @@ fn is_near(found: i64, expected: i64, is_sketch: bool) -> bool {
     (found - expected).abs() as f64 <= allowed
 }
 
-fn behind(cube: &ReferenceCube, pane: &str, key: &str, events: &[ReferenceEvent]) -> Vec<String> {
-    let behind = cube.behind(pane, key, events).into_iter();
-    behind.take(3).map(|event| event.text("event_id").to_owned()).collect()
+fn events_of_cell(cube: &ReferenceCube, pane: &str, key: &str, events: &[ReferenceEvent]) -> Vec<String> {
+    let events = cube.events_of_cell(pane, key, events).into_iter();
+    events.take(3).map(|event| event.text("event_id").to_owned()).collect()
 }
 
 /// The bucket as a time, then the dimensions.
@@ -121,7 +121,7 @@ fn cells_of(
         None => format!("sum({name})"),
     };
     let measures = cube.measures.iter().map(measure).collect::<Vec<_>>().join(", ");
-    // Dead letters are told apart by their code, which clients do not send.
+    // The cells of dead letters are split by code, which is not in the reference.
     let where_ = if cube.name == "quality" { "AND kind != 'dead_letter'" } else { "" };
     let sql = format!(
         "SELECT {keys}, {measures} FROM {}.{} WHERE pane = '{pane}' {where_} GROUP BY {keys} FORMAT TSVRaw",
@@ -140,10 +140,10 @@ fn cells_of(
     Ok(cells)
 }
 
-/// A table of numbers: whole numbers as keys, and one more at the end.
+/// A table of integers: the last column by the others.
 ///
 /// # Errors
-/// ClickHouse does not answer, or not with numbers.
+/// ClickHouse does not respond, or not with numbers.
 pub fn numbers(source: ResultSource<'_>, sql: &str) -> Result<BTreeMap<Vec<i64>, i64>, Error> {
     let mut found = BTreeMap::new();
     rows(source, &format!("{sql} FORMAT TSVRaw"), |line| {
@@ -158,7 +158,7 @@ pub fn numbers(source: ResultSource<'_>, sql: &str) -> Result<BTreeMap<Vec<i64>,
     Ok(found)
 }
 
-/// Whole answers may be hundreds of megabytes: they are read line by line.
+/// Reads a result line by line: it may be hundreds of megabytes.
 fn rows(
     source: ResultSource<'_>,
     sql: &str,
@@ -168,16 +168,16 @@ fn rows(
         .http_status_as_error(false)
         .timeout_global(Some(Duration::from_secs(180)))
         .build();
-    let asked = ureq::Agent::from(config).post(source.clickhouse_url).send(sql);
+    let sent = ureq::Agent::from(config).post(source.clickhouse_url).send(sql);
     let mut response =
-        asked.map_err(|error| Error::Answer { what: error.to_string(), wanted: "an answer" })?;
-    let is_right = response.status().is_success();
+        sent.map_err(|error| Error::Answer { what: error.to_string(), wanted: "a response" })?;
+    let is_success = response.status().is_success();
     let mut reader = BufReader::new(response.body_mut().as_reader());
     let mut line = String::new();
-    let failed = |source| Error::System { doing: "reading clickhouse's answer", source };
+    let failed = |source| Error::System { doing: "reading clickhouse's response", source };
     while reader.read_line(&mut line).map_err(failed)? > 0 {
-        if !is_right {
-            return Err(Error::Answer { what: format!("{}: {sql}", line.trim()), wanted: "an answer" });
+        if !is_success {
+            return Err(Error::Answer { what: format!("{}: {sql}", line.trim()), wanted: "a result" });
         }
         each(line.trim_end_matches('\n'))?;
         line.clear();
@@ -185,7 +185,7 @@ fn rows(
     Ok(())
 }
 
-/// How many differ, by cube, pane and measure, and twenty of them: a few of each.
+/// The number of differences by cube, pane and measure, and twenty of them.
 pub fn report(differences: &[CellDifference]) -> String {
     let mut by_what: BTreeMap<&str, Vec<&CellDifference>> = BTreeMap::new();
     differences.iter().for_each(|difference| by_what.entry(&difference.what).or_default().push(difference));
@@ -197,14 +197,14 @@ pub fn report(differences: &[CellDifference]) -> String {
     format!("{} numbers differ:\n{}\nsuch as\n{}", differences.len(), counts.join("\n"), first.join("\n"))
 }
 
-/// The business day as a number that ClickHouse and the reference share.
+/// The business day of a bucket, as the reference counts days.
 pub const DAY: &str = "toInt64(toDate(toTimeZone(bucket, 'Asia/Shanghai')))";
 
-/// Active and new devices and the retention triangle of every definition, from the cubes and as plain sets.
+/// Differences of active devices, new devices and retention, for every definition.
 ///
 /// # Errors
-/// ClickHouse does not answer.
-pub fn of_people(
+/// ClickHouse does not respond.
+pub fn of_devices(
     source: ResultSource<'_>,
     reference: &reference::Reference,
 ) -> Result<Vec<CellDifference>, Error> {
@@ -267,11 +267,11 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_says_where_and_by_how_much() {
+    fn a_difference_has_its_cell_and_both_numbers() {
         let table = |of: &[(i64, i64)]| of.iter().copied().collect::<BTreeMap<_, _>>();
         let found = differences("days", &table(&[(1, 2), (2, 2)]), &table(&[(2, 2), (3, -1)]));
-        let said: Vec<String> = found.iter().map(CellDifference::to_string).collect();
-        assert_eq!(said, ["days [1]: pipeline 2, reference 0", "days [3]: pipeline 0, reference -1"]);
+        let texts: Vec<String> = found.iter().map(CellDifference::to_string).collect();
+        assert_eq!(texts, ["days [1]: pipeline 2, reference 0", "days [3]: pipeline 0, reference -1"]);
         assert_eq!(readable("1772380800\ta\tb"), "2026-03-01T16:00:00Z · a · b");
     }
 }

@@ -1,4 +1,4 @@
-//! Holds every cube cell and every dead letter against the simulator's truth.
+//! Compares every cube cell and every dead letter with the simulator's truth.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -8,16 +8,16 @@ use simulator::{Truth, payload_hash};
 
 use crate::{Error, raw, result_source::ResultSource, stack};
 
-/// A number that is not the truth.
+/// A number that differs from the truth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// The cube and pane, or what else is counted.
+    /// Cube and pane, or what else is counted.
     pub what: String,
     /// Its dimensions, separated by tabs.
     pub cell: String,
-    /// What was found.
+    /// The number in the pipeline.
     pub found: u64,
-    /// What the truth says.
+    /// The number in the truth.
     pub expected: u64,
 }
 
@@ -33,10 +33,10 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Everything that differs from the truth, sums first.
+/// Every number that differs from the truth, sums first.
 ///
 /// # Errors
-/// ClickHouse or Kafka does not answer.
+/// ClickHouse or Kafka does not respond.
 pub fn differences(source: ResultSource<'_>, truth: &Truth) -> Result<Vec<Difference>, Error> {
     let mut all = ledger(source, truth)?;
     for pane in ["10s", "60s"] {
@@ -49,15 +49,15 @@ pub fn differences(source: ResultSource<'_>, truth: &Truth) -> Result<Vec<Differ
     Ok(all)
 }
 
-/// Fails with the first few cells that differ.
+/// Fails with the first cells that differ.
 pub fn assert_equal_to_truth(pipeline: &Pipeline, truth: &Truth) {
     for (cube, is_empty) in [("traffic", truth.traffic.is_empty()), ("activity", truth.activity.is_empty())] {
-        assert!(!is_empty, "the truth of {cube} is empty, so nothing was tested");
+        assert!(!is_empty, "the truth of {cube} is empty, so nothing was compared");
     }
     assert_none(&differences(here(pipeline), truth).unwrap());
 }
 
-/// `traffic` minute by minute; only for truths whose every event keeps its client's time.
+/// Compares `traffic` minute by minute. Only for events that all keep the time of their client.
 pub fn assert_minutes(pipeline: &Pipeline, truth: &Truth) {
     let key = "toUnixTimestamp(bucket), app_id, platform, event_name, channel_group";
     let expected = truth.traffic_minutes.iter().map(|c| {
@@ -65,14 +65,14 @@ pub fn assert_minutes(pipeline: &Pipeline, truth: &Truth) {
         (row(&[&bucket, &c.app_id, &c.platform, &c.event_name, &c.channel_group]), c.events)
     });
     let expected: Cells = expected.collect();
-    assert!(!expected.is_empty(), "the truth of minutes is empty, so nothing was tested");
+    assert!(!expected.is_empty(), "the truth of minutes is empty, so nothing was compared");
     let found = cells(here(pipeline), "traffic", key, "sum(events)", "60s").unwrap();
     assert_none(&unequal("traffic by minute", &found, &expected));
 }
 
-/// Every dead letter in Kafka, byte for byte, by its code.
+/// Compares every dead letter in Kafka by code and bytes.
 pub fn assert_dead_letters(pipeline: &Pipeline, truth: &Truth) {
-    assert!(!truth.dead_letters.is_empty(), "the truth has no dead letters, so nothing was tested");
+    assert!(!truth.dead_letters.is_empty(), "the truth has no dead letters, so nothing was compared");
     assert_none(&dead_letter_messages(here(pipeline), truth).unwrap());
 }
 
@@ -167,7 +167,7 @@ fn quality(source: ResultSource<'_>, truth: &Truth, pane: &str) -> Result<Vec<Di
         (cell, c.events)
     });
     let mut found = cells(source, "quality", key, "sum(events)", pane)?;
-    // What a client said of itself in an event that was rejected is no part of the truth; how many there are is.
+    // The truth has the number of rejected events, not their dimensions.
     found.retain(|cell, _| !cell.ends_with("dead_letter"));
     let mut all = unequal(&format!("quality {pane}"), &found, &expected.collect());
     let mut by_code = cells(source, "quality", "code", "sumIf(events, kind = 'dead_letter')", pane)?;
@@ -183,7 +183,7 @@ fn by_code_of(truth: &Truth) -> Cells {
 fn dead_letter_rows(source: ResultSource<'_>, truth: &Truth) -> Result<Vec<Difference>, Error> {
     let sql =
         format!("SELECT code, count() FROM {}.dead_letters GROUP BY code FORMAT TSVRaw", source.pipeline);
-    Ok(unequal("dead letters in clickhouse", &ask(source, &sql)?, &by_code_of(truth)))
+    Ok(unequal("dead letters in clickhouse", &numbers_by_cell(source, &sql)?, &by_code_of(truth)))
 }
 
 fn dead_letter_messages(source: ResultSource<'_>, truth: &Truth) -> Result<Vec<Difference>, Error> {
@@ -206,11 +206,11 @@ fn cells(source: ResultSource<'_>, view: &str, key: &str, measure: &str, pane: &
     let sql = format!(
         "SELECT {key}, {measure} AS measure_ FROM {database}.{view} WHERE pane = '{pane}' GROUP BY {key} FORMAT TSVRaw"
     );
-    ask(source, &sql)
+    numbers_by_cell(source, &sql)
 }
 
 /// Rows whose last column is a number.
-fn ask(source: ResultSource<'_>, sql: &str) -> Result<Cells, Error> {
+fn numbers_by_cell(source: ResultSource<'_>, sql: &str) -> Result<Cells, Error> {
     let cell = |line: &str| {
         let (key, value) = line.rsplit_once('\t')?;
         Some((key.to_owned(), value.parse().ok()?))
@@ -234,7 +234,7 @@ fn unequal(what: &str, found: &Cells, expected: &Cells) -> Vec<Difference> {
     keys.iter().map(difference).filter(|difference| difference.found != difference.expected).collect()
 }
 
-/// Sketches: exact while small, then within three standard errors (0.8 %) and a little.
+/// Sketches: exact below 100, then within 3 % (three standard errors are 2.4 %).
 fn far_off(what: &str, found: &Cells, expected: &Cells) -> Vec<Difference> {
     let mut all = unequal(what, found, expected);
     all.retain(|difference| {

@@ -1,37 +1,37 @@
-//! Why a run cannot be judged. What it found wrong is no error but its result.
+//! Errors of the tests themselves: a run without a result. A wrong number is a result, not an error.
 
 use rdkafka::error::KafkaError;
 
-/// Something the tests themselves need does not work.
+/// Something that the tests need does not work.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A server, a process or a question to ClickHouse.
+    /// A server, a process or a query.
     #[error(transparent)]
     Stack(#[from] devstack::Error),
-    /// What the clients sent did not all arrive, so their truth is none.
-    #[error("the truth is lost: {0}")]
+    /// Not every event was delivered, so the truth is unknown.
+    #[error("events were not delivered: {0}")]
     Produce(#[from] simulator::produce::Error),
-    /// Kafka does not answer when asked about the result.
+    /// Kafka did not respond when the result was read.
     #[error("kafka: {0}")]
     Kafka(#[from] KafkaError),
-    /// ClickHouse or Kafka answer something that is not what was asked for.
+    /// A response that is not what was requested.
     #[error("{what} is not {wanted}")]
     Answer {
-        /// What was read.
+        /// The response.
         what: String,
-        /// What it should be.
+        /// What was expected.
         wanted: &'static str,
     },
     /// A file, a socket or a thread.
     #[error("{doing}: {source}")]
     System {
-        /// What was tried.
+        /// The operation.
         doing: &'static str,
-        /// The system's answer.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// A thread of the tests panicked; its message stands above.
+    /// A thread of the tests panicked; its message is in the output above.
     #[error("the thread {0} panicked")]
     Panicked(&'static str),
 }

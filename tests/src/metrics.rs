@@ -1,4 +1,4 @@
-//! Asks `millrace metrics` for every metric there is and holds each answer against the reference.
+//! Queries every metric with `millrace metrics` and compares each answer with the reference.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,20 +12,20 @@ use crate::reference::{
     metrics::answer,
 };
 
-/// Estimates may be off by this share, ratios of two of them by twice as much.
+/// Largest relative error of an estimate; ratios of two estimates have twice as much.
 const SKETCH_ERROR: f64 = 0.03;
-/// What sums of fractions lose.
+/// Rounding error of sums of fractions.
 const ROUNDING: f64 = 1e-9;
 
 /// Name and definition of a metric.
 pub type Name = (String, String);
 
-/// Every metric that `millrace metrics list` knows, in each of its definitions.
+/// Every metric of `millrace metrics list`, in each of its definitions.
 ///
 /// # Errors
-/// The command fails, or says something else.
+/// The command fails, or does not print what is expected.
 pub fn list(pipeline: &Pipeline) -> Result<Vec<Name>, Error> {
-    let said = json(&pipeline.millrace(&["metrics", "list", "--json"])?)?;
+    let printed = json(&pipeline.millrace(&["metrics", "list", "--json"])?)?;
     let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
     let names = |metric: &Json| {
         let definitions = metric["definitions"].as_array().cloned().unwrap_or_default();
@@ -33,37 +33,37 @@ pub fn list(pipeline: &Pipeline) -> Result<Vec<Name>, Error> {
             definitions.iter().map(|definition| (text(&metric["name"]), text(definition))).collect();
         named
     };
-    Ok(said.as_array().into_iter().flatten().flat_map(names).collect())
+    Ok(printed.as_array().into_iter().flatten().flat_map(names).collect())
 }
 
-/// What differs between the answer to one question and the reference, as sentences; with the number of values.
+/// The differences between one answer and the reference, as sentences, and the number of values compared.
 ///
 /// # Errors
-/// The command fails, or says something else.
+/// The command fails, or does not print what is expected.
 pub fn differences(
     pipeline: &Pipeline,
     (name, definition): &Name,
     step: Option<&str>,
     reference: &Reference,
-    asked: &MetricQuery,
+    query: &MetricQuery,
 ) -> Result<(Vec<String>, usize), Error> {
-    let now = jiff::Timestamp::from_millisecond(asked.now).unwrap_or_default().to_string();
-    let (from, to) = (day::written(asked.from), day::written(asked.to));
+    let now = jiff::Timestamp::from_millisecond(query.now).unwrap_or_default().to_string();
+    let (from, to) = (day::written(query.from), day::written(query.to));
     let mut args = vec!["metrics", "query", name, "--definition", definition, "--json"];
     args.extend(["--from", &from, "--to", &to, "--at", &now]);
     args.extend(step.into_iter().flat_map(|step| ["--step", step]));
-    let said = json(&pipeline.millrace(&args)?)?;
-    let step = match said["step"].as_str() {
+    let printed = json(&pipeline.millrace(&args)?)?;
+    let step = match printed["step"].as_str() {
         Some("day") => Period::Day,
         Some("week") => Period::Week,
         Some("month") => Period::Month,
         _ => Period::Total,
     };
     let what = format!("{name} ({definition}) by {step:?}");
-    let Some(expected) = answer(reference, name, definition, &MetricQuery { step, ..*asked }) else {
-        return Ok((vec![format!("{what}: the reference does not know this metric")], 0));
+    let Some(expected) = answer(reference, name, definition, &MetricQuery { step, ..*query }) else {
+        return Ok((vec![format!("{what}: the reference does not have this metric")], 0));
     };
-    let differ = unequal(&what, &rows(&said), &expected);
+    let differ = unequal(&what, &rows(&printed), &expected);
     Ok((differ, expected.rows.len()))
 }
 
@@ -75,20 +75,20 @@ fn unequal(what: &str, found: &Rows, expected: &MetricAnswer) -> Vec<String> {
         let [found, expected_value] = [found, &expected.rows].map(|rows| rows.get(*key));
         !are_near(found, expected_value, expected)
     };
-    let say = |key: &(String, Vec<String>)| {
+    let describe = |key: &(String, Vec<String>)| {
         format!("{what} {key:?}: pipeline {:?}, reference {:?}", found.get(key), expected.rows.get(key))
     };
-    keys.into_iter().filter(differs).map(say).collect()
+    keys.into_iter().filter(differs).map(describe).collect()
 }
 
 fn are_near(found: Option<&MetricValue>, expected: Option<&MetricValue>, answer: &MetricAnswer) -> bool {
     let (Some(found), Some(expected)) = (found, expected) else { return false };
-    // A change is a ratio less one, and the ratio is what the sketches estimate.
+    // A lift is a ratio minus one; the sketches estimate the ratio.
     let shift = if expected.interval.is_some() { 1.0 } else { 0.0 };
     let near = |found: f64, expected: f64| {
         let (found, expected) = (found + shift, expected + shift);
         let allowed = if answer.estimate { 2.0 * SKETCH_ERROR } else { ROUNDING };
-        // Shares and their changes: an error of both parts, however small their ratio.
+        // A share is a ratio of two estimates: its absolute error does not shrink with the share.
         let size = if expected.abs() < 1.0 && answer.estimate { 1.0 } else { expected.abs().max(ROUNDING) };
         (found - expected).abs() <= allowed * size
     };
@@ -103,16 +103,16 @@ fn are_near(found: Option<&MetricValue>, expected: Option<&MetricValue>, answer:
     values && intervals
 }
 
-fn rows(said: &Json) -> Rows {
+fn rows(printed: &Json) -> Rows {
     let dimensions: Vec<&str> =
-        said["by"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+        printed["by"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
     let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let row = |row: &Json| {
         let key = dimensions.iter().map(|name| text(&row[*name])).collect();
         let interval = row["low"].as_f64().zip(row["high"].as_f64());
         ((text(&row["time"]), key), MetricValue { value: row["value"].as_f64(), interval })
     };
-    said["rows"].as_array().into_iter().flatten().map(row).collect()
+    printed["rows"].as_array().into_iter().flatten().map(row).collect()
 }
 
 fn json(text: &str) -> Result<Json, Error> {
@@ -130,9 +130,9 @@ mod tests {
 
     #[test]
     fn an_answer_differs_by_its_number_its_null_or_its_key() {
-        let said = |rows: Json| serde_json::json!({"by": ["currency"], "rows": rows});
+        let printed = |rows: Json| serde_json::json!({"by": ["currency"], "rows": rows});
         let row = |currency: &str, value: Json| serde_json::json!([{"time": "", "currency": currency, "value": value}]);
-        for (rows_said, estimate, value, differ) in [
+        for (rows_printed, estimate, value, differ) in [
             (row("CNY", 7.into()), false, Some(7.0), 0),
             (row("CNY", 8.into()), false, Some(7.0), 1),
             (row("CNY", Json::Null), false, Some(7.0), 1),
@@ -143,8 +143,8 @@ mod tests {
             (row("CNY", 107.into()), true, Some(100.0), 1),
             (serde_json::json!([]), false, Some(7.0), 1),
         ] {
-            let found = rows(&said(rows_said.clone()));
-            assert_eq!(unequal("x", &found, &expected(estimate, value)).len(), differ, "{rows_said}");
+            let found = rows(&printed(rows_printed.clone()));
+            assert_eq!(unequal("x", &found, &expected(estimate, value)).len(), differ, "{rows_printed}");
         }
     }
 }

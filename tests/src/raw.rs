@@ -1,4 +1,4 @@
-//! Reads topics of a pipeline back from their beginning to their end.
+//! Reads topics of a pipeline from beginning to end.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use rdkafka::{
 
 use crate::{Error, reference::RawRecord, result_source::ResultSource};
 
-/// Gives every message of a topic to `each`, those of one partition in their order.
+/// Calls `each` with every message of a topic, in the order of each partition.
 ///
 /// # Errors
-/// Kafka does not answer, or `each` fails.
+/// Kafka does not respond, or `each` fails.
 pub fn messages(
     source: ResultSource<'_>,
     name: &str,
@@ -40,16 +40,16 @@ pub fn messages(
             Some(Ok(message)) => each(&message)?,
             Some(Err(KafkaError::PartitionEOF(partition))) => open.retain(|&p| p != partition),
             Some(Err(error)) => return Err(error.into()),
-            None => return Err(Error::Answer { what: topic, wanted: "answering" }),
+            None => return Err(Error::Answer { what: topic, wanted: "responding" }),
         }
     }
     Ok(())
 }
 
-/// Every raw record; those of one partition in their order.
+/// Every raw record, in the order of each partition.
 ///
 /// # Errors
-/// Kafka does not answer.
+/// Kafka does not respond.
 pub fn records(source: ResultSource<'_>) -> Result<Vec<RawRecord>, Error> {
     let mut records = Vec::new();
     messages(source, "raw-events", |message| {

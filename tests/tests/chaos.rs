@@ -37,10 +37,10 @@ fn no_fault_changes_a_number() {
     eprintln!("{report}logs are in {}", report.logs.display());
     assert_eq!(report.differences, [], "of {}", report.differences.len());
     // The faults have happened.
-    assert!(report.sent.sent > 150_000);
-    assert!(report.processes.kills >= 20);
-    assert!(report.processes.zombies >= 2);
-    assert!(report.count(FaultKind::LostReply) >= 5);
+    assert!(report.sent.sent > 10_000, "{}", report.sent.sent);
+    assert!(report.processes.kills >= 5, "{}", report.processes.kills);
+    assert!(report.processes.zombies >= 1);
+    assert!(report.count(FaultKind::LostReply) >= 1);
     for kind in [
         FaultKind::Kafka,
         FaultKind::ClickHouse,

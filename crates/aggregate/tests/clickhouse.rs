@@ -1,11 +1,7 @@
 //! The writing half of aggregate against a real ClickHouse: tables, blocks, tokens, markers, sketches.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may end by panicking")]
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
+use std::sync::{Arc, OnceLock};
 
 use aggregate::block::{Block, Mark};
 use aggregate::cube::{self, CubeLane};
@@ -18,6 +14,7 @@ use devstack::{Stack, StackOptions};
 use event::{Batch, BatchBuilder, Field};
 use jiff::tz::TimeZone;
 use runtime::config::Settings;
+use system_tests::proxy::{Proxy, RequestFault};
 use tokio::runtime::Runtime;
 
 /// 2035-06-10 00:00:00 UTC: in the future, so that no TTL ever takes the rows of a test.
@@ -380,59 +377,19 @@ fn trouble_that_needs_a_person_is_one_line_with_the_way_out() {
     assert!(refused.unwrap_err().to_string().contains("refuses user `nobody`: check clickhouse.user"));
 }
 
-/// Stands between client and server, and cuts the connection instead of passing an answer on, `lost` times.
-struct LosingProxy {
-    url: String,
-    lost: Arc<AtomicU32>,
-}
-
-impl LosingProxy {
-    fn new(server: &str) -> Self {
-        let server = server.trim_start_matches("http://").to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let lost = Arc::new(AtomicU32::new(0));
-        let to_lose = Arc::clone(&lost);
-        thread::spawn(move || {
-            for client in listener.incoming() {
-                let (client, server) = (client.unwrap(), TcpStream::connect(&server).unwrap());
-                let (requests, answers) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                let to_lose = Arc::clone(&to_lose);
-                thread::spawn(move || pass(requests, server, || true));
-                thread::spawn(move || pass(answers, client, || !take_one(&to_lose)));
-            }
-        });
-        Self { url, lost }
-    }
-}
-
-fn take_one(count: &AtomicU32) -> bool {
-    count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |count| count.checked_sub(1)).is_ok()
-}
-
-fn pass(mut from: TcpStream, mut to: TcpStream, pass_on: impl Fn() -> bool) {
-    let mut buffer = [0; 65_536];
-    while let Ok(read) = from.read(&mut buffer) {
-        if read == 0 || !pass_on() || to.write_all(&buffer[..read]).is_err() {
-            break;
-        }
-    }
-    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
-}
-
 #[test]
-fn an_insert_whose_answer_is_lost_is_repeated_and_counts_once() {
+fn an_insert_whose_reply_is_lost_is_repeated_and_counts_once() {
     let db = Database::new();
     db.migrate(&built_in());
-    let proxy = LosingProxy::new(&db.settings.clickhouse.url);
+    let proxy = Proxy::start(&db.settings.clickhouse.url).unwrap();
     let mut settings = db.settings.clone();
-    settings.clickhouse.url.clone_from(&proxy.url);
+    settings.clickhouse.url = proxy.url();
     let writer = db.writer_of(&settings, "live_local");
     for nth in 0..5 {
-        proxy.lost.store(2, Ordering::SeqCst);
+        proxy.order_for_any_request(0, RequestFault::LostReply, 2);
         let blocks = flushed(&built_in(), &[event(SUNDAY, "web", nth)], nth);
         db.insert(&writer, &blocks, &format!("1:enriched-events:3:{nth}-{}", nth + 1));
-        assert_eq!(proxy.lost.load(Ordering::SeqCst), 0);
+        assert_eq!(proxy.pending(), 0);
     }
     assert_eq!(db.ask("SELECT sum(events) FROM traffic WHERE pane = '10s'"), "5");
 }

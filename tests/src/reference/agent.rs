@@ -1,6 +1,6 @@
-//! What the user agents of the simulator's clients say: a small table, and no parser.
+//! User agents of the simulator's clients: a small table instead of a parser.
 
-/// Brand, model and system of a device; '' for what stays open.
+/// Brand, model and system of a device; empty when unknown.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Agent {
     pub(super) brand: &'static str,
@@ -9,11 +9,11 @@ pub(super) struct Agent {
     pub(super) os_version: String,
 }
 
-/// The brand behind the models that name one.
+/// Beginnings of models that name their brand.
 const BRANDS: [(&str, &str); 4] =
     [("Redmi", "Xiaomi"), ("Xiaomi", "Xiaomi"), ("iQOO", "vivo"), ("SM-", "samsung")];
 
-/// Words of the apps that show pages in a browser of their own.
+/// Parts of user agents of in-app browsers.
 const APPS: [&str; 7] =
     ["MicroMessenger/", "QQ/", "Weibo", "aweme_", "BiliApp/", "AlipayClient/", "baiduboxapp/"];
 
@@ -36,7 +36,7 @@ pub(super) fn read(agent: &str) -> Agent {
         .and_then(|rest| rest.split_once(')'))
         .and_then(|(device, _)| device.split_once("; "))
     {
-        // Only Huawei's phones bring this browser, and few of their models say whose they are.
+        // This browser runs only on Huawei's phones, and few of their models name the brand.
         let is_huawei = agent.contains("HuaweiBrowser/").then_some("HUAWEI");
         let brand = BRANDS.iter().find(|(start, _)| model.starts_with(start)).map(|(_, brand)| *brand);
         let brand = is_huawei.or(brand).unwrap_or_default();
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_simulators_agents_are_read() {
+    fn user_agents_of_the_simulator_are_parsed() {
         let phone =
             "Mozilla/5.0 (Linux; Android 13; Redmi K70) AppleWebKit/537.36 Chrome/1 MicroMessenger/8.0";
         let expected =

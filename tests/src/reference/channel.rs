@@ -1,4 +1,4 @@
-//! Where a visit came from, for the sources, hosts and store packages that the simulator knows.
+//! The channel of a visit, for the sources, hosts and store packages of the simulator.
 
 use serde_json::{Map, Value};
 
@@ -8,8 +8,8 @@ const VIDEO: [&str; 4] = ["bilibili.com", "douyin.com", "kuaishou.com", "youtube
 const ASSISTANTS: [&str; 3] = ["chatgpt.com", "kimi.moonshot.cn", "doubao.com"];
 const OWN: [&str; 2] = ["www.example.tv", "m.example.tv"];
 
-/// The group an event's own evidence speaks for, if it shows any. `first` on the first event of its device.
-pub(super) fn shown(event: &Map<String, Value>, first: bool) -> Option<&'static str> {
+/// The channel group by the event alone, if it has evidence for one. `first` on the first event of its device.
+pub(super) fn by_evidence(event: &Map<String, Value>, first: bool) -> Option<&'static str> {
     campaign(event).or_else(|| click(event)).or_else(|| installed(event, first)).or_else(|| referrer(event))
 }
 
@@ -99,7 +99,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn evidence_is_weighed_in_the_order_of_the_contract() {
+    fn the_first_evidence_in_the_order_of_the_contract_decides() {
         let url = "https://www.example.tv/?a=1&utm_source=weibo&utm_medium=cpc&gclid=1";
         for (event, expected) in [
             (json!({"page": {"url": url}, "campaign": {"medium": "email"}}), Some("email")),
@@ -114,9 +114,9 @@ mod tests {
             (json!({"page": {"referrer": "https://m.example.tv/"}}), Some("internal")),
             (json!({"page": {"referrer": ""}}), None),
         ] {
-            assert_eq!(shown(event.as_object().unwrap(), true), expected, "{event}");
+            assert_eq!(by_evidence(event.as_object().unwrap(), true), expected, "{event}");
         }
         let late = json!({"install_source": "com.huawei.appmarket"});
-        assert_eq!(shown(late.as_object().unwrap(), false), None);
+        assert_eq!(by_evidence(late.as_object().unwrap(), false), None);
     }
 }

@@ -1,16 +1,16 @@
-//! The contract's table of cubes: which events feed which cell with what.
+//! The cubes of the contract: which events count in which cell, and with which amounts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::day::{day_of, start_of};
 use super::event::ReferenceEvent;
 
-/// What one event adds to one measure of one cell.
+/// The amount that one event adds to one measure of one cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Amount {
-    /// A number to be summed.
+    /// A number.
     Sum(i64),
-    /// Somebody or something to be counted once; none adds nothing.
+    /// An ID that counts once; none adds nothing.
     Once(Option<String>),
 }
 
@@ -19,8 +19,8 @@ pub enum Amount {
 pub enum MeasureTotal {
     /// A plain sum.
     Sum(i64),
-    /// Exactly those who were there.
-    Different(BTreeSet<String>),
+    /// The distinct IDs.
+    Distinct(BTreeSet<String>),
 }
 
 impl MeasureTotal {
@@ -28,20 +28,20 @@ impl MeasureTotal {
     pub fn value(&self) -> i64 {
         match self {
             Self::Sum(sum) => *sum,
-            Self::Different(those) => those.len() as i64,
+            Self::Distinct(those) => those.len() as i64,
         }
     }
 
     fn add(&mut self, amount: &Amount) {
         match (self, amount) {
             (Self::Sum(sum), Amount::Sum(more)) => *sum += more,
-            (Self::Different(those), Amount::Once(one)) => those.extend(one.clone()),
+            (Self::Distinct(those), Amount::Once(one)) => those.extend(one.clone()),
             _ => {}
         }
     }
 }
 
-/// One cell that one event feeds: values of the dimensions and amounts of the measures, in the order of the cube.
+/// What one event adds to one cell: values of the dimensions and amounts of the measures, in the order of the cube.
 type CubeRow = (Vec<String>, Vec<Amount>);
 
 /// A cube of the contract.
@@ -53,7 +53,7 @@ pub struct ReferenceCube {
     pub panes: &'static [&'static str],
     /// Columns of the key, beside pane and bucket.
     pub dimensions: &'static [&'static str],
-    /// Columns of the numbers; those with `~` are sketches.
+    /// Columns of the measures; `~` marks sketches.
     pub measures: &'static [&'static str],
     rows: fn(&ReferenceEvent) -> Vec<CubeRow>,
 }
@@ -70,7 +70,7 @@ impl ReferenceCube {
                 let empty = || {
                     let total = |amount: &Amount| match amount {
                         Amount::Sum(_) => MeasureTotal::Sum(0),
-                        Amount::Once(_) => MeasureTotal::Different(BTreeSet::new()),
+                        Amount::Once(_) => MeasureTotal::Distinct(BTreeSet::new()),
                     };
                     amounts.iter().map(total).collect()
                 };
@@ -81,8 +81,13 @@ impl ReferenceCube {
         cells
     }
 
-    /// The events that feed one cell.
-    pub fn behind<'e>(&self, pane: &str, key: &str, events: &'e [ReferenceEvent]) -> Vec<&'e ReferenceEvent> {
+    /// The events that count in one cell.
+    pub fn events_of_cell<'e>(
+        &self,
+        pane: &str,
+        key: &str,
+        events: &'e [ReferenceEvent],
+    ) -> Vec<&'e ReferenceEvent> {
         let feeds = |event: &&ReferenceEvent| self.rows_of(pane, event).iter().any(|(of, _)| of == key);
         events.iter().filter(feeds).collect()
     }

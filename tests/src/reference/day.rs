@@ -1,9 +1,9 @@
-//! Days, weeks and months of Asia/Shanghai, where the clocks are eight hours ahead all year.
+//! Days, weeks and months of Asia/Shanghai, which is UTC+8 all year.
 
 const AHEAD_MS: i64 = 8 * 3_600_000;
 const DAY_MS: i64 = 86_400_000;
 
-/// Days from 1970-01-01 to the business day of a moment, given in epoch ms.
+/// The business day of a time (epoch ms), in days since 1970-01-01.
 pub fn day_of(moment: i64) -> i64 {
     (moment + AHEAD_MS).div_euclid(DAY_MS)
 }
@@ -24,7 +24,7 @@ pub fn month_of(day: i64) -> i64 {
     year * 12 + month - 1
 }
 
-/// As 2026-03-02.
+/// In the form 2026-03-02.
 pub fn written(day: i64) -> String {
     let (year, month, day) = civil(day);
     format!("{year:04}-{month:02}-{day:02}")
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_day_begins_at_four_in_the_afternoon_of_the_day_before_in_utc() {
+    fn a_business_day_begins_at_16_o_clock_utc_of_the_day_before() {
         let moment = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_millisecond();
         for (at, day) in [
             ("2026-02-28T15:59:59.999Z", "2026-02-28"),

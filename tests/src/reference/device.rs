@@ -1,5 +1,5 @@
-//! What is remembered of one device, and what follows from it for its next event: the contract in plain words, with
-//! sets where the pipeline has bitmaps and lists where it has hashes.
+//! The state of one device and its effect on the next event, as the contract defines it, with sets where the pipeline
+//! has bitmaps and lists where it has hashes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,17 +12,17 @@ use super::event::{Definition, ReferenceEvent, Texts};
 const MINUTES_30: i64 = 30 * 60_000;
 const DAYS_30: i64 = 30 * 86_400_000;
 
-/// Memory of a device: only events of kind `event` have left anything here.
+/// The state of a device. Only events of kind `event` change it.
 #[derive(Debug, Default)]
 pub(super) struct ReferenceDevice {
     first: Option<First>,
     newest: i64,
-    /// IDs that clients gave and the channel of each, the newest at the end.
+    /// Session IDs of clients and the channel of each, the newest last.
     sessions: Vec<(String, &'static str)>,
     last_session: &'static str,
     touch: Option<(i64, &'static str)>,
     active: BTreeMap<Definition, BTreeSet<i64>>,
-    /// Steps done, by definition and day.
+    /// Completed steps, by definition and day.
     steps: BTreeMap<(Definition, i64), usize>,
     index: Option<u64>,
     playbacks: BTreeMap<String, Playback>,
@@ -47,8 +47,8 @@ struct Playback {
     completed: bool,
 }
 
-/// Puts `one` at the end of a list that holds the last `most` different ones; whether it was there.
-fn again(list: &mut Vec<String>, one: &str, most: usize) -> bool {
+/// Moves `one` to the end of a list of the last `most` distinct texts. Returns whether it was in the list.
+fn move_to_end(list: &mut Vec<String>, one: &str, most: usize) -> bool {
     let before = list.len();
     list.retain(|known| known != one);
     let was_there = list.len() < before;
@@ -59,7 +59,7 @@ fn again(list: &mut Vec<String>, one: &str, most: usize) -> bool {
     was_there
 }
 
-/// A text of the raw event; '' when absent.
+/// A text of the raw event; empty when absent.
 pub(super) fn text<'a>(event: &'a Map<String, Value>, path: &str) -> &'a str {
     at(event, path).and_then(Value::as_str).unwrap_or_default()
 }
@@ -88,7 +88,7 @@ pub(super) fn without_evidence(raw: &Map<String, Value>) -> &'static str {
 }
 
 impl ReferenceDevice {
-    /// What follows for the next event of the device, activities aside, and what is remembered of it.
+    /// Applies the next event to the device, and adds what follows from the state to the event, except activities.
     pub(super) fn take(&mut self, raw: &Map<String, Value>, event: &mut ReferenceEvent, texts: &mut Texts) {
         let is_new = self.first.is_none();
         event.put("is_new_device", i64::from(is_new));
@@ -118,7 +118,7 @@ impl ReferenceDevice {
     }
 
     fn visit(&mut self, raw: &Map<String, Value>, event: &mut ReferenceEvent, is_new: bool) -> &'static str {
-        let shown = channel::shown(raw, is_new);
+        let shown = channel::by_evidence(raw, is_new);
         let id = text(raw, "session_id");
         let known = self.sessions.iter().find(|(known, _)| known == id).map(|(_, group)| *group);
         let joined = if id.is_empty() {
@@ -184,7 +184,7 @@ impl ReferenceDevice {
         if !self.playbacks.contains_key(id) {
             event.put("play_start", 1);
             let content = text(raw, "content.id");
-            event.put("replay", i64::from(again(&mut self.contents, content, 64)));
+            event.put("replay", i64::from(move_to_end(&mut self.contents, content, 64)));
         }
         let playback = self.playbacks.entry(id.to_owned()).or_default();
         playback.played_ms += number(raw, "playback.played_ms");
@@ -207,7 +207,7 @@ impl ReferenceDevice {
         if !["vip_opened", "gift_sent"].contains(&name) {
             return;
         }
-        let repeated = again(&mut self.orders, text(raw, "commerce.order_id"), 32);
+        let repeated = move_to_end(&mut self.orders, text(raw, "commerce.order_id"), 32);
         event.put("repeated_order", i64::from(repeated));
         if name == "vip_opened" && !repeated {
             let recent = |(at, _): &mut (i64, String)| (0..=MINUTES_30).contains(&(event.event_time - *at));
@@ -217,15 +217,15 @@ impl ReferenceDevice {
         }
     }
 
-    /// A touch of an activity with status ok: whether it is the device's first one.
+    /// Notes a touch of an activity with status ok. Returns whether it is the device's first one.
     pub(super) fn touch_activity(&mut self, activity: &str, event_time: i64) -> bool {
         if self.activity.as_ref().is_none_or(|(at, _)| event_time >= *at) {
             self.activity = Some((event_time, activity.to_owned()));
         }
-        !again(&mut self.activities, activity, 32)
+        !move_to_end(&mut self.activities, activity, 32)
     }
 
-    /// The activity a conversion counts for.
+    /// The activity that a conversion counts for.
     pub(super) fn attributed(&self, event_time: i64, window_ms: impl Fn(&str) -> i64) -> Option<&str> {
         let (at, activity) = self.activity.as_ref()?;
         (0..=window_ms(activity)).contains(&(event_time - at)).then_some(activity)
@@ -236,7 +236,7 @@ impl ReferenceDevice {
         self.first.as_ref().map(|first| first.day)
     }
 
-    /// Business days it was active on.
+    /// Business days on which it was active.
     pub(super) fn active_days(&self, definition: &str) -> BTreeSet<i64> {
         self.active.get(definition).cloned().unwrap_or_default()
     }

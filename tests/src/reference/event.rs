@@ -1,9 +1,9 @@
-//! One event with everything a correct pipeline knows of it, by the names of the catalogue.
+//! One event with every field that a correct pipeline computes, by the names of the catalogue.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Texts that are there many times are kept once.
+/// Keeps each distinct text once.
 #[derive(Debug, Default)]
 pub(super) struct Texts(BTreeSet<Arc<str>>);
 
@@ -21,7 +21,7 @@ impl Texts {
 /// A definition of active.
 pub type Definition = &'static str;
 
-/// An event as the cubes see it.
+/// An event with the fields that cubes use.
 #[derive(Debug, Clone, Default)]
 pub struct ReferenceEvent {
     /// event, duplicate, test or bot.
@@ -30,41 +30,41 @@ pub struct ReferenceEvent {
     pub event_time: i64,
     /// Epoch ms.
     pub received_at: i64,
-    /// Application and `anonymous_id`, if there is one.
+    /// Application and `anonymous_id`, if it has one.
     pub device: Option<Arc<str>>,
-    /// Application and account, if there is one.
+    /// Application and account, if it has one.
     pub user: Option<Arc<str>>,
-    /// `content.tags`, as often as they are there.
+    /// `content.tags`, with repetitions.
     pub tags: Vec<Arc<str>>,
     /// Name and variant.
     pub experiments: Vec<(Arc<str>, Arc<str>)>,
-    /// Definitions for which this is the first qualifying event of its day, of its week, of its month.
+    /// Definitions for which this is the device's first qualifying event of the day.
     pub active_day: Vec<Definition>,
-    /// See above.
+    /// The same for the week.
     pub active_week: Vec<Definition>,
-    /// See above.
+    /// The same for the month.
     pub active_month: Vec<Definition>,
     pub(super) texts: Vec<(&'static str, Arc<str>)>,
     pub(super) numbers: Vec<(&'static str, i64)>,
 }
 
 impl ReferenceEvent {
-    /// A text; '' where there is none.
+    /// A text; empty when absent.
     pub fn text(&self, name: &str) -> &str {
         self.texts.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text)
     }
 
-    /// A number; 0 where there is none.
+    /// A number; 0 when absent.
     pub fn number(&self, name: &str) -> i64 {
         self.numbers.iter().find(|(known, _)| *known == name).map_or(0, |(_, number)| *number)
     }
 
-    /// Whether it is one of these.
+    /// Whether its name is one of these.
     pub fn is_named(&self, names: &[&str]) -> bool {
         names.contains(&self.text("event_name"))
     }
 
-    /// Definitions a row of `audience` is due for.
+    /// Definitions for which the event adds to `audience`.
     pub fn active_definitions(&self) -> Vec<Definition> {
         let any = self.number("is_new_device") + self.number("session_start") > 0;
         let lists = [&self.active_day, &self.active_week, &self.active_month];

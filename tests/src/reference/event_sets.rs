@@ -35,7 +35,7 @@ pub(super) fn uploads(events: &[&ReferenceEvent]) -> f64 {
     distinct(events, |event| Some(event.text("upload_id")))
 }
 
-/// Those of the events that fulfil this.
+/// The events for which a condition holds.
 pub(super) fn only<'e>(
     events: &[&'e ReferenceEvent],
     of: impl Fn(&ReferenceEvent) -> bool,
@@ -95,7 +95,7 @@ pub(super) fn received(event: &ReferenceEvent) -> Option<i64> {
     Some(event.received_at)
 }
 
-/// Noon of the day the content was published.
+/// The start of the day on which the content was published.
 pub(super) fn published(event: &ReferenceEvent) -> Option<i64> {
     let day: jiff::civil::Date = event.text("publish_day").parse().ok()?;
     let midnight = day.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_millisecond();

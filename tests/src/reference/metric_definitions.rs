@@ -12,17 +12,17 @@ use super::{
     metric_query::{MetricValue, plain, ratio},
 };
 
-/// What is known of one group of events.
+/// A group of events of one period.
 pub(super) struct EventGroup<'e> {
-    /// Values of the dimensions it is split by.
+    /// Values of the dimensions of the group.
     pub(super) key: &'e [String],
     /// Its events.
     pub(super) own: &'e [&'e ReferenceEvent],
-    /// All events of the period, of any group.
+    /// All events of the period, in any group.
     pub(super) all: &'e [&'e ReferenceEvent],
 }
 
-/// How a metric follows from events.
+/// A metric that is a function of the events of a period.
 pub(super) struct EventMetric {
     pub(super) each: &'static [&'static str],
     pub(super) time: fn(&ReferenceEvent) -> Option<i64>,
@@ -31,7 +31,7 @@ pub(super) struct EventMetric {
     pub(super) value: Box<dyn Fn(&EventGroup<'_>) -> MetricValue>,
 }
 
-/// Any number of groups of these events.
+/// A function of the groups of these events.
 fn grouped(
     of: fn(&ReferenceEvent) -> bool,
     value: impl Fn(&EventGroup<'_>) -> MetricValue + 'static,
@@ -39,12 +39,12 @@ fn grouped(
     EventMetric { each: &[], time: happened, of, estimate: false, value: Box::new(value) }
 }
 
-/// A plain number of these events.
+/// A function of these events.
 fn number(of: fn(&ReferenceEvent) -> bool, value: impl Fn(Events<'_>) -> f64 + 'static) -> EventMetric {
     grouped(of, move |group| plain(value(group.own)))
 }
 
-/// A ratio of two numbers of these events.
+/// A ratio of two functions of these events.
 fn share(
     of: fn(&ReferenceEvent) -> bool,
     above: impl Fn(Events<'_>) -> f64 + 'static,
@@ -54,17 +54,17 @@ fn share(
 }
 
 impl EventMetric {
-    /// Always split by these.
+    /// Always grouped by these dimensions.
     fn by(self, each: &'static [&'static str]) -> Self {
         Self { each, ..self }
     }
 
-    /// By another time than that of the event.
+    /// With another time than the event time.
     fn at(self, time: fn(&ReferenceEvent) -> Option<i64>) -> Self {
         Self { time, ..self }
     }
 
-    /// The pipeline uses a sketch.
+    /// The pipeline estimates it with a sketch.
     fn estimated(self) -> Self {
         Self { estimate: true, ..self }
     }
@@ -293,7 +293,7 @@ fn of_previous(group: &EventGroup<'_>) -> MetricValue {
     ratio(uploads(group.own), before.unwrap_or(0.0))
 }
 
-/// Devices of a variant, or those of them that were exposed to it, and how many of these did it.
+/// The number of devices of a variant, or of those that were exposed to it, and how many of them reached the goal.
 fn converts(events: &[&ReferenceEvent], definition: &str) -> (f64, f64) {
     let of = |name: &str| -> BTreeSet<&str> {
         let named = events.iter().filter(|event| name.is_empty() || event.is_named(&[name]));
@@ -318,7 +318,7 @@ fn lift(group: &EventGroup<'_>, name: &str) -> MetricValue {
         return MetricValue::default();
     };
     if control == variant {
-        // Left out by the caller.
+        // The caller removes values that are not finite.
         return plain(f64::NAN);
     }
     let (n, x) = converts(group.own, name);

@@ -10,7 +10,7 @@ use super::{
     metric_query::{MetricAnswer, MetricQuery, Period, plain, ratio},
 };
 
-/// The metric as it must be; none when no such metric is known here.
+/// The expected answer; none when the reference does not have the metric.
 pub fn answer(
     reference: &Reference,
     name: &str,
@@ -42,7 +42,7 @@ pub fn answer(
     }
 }
 
-/// First business day of the period a day belongs to.
+/// First business day of the period that contains a day.
 fn period(day: i64, step: Period) -> String {
     match step {
         Period::Total => String::new(),
@@ -79,8 +79,8 @@ fn stickiness(reference: &Reference, of: Definition, query: &MetricQuery) -> Met
     MetricAnswer { estimate: false, rows }
 }
 
-/// Of the devices new on a day the share active so many days later, over all first days of the range; NULL while that day
-/// is not over.
+/// The share of the devices that were new on a day and active so many days later, over all days of the range. NULL
+/// while the later day is not over.
 fn retention(reference: &Reference, of: Definition, query: &MetricQuery, after: Option<i64>) -> MetricAnswer {
     let retained = reference.retained(of);
     let new = reference.new_devices();
@@ -146,7 +146,7 @@ fn of_events(reference: &Reference, metric: &EventMetric, query: &MetricQuery) -
             rows.insert((period.clone(), key.clone()), value);
         }
     }
-    // The control is not compared with itself.
+    // A lift has no value for the control itself.
     rows.retain(|_, value| value.value.is_none_or(f64::is_finite));
     MetricAnswer { estimate: metric.estimate, rows }
 }

@@ -1,7 +1,7 @@
-//! An independent slow reference: what every cell of every cube must be, from the raw records alone.
+//! An independent, slow reference: the number that every cell of every cube must have, computed from the raw records.
 //!
-//! Plain maps over the raw JSON, in the order of processing. It shares no code with the stages and knows only what the
-//! simulator's clients send; where the two disagree, the contract decides who is wrong.
+//! It uses plain maps over the raw JSON, in the order of processing, and shares no code with the stages. It supports what
+//! the simulator's clients send. Where it differs from the pipeline, the contract decides which one is wrong.
 
 mod agent;
 mod channel;
@@ -26,12 +26,12 @@ use device::{ReferenceDevice, number, text};
 use event::Texts;
 use verdict::ValidEvent;
 
-/// One record of the raw topic, as it was read back.
+/// One record of the raw topic.
 #[derive(Debug, Clone, Default)]
 pub struct RawRecord {
     /// When the broker received it, epoch ms.
     pub received_at: i64,
-    /// JSON, or what a broken client takes for it.
+    /// JSON, or the bytes of a broken client.
     pub value: Vec<u8>,
 }
 
@@ -42,7 +42,7 @@ pub struct ReferenceActivity {
     pub id: String,
     /// template or custom.
     pub kind: String,
-    /// Apps it runs in; none means all.
+    /// Apps it runs in; empty for all.
     pub apps: Vec<String>,
     /// First moment, epoch ms.
     pub starts_at: i64,
@@ -50,9 +50,9 @@ pub struct ReferenceActivity {
     pub ends_at: i64,
     /// Keys of its events.
     pub keys: Vec<String>,
-    /// Key and event name: such events belong to it although their client names no activity.
+    /// Key and event name of its rule: events with this name belong to it although their client names no activity.
     pub rule: Option<(String, String)>,
-    /// For how long after a touch a conversion counts for it, ms.
+    /// How long after a touch a conversion counts for it, ms.
     pub window_ms: i64,
 }
 
@@ -71,7 +71,7 @@ impl From<&simulator::ActivityPlan> for ReferenceActivity {
     }
 }
 
-/// The whole pipeline, as a few maps.
+/// The state of the whole pipeline.
 #[derive(Debug)]
 pub struct Reference {
     rules: ContractRules,
@@ -86,7 +86,7 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Before the first record.
+    /// The state before the first record.
     pub fn new(rules: ContractRules, activities: Vec<ReferenceActivity>) -> Self {
         let activities = activities.into_iter().map(|activity| (activity.id.clone(), activity)).collect();
         Self {
@@ -100,7 +100,7 @@ impl Reference {
         }
     }
 
-    /// Takes the next record. All records of one device must come in the order of their partition.
+    /// Processes the next record. Records of one device must come in the order of their partition.
     pub fn take(&mut self, record: &RawRecord) {
         for element in verdict::elements(&record.value, record.received_at, &self.rules) {
             match element {
@@ -133,7 +133,7 @@ impl Reference {
         match &mut device {
             Some(device) => device.take(raw, &mut event, &mut self.texts),
             None => {
-                let group = channel::shown(raw, false).unwrap_or_else(|| device::without_evidence(raw));
+                let group = channel::by_evidence(raw, false).unwrap_or_else(|| device::without_evidence(raw));
                 event.set(&mut self.texts, "channel_group", group);
             }
         }
@@ -163,7 +163,7 @@ impl Reference {
         event
     }
 
-    /// What cubes look at beside the identity.
+    /// The fields that cubes use, besides the identity.
     fn describe(&mut self, raw: &Map<String, Value>, event: &mut ReferenceEvent) {
         let texts = &mut self.texts;
         for (name, path) in [

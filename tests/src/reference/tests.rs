@@ -1,3 +1,5 @@
+//! The reference against numbers that follow from the contract by hand.
+
 use super::*;
 use serde_json::json;
 
@@ -7,20 +9,20 @@ const DAY: i64 = 86_400_000;
 /// 2026-03-02T00:00:00+08:00, a Monday.
 const MONDAY: i64 = 1_772_380_800_000;
 
-/// Events of one device, each with what differs from the last one in its own way.
-struct Story {
+/// Sends events of one device to a reference.
+struct EventSequence {
     reference: Reference,
     number: u32,
 }
 
-impl Story {
+impl EventSequence {
     fn new(activities: Vec<ReferenceActivity>) -> Self {
         let rules = ContractRules { apps: vec!["app-main".into()], max_event_age_ms: 60 * DAY };
         Self { reference: Reference::new(rules, activities), number: 0 }
     }
 
-    /// An event `hours` after Monday's first moment; what was stamped on it.
-    fn tell(&mut self, hours: f64, name: &str, more: Value) -> &ReferenceEvent {
+    /// Sends an event `hours` after the start of Monday; returns it with the fields that the reference has added.
+    fn send(&mut self, hours: f64, name: &str, more: Value) -> &ReferenceEvent {
         self.number += 1;
         let at = MONDAY + (hours * 3_600_000.0) as i64;
         let mut event = json!({
@@ -40,7 +42,7 @@ impl Story {
 
 #[test]
 fn a_session_keeps_the_channel_of_its_first_event_and_the_next_inherits_it_for_thirty_days() {
-    let mut story = Story::new(Vec::new());
+    let mut events = EventSequence::new(Vec::new());
     let campaign = |medium: &str| json!({"campaign": {"source": "x", "medium": medium}});
     for (hours, more, expected) in [
         (0.0, campaign("email"), ("email", 1)),
@@ -58,7 +60,7 @@ fn a_session_keeps_the_channel_of_its_first_event_and_the_next_inherits_it_for_t
         (721.0, json!({}), ("direct", 1)),
         (721.0, json!({"session_id": "a"}), ("internal", 0)),
     ] {
-        let event = story.tell(hours, "share", more);
+        let event = events.send(hours, "share", more);
         assert_eq!((event.text("channel_group"), event.number("session_start")), expected, "{hours}");
         assert_eq!(event.text("first_channel_group"), "email");
     }
@@ -66,7 +68,7 @@ fn a_session_keeps_the_channel_of_its_first_event_and_the_next_inherits_it_for_t
 
 #[test]
 fn activity_of_a_device_is_counted_once_a_day_a_week_and_a_month_by_each_definition() {
-    let mut story = Story::new(Vec::new());
+    let mut events = EventSequence::new(Vec::new());
     let ping = |ms: i64| json!({"content": {"id": "v"}, "playback": {"id": "p", "played_ms": ms}});
     let video = json!({"content": {"id": "v"}});
     for (hours, name, more, (day, week, month)) in [
@@ -81,23 +83,23 @@ fn activity_of_a_device_is_counted_once_a_day_a_week_and_a_month_by_each_definit
         (-1.0, "share", json!({}), (&["any"], &["any"], &[])),
         (-25.0, "share", json!({}), (&["any"], &[], &["any"])),
     ] {
-        let event = story.tell(hours, name, more);
+        let event = events.send(hours, name, more);
         assert_eq!(
             (&event.active_day[..], &event.active_week[..], &event.active_month[..]),
             (day, week, month),
             "{hours}"
         );
     }
-    let by_day: Vec<u64> = story.reference.active_devices("any", |day| day).into_values().collect();
+    let by_day: Vec<u64> = events.reference.active_devices("any", |day| day).into_values().collect();
     assert_eq!(by_day, [1; 5]);
-    assert_eq!(story.reference.active_devices("any", day::week_of).len(), 3);
-    assert_eq!(story.reference.active_devices("any", day::month_of).len(), 2);
-    assert_eq!(story.reference.retained("any").len(), 3);
+    assert_eq!(events.reference.active_devices("any", day::week_of).len(), 3);
+    assert_eq!(events.reference.active_devices("any", day::month_of).len(), 2);
+    assert_eq!(events.reference.retained("any").len(), 3);
 }
 
 #[test]
 fn a_playback_starts_and_is_effective_and_complete_once() {
-    let mut story = Story::new(Vec::new());
+    let mut events = EventSequence::new(Vec::new());
     let played = |id: &str, ms: i64| json!({"content": {"id": "v", "duration_ms": 20_000}, "playback": {"id": id, "played_ms": ms}});
     let stamps = ["play_start", "effective_play", "completed_play", "replay"];
     for (id, ms, expected) in [
@@ -107,31 +109,31 @@ fn a_playback_starts_and_is_effective_and_complete_once() {
         ("p", 9_000, [0, 0, 0, 0]),
         ("q", 20_000, [1, 1, 1, 1]),
     ] {
-        let event = story.tell(1.0, "playback_ping", played(id, ms));
+        let event = events.send(1.0, "playback_ping", played(id, ms));
         assert_eq!(stamps.map(|stamp| event.number(stamp)), expected);
     }
 }
 
 #[test]
 fn an_order_is_matched_with_a_recent_page_once_and_counted_once() {
-    let mut story = Story::new(Vec::new());
+    let mut events = EventSequence::new(Vec::new());
     let page = json!({"commerce": {"entry_point": "mobile"}});
     let order = |id: &str| json!({"commerce": {"order_id": id, "revenue_minor": -5, "quantity": 1}});
-    story.tell(1.0, "vip_page_viewed", page.clone());
+    events.send(1.0, "vip_page_viewed", page.clone());
     for (hours, id, expected) in [(0.9, "a", ""), (1.5, "a", ""), (1.5, "b", "mobile"), (1.5, "c", "")] {
-        let event = story.tell(hours, "vip_opened", order(id));
+        let event = events.send(hours, "vip_opened", order(id));
         assert_eq!(event.text("matched_entry_point"), expected, "{hours} {id}");
     }
-    story.tell(2.0, "vip_page_viewed", page);
-    assert_eq!(story.tell(2.6, "vip_opened", order("d")).text("matched_entry_point"), "");
+    events.send(2.0, "vip_page_viewed", page);
+    assert_eq!(events.send(2.6, "vip_opened", order("d")).text("matched_entry_point"), "");
     let revenue = CUBES.iter().find(|cube| cube.name == "revenue").unwrap();
-    let cells = revenue.cells("1d", &story.reference.events);
+    let cells = revenue.cells("1d", &events.reference.events);
     let sums = (0..4).map(|at| cells.values().map(|totals| totals[at].value()).sum()).collect::<Vec<i64>>();
     assert_eq!(sums, [2, 4, 4, -20]);
 }
 
 #[test]
-fn activities_are_judged_attributed_and_found_by_rule() {
+fn activities_have_a_status_and_get_conversions_and_events_by_rule() {
     let activity = ReferenceActivity {
         id: "a1".into(),
         kind: "template".into(),
@@ -143,7 +145,7 @@ fn activities_are_judged_attributed_and_found_by_rule() {
         window_ms: 3_600_000,
     };
     let elsewhere = ReferenceActivity { id: "a2".into(), apps: vec!["web".into()], ..activity.clone() };
-    let mut story = Story::new(vec![activity, elsewhere]);
+    let mut events = EventSequence::new(vec![activity, elsewhere]);
     let given = |id: &str| json!({"activity_event_id": id, "commerce": {"order_id": id}});
     for (hours, name, more, expected) in [
         (1.0, "gift_sent", given("a1_other"), ("unknown_key", 0, "")),
@@ -161,7 +163,7 @@ fn activities_are_judged_attributed_and_found_by_rule() {
             ("ok", 0, "a1"),
         ),
     ] {
-        let event = story.tell(hours, name, more);
+        let event = events.send(hours, name, more);
         let found = (
             event.text("activity_status"),
             event.number("activity_first_touch"),
@@ -172,17 +174,17 @@ fn activities_are_judged_attributed_and_found_by_rule() {
 }
 
 #[test]
-fn duplicates_tests_and_bots_are_seen_in_quality_alone() {
-    let mut story = Story::new(Vec::new());
-    story.tell(1.0, "share", json!({"event_index": 3}));
-    story.number -= 1;
-    assert_eq!(story.tell(1.0, "share", json!({})).kind, "duplicate");
-    assert_eq!(story.tell(1.0, "share", json!({"is_test": true})).kind, "test");
-    assert_eq!(story.tell(1.0, "share", json!({"user_agent": "Googlebot/2.1"})).kind, "bot");
-    assert_eq!(story.tell(1.0, "share", json!({"event_index": 6})).number("lost_events"), 2);
-    assert_eq!(story.tell(1.0, "share", json!({"event_index": 4})).number("lost_events"), 0);
+fn duplicates_tests_and_bots_count_in_quality_only() {
+    let mut events = EventSequence::new(Vec::new());
+    events.send(1.0, "share", json!({"event_index": 3}));
+    events.number -= 1;
+    assert_eq!(events.send(1.0, "share", json!({})).kind, "duplicate");
+    assert_eq!(events.send(1.0, "share", json!({"is_test": true})).kind, "test");
+    assert_eq!(events.send(1.0, "share", json!({"user_agent": "Googlebot/2.1"})).kind, "bot");
+    assert_eq!(events.send(1.0, "share", json!({"event_index": 6})).number("lost_events"), 2);
+    assert_eq!(events.send(1.0, "share", json!({"event_index": 4})).number("lost_events"), 0);
     for cube in CUBES {
-        let cells = cube.cells(cube.panes[0], &story.reference.events);
+        let cells = cube.cells(cube.panes[0], &events.reference.events);
         let events = cube.measures.iter().position(|measure| *measure == "events");
         let counted = events.map(|at| cells.values().map(|totals| totals[at].value()).sum::<i64>());
         match cube.name {
@@ -194,7 +196,7 @@ fn duplicates_tests_and_bots_are_seen_in_quality_alone() {
 }
 
 #[test]
-fn the_reference_and_the_simulator_agree_on_what_both_know() {
+fn the_reference_equals_the_truth_of_the_simulator() {
     use simulator::{Config, Simulator, Timing};
     let now = MONDAY + 50 * DAY;
     let plans = simulator::default_activities(now);

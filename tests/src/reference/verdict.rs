@@ -1,6 +1,6 @@
-//! Which elements of a raw record are events, and when they happened: the contract read once more, plainly.
+//! Which elements of a raw record are valid events, and their time, as the contract defines it.
 //!
-//! Codes are not looked at, only whether an element is rejected: codes and bytes of dead letters are held against the
+//! It computes whether an element is rejected, not the code: codes and bytes of dead letters are compared with the
 //! simulator's truth.
 
 use std::fmt;
@@ -17,16 +17,16 @@ const FUTURE_MS: i64 = 5 * 60_000;
 const PLATFORMS: [&str; 7] = ["web", "h5", "ios", "android", "pc", "mini_program", "server"];
 const FORBIDDEN: [&str; 5] = ["null", "undefined", "0", "guest", "unknown"];
 
-/// What ingest may know beside the record.
+/// Settings of ingest that the result depends on.
 #[derive(Debug, Clone)]
 pub struct ContractRules {
-    /// Applications that may send.
+    /// Registered applications.
     pub apps: Vec<String>,
     /// Oldest event by event time, ms.
     pub max_event_age_ms: i64,
 }
 
-/// The members of one valid event and when it happened.
+/// The members of one valid event and its time.
 #[derive(Debug, Clone)]
 pub(super) struct ValidEvent {
     pub(super) members: Map<String, Value>,
@@ -34,7 +34,7 @@ pub(super) struct ValidEvent {
     pub(super) time_source: &'static str,
 }
 
-/// Every element of a record: an event, or none where it is rejected.
+/// Every element of a record; none for a rejected one.
 pub(super) fn elements(record: &[u8], received_at: i64, rules: &ContractRules) -> Vec<Option<ValidEvent>> {
     let Ok(text) = std::str::from_utf8(record) else { return vec![None] };
     if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('[') {
@@ -70,7 +70,7 @@ fn element(text: &str, received_at: i64, rules: &ContractRules) -> Option<ValidE
     })
 }
 
-/// The members of an object; none when one of them is there twice.
+/// The members of an object; none when a name occurs twice.
 struct Members(Option<Map<String, Value>>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -102,7 +102,7 @@ fn depth(value: &Value) -> usize {
     }
 }
 
-/// Epoch milliseconds of a timestamp as clients write it.
+/// Epoch milliseconds of a client's timestamp.
 pub(super) fn moment(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64(),
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_is_judged_as_the_contract_says() {
+    fn the_event_time_is_corrected_as_the_contract_says() {
         for (original, sent_at, expected) in [
             (1_000, None, (1_000, "client")),
             (1_000, Some(999), (100_000, "received")),

@@ -8,14 +8,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use system_tests::WAIT;
 use tempfile::TempDir;
 use tungstenite::stream::MaybeTlsStream;
 use tungstenite::{Message, WebSocket};
 
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A browser with one page; gone when dropped.
+/// A browser with one page; ends when dropped.
 pub(crate) struct Browser {
     process: Child,
     socket: WebSocket<MaybeTlsStream<TcpStream>>,
@@ -35,7 +35,7 @@ pub(crate) fn find() -> Option<PathBuf> {
 }
 
 impl Browser {
-    /// Opens `url` in a window of a phone's size.
+    /// Opens `url` in a window of the size of a phone.
     pub(crate) fn open(program: &Path, url: &str) -> Self {
         let profile = tempfile::tempdir().unwrap();
         let process = Command::new(program)
@@ -99,12 +99,12 @@ fn page_address(port: u16) -> String {
 }
 
 fn wait_for<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + START_TIMEOUT;
+    let deadline = Instant::now() + WAIT;
     loop {
         if let Some(value) = attempt() {
             return value;
         }
-        assert!(Instant::now() < deadline, "the browser did not start within {START_TIMEOUT:?}");
+        assert!(Instant::now() < deadline, "the browser did not start within {WAIT:?}");
         thread::sleep(Duration::from_millis(50));
     }
 }

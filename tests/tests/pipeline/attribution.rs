@@ -1,5 +1,5 @@
-//! Every cell of every cube, and every active and retained device, against an independent reference: 45 business days of
-//! late, repeated, skewed and disordered events, with stages that are stopped and killed in the middle.
+//! Every cell of every cube, every active and retained device and every metric equal an independent reference, over 45
+//! business days of late, duplicate, skewed and disordered events, with stages that are stopped and killed meanwhile.
 
 use std::{
     sync::{OnceLock, atomic::AtomicBool},
@@ -27,7 +27,7 @@ const DAY_MS: i64 = 86_400_000;
 const DAYS: i64 = 45;
 const EVENTS: u64 = 300_000;
 
-/// Activities that find their events by rules; two want the same ones.
+/// Activities with rules; two have a rule for the same events.
 fn by_rule(now_ms: i64) -> Vec<ReferenceActivity> {
     let rule = |id: &str, apps: &[&str], days: (i64, i64), event_name: &str, window_ms| ReferenceActivity {
         id: id.to_owned(),
@@ -63,7 +63,7 @@ fn register(pipeline: &Pipeline, activities: &[ReferenceActivity]) {
     pipeline.millrace(&["activity", "import", file.path().to_str().unwrap()]).unwrap();
 }
 
-/// Sends so that records without a key keep their order, too: they share one partition.
+/// Sends. Records without a key go to one partition, so that they keep their order too.
 fn send(pipeline: &Pipeline, simulator: &mut Simulator, events: u64) {
     let mut target = Target::new(stack().brokers(), topic(pipeline, "raw-events"));
     target.events = Some(events);
@@ -71,15 +71,15 @@ fn send(pipeline: &Pipeline, simulator: &mut Simulator, events: u64) {
     produce::run(simulator, &target, &AtomicBool::new(false), |_| ()).unwrap();
 }
 
-/// What both tests look at: sent once.
-struct Run {
+/// A pipeline with all events, shared by both tests.
+struct ReferenceRun {
     pipeline: Pipeline,
     truth: Truth,
     reference: Reference,
 }
 
-fn run() -> &'static Run {
-    static RUN: OnceLock<Run> = OnceLock::new();
+fn run() -> &'static ReferenceRun {
+    static RUN: OnceLock<ReferenceRun> = OnceLock::new();
     RUN.get_or_init(|| {
         let mut pipeline = pipeline_without_topics("attribution");
         pipeline.set("MILLRACE__INGEST__MAX_EVENT_AGE", "60d");
@@ -110,7 +110,7 @@ fn run() -> &'static Run {
             thread::scope(|scope| {
                 let sender = scope.spawn(|| send(&pipeline, &mut simulator, EVENTS / ENDED.len() as u64));
                 thread::sleep(Duration::from_millis(700));
-                disturb(&pipeline, &mut stages, ended);
+                restart(&pipeline, &mut stages, ended);
                 sender.join().unwrap();
             });
         }
@@ -121,7 +121,7 @@ fn run() -> &'static Run {
         let mut reference = Reference::new(ContractRules { apps, max_event_age_ms: 60 * DAY_MS }, activities);
         raw::records(source(&pipeline)).unwrap().iter().for_each(|record| reference.take(record));
         assert!(reference.events.len() as u64 + reference.rejected.len() as u64 >= EVENTS);
-        Run { pipeline, truth, reference }
+        ReferenceRun { pipeline, truth, reference }
     })
 }
 
@@ -135,9 +135,9 @@ fn source(pipeline: &Pipeline) -> ResultSource<'_> {
 
 #[test]
 fn every_cell_of_every_cube_and_every_active_device_equals_an_independent_reference() {
-    let Run { pipeline, truth, reference } = run();
+    let ReferenceRun { pipeline, truth, reference } = run();
     let source = source(pipeline);
-    let mut differences = cells::of_people(source, reference).unwrap();
+    let mut differences = cells::of_devices(source, reference).unwrap();
     let mut compared = 0;
     for cube in CUBES {
         for pane in cube.panes {
@@ -146,9 +146,9 @@ fn every_cell_of_every_cube_and_every_active_device_equals_an_independent_refere
             compared += cells;
         }
     }
-    assert!(compared > 1_000_000, "{compared} cells are too few to prove anything");
+    assert!(compared > 1_000_000, "only {compared} cells were compared");
     assert!(differences.is_empty(), "{}", cells::report(&differences));
-    // What clients were meant to send is known a third time; it knows no activities that work by rules.
+    // The simulator's truth is a third source; it has no activities with rules.
     let mut by_truth = compare::differences(source, truth).unwrap();
     by_truth.retain(|difference| !difference.what.starts_with("activity"));
     assert_eq!(by_truth, []);
@@ -156,7 +156,7 @@ fn every_cell_of_every_cube_and_every_active_device_equals_an_independent_refere
 
 #[test]
 fn every_metric_equals_an_independent_reference() {
-    let Run { pipeline, reference, .. } = run();
+    let ReferenceRun { pipeline, reference, .. } = run();
     let now = now_ms();
     let today = day_of(now);
     let asked = MetricQuery { from: today - DAYS - 1, to: today, now, step: Period::Total };
@@ -166,7 +166,7 @@ fn every_metric_equals_an_independent_reference() {
     let mut ask = |name, step| {
         let (found, compared) = metrics::differences(pipeline, name, step, reference, &asked).unwrap();
         differences.extend(found);
-        assert!(compared > 0, "{name:?} has no value, so nothing was tested");
+        assert!(compared > 0, "{name:?} has no value, so nothing was compared");
     };
     for name in &names {
         ask(name, None);
@@ -178,7 +178,7 @@ fn every_metric_equals_an_independent_reference() {
     assert!(differences.is_empty(), "{} values differ, such as\n{}", differences.len(), first.join("\n"));
 }
 
-/// Metrics that are asked day by day, too: sums, ratios and those by another clock.
+/// Metrics that are also queried by day: sums, ratios and those with another time.
 const BY_DAY: [&str; 8] = [
     "new_devices",
     "retention_day_1",
@@ -190,11 +190,11 @@ const BY_DAY: [&str; 8] = [
     "experiment_exposures",
 ];
 
-/// Which stage is ended in each round, and whether by kill -9. Enrich has the most to lose.
+/// The stage that is restarted in each round, and whether by kill -9. Enrich has the most state.
 const ENDED: [(usize, bool); 6] = [(1, true), (1, false), (2, true), (0, true), (1, true), (2, false)];
 
-/// Ends a stage and starts it again.
-fn disturb(pipeline: &Pipeline, stages: &mut [devstack::Process], (stage, killed): (usize, bool)) {
+/// Stops or kills a stage, and starts it again.
+fn restart(pipeline: &Pipeline, stages: &mut [devstack::Process], (stage, killed): (usize, bool)) {
     if killed {
         stages[stage].kill().unwrap();
     } else {

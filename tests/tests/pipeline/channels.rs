@@ -1,5 +1,5 @@
-//! Operators see why an event has its channel, and what a changed file of rules would do to recent real events before it
-//! decides about new ones.
+//! `millrace channel`: why an event has its channel, and which recent events a changed file of rules would give another
+//! channel.
 
 use devstack::pipeline::Pipeline;
 use enrich::channel::BUILT_IN;
@@ -22,8 +22,8 @@ fn has(event: &Value, field: &str, part: &str) -> bool {
     event[field].as_str().is_some_and(|text| text.contains(part))
 }
 
-/// Whether the event shows nothing that goes before its referrer.
-fn shows_its_referrer(event: &Value) -> bool {
+/// Whether the event has no evidence with a higher priority than its referrer.
+fn is_decided_by_referrer(event: &Value) -> bool {
     let fields = ["campaign_source", "campaign_medium", "campaign_name", "click_id_type"];
     let parameters = ["utm_", "pk_", "mtm_", "clid=", "bd_vid=", "qz_gdt="];
     fields.iter().all(|field| event[field].is_null())
@@ -32,7 +32,7 @@ fn shows_its_referrer(event: &Value) -> bool {
 }
 
 #[test]
-fn a_changed_file_of_rules_shows_what_it_would_change_before_it_decides() {
+fn channel_diff_shows_the_effect_of_a_changed_file_of_rules() {
     let pipeline = pipeline("channels");
     let mut simulator = simulator(&pipeline, Config { seed: 7, ..Config::default() });
     send(&pipeline, &mut simulator, EVENTS, None);
@@ -61,7 +61,7 @@ fn a_changed_file_of_rules_shows_what_it_would_change_before_it_decides() {
         serde_json::from_str(&millrace(&pipeline, &["channel", "diff", &changed, "--since", "1d", "--json"]))
             .unwrap();
     let real: Vec<&Value> = events.iter().filter(|event| event["kind"] == "event").collect();
-    assert_eq!(diff["events"], real.len(), "every real event is judged, and nothing else");
+    assert_eq!(diff["events"], real.len(), "every event of kind event is compared, and no other");
     let moved = |from: &str, to: &str| {
         let changes = diff["changes"].as_array().unwrap();
         let change = changes.iter().find(|change| change["from"] == from && change["to"] == to);
@@ -69,7 +69,7 @@ fn a_changed_file_of_rules_shows_what_it_would_change_before_it_decides() {
     };
     let by_referrer = real
         .iter()
-        .filter(|event| has(event, "page_referrer", "bilibili.com") && shows_its_referrer(event))
+        .filter(|event| has(event, "page_referrer", "bilibili.com") && is_decided_by_referrer(event))
         .count();
     assert!(by_referrer > 0);
     assert_eq!(moved("organic_video", "organic_social"), by_referrer as u64);
@@ -86,7 +86,7 @@ fn a_changed_file_of_rules_shows_what_it_would_change_before_it_decides() {
     assert_eq!(serde_json::from_str::<Value>(&later).unwrap()["events"], 0);
 
     let event =
-        real.iter().find(|event| event["channel_rule"] == "referrer_video" && shows_its_referrer(event));
+        real.iter().find(|event| event["channel_rule"] == "referrer_video" && is_decided_by_referrer(event));
     let event = file("event.json", &event.unwrap().to_string());
     let said = millrace(&pipeline, &["channel", "explain", &format!("@{event}")]);
     for part in

@@ -1,4 +1,4 @@
-//! Cubes on the real stack: a cube of one's own needs a file, a migration and a restart; lanes agree about every total.
+//! Cubes on real servers: a custom cube needs a file, a migration and a restart; both lanes have the same totals.
 
 use devstack::{pipeline::Pipeline, query};
 use rdkafka::{
@@ -14,8 +14,8 @@ use system_tests::{
 
 const PANES: [&str; 4] = ["10s", "60s", "1h", "1d"];
 
-/// The answer, a line per row.
-fn ask(sql: &str) -> Vec<String> {
+/// The rows of a result.
+fn rows(sql: &str) -> Vec<String> {
     let answer = query(stack().clickhouse_url(), sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     answer.lines().map(str::to_owned).collect()
 }
@@ -45,7 +45,7 @@ fn level_done(number: usize, properties: &Value) -> Value {
 fn counted(pipeline: &Pipeline, events: u64) {
     for pane in PANES {
         let sql = format!("SELECT sum(events) FROM {}.traffic WHERE pane = '{pane}'", pipeline.name());
-        eventually("counted", WAIT, || (ask(&sql) == [events.to_string()]).then_some(()));
+        eventually("counted", WAIT, || (rows(&sql) == [events.to_string()]).then_some(()));
     }
 }
 
@@ -90,14 +90,14 @@ fn a_cube_over_properties_needs_a_file_a_migration_and_a_restart() {
     }
     assert!(done.contains("view") && done.contains("custom_levels"), "{done}");
     assert!(pipeline.millrace(&["migrate"]).unwrap().contains("nothing to do"));
-    // What runs without the cube goes on beside the new columns.
+    // A process without the cube continues although the table has new columns.
     produce(&pipeline, &[level_done(10, &json!({"level": 1, "score": 99}))]);
     counted(&pipeline, 11);
     stages[2].terminate(WAIT).unwrap();
     stages[2] = start(&pipeline, "aggregate", "0");
     wait_until_ready(&mut stages[2]);
 
-    // Kinds of numbers, a text that looks like one, and what is filtered out.
+    // Several kinds of numbers, a text that looks like a number, and events that the filter removes.
     let late: Vec<Value> = (100..400)
         .map(|number| {
             let properties = match number % 6 {
@@ -114,7 +114,7 @@ fn a_cube_over_properties_needs_a_file_a_migration_and_a_restart() {
     produce(&pipeline, &late);
     counted(&pipeline, 311);
     for pane in ["10s", "1h", "1d"] {
-        let rows = ask(&format!(
+        let rows = self::rows(&format!(
             "SELECT platform, properties_level, mode, sum(events), sum(coins), uniqCombined64Merge(14)(teams), sum(wins) \
              FROM {}.custom_levels WHERE pane = '{pane}' GROUP BY 1, 2, 3 ORDER BY 2",
             pipeline.name()
@@ -126,9 +126,9 @@ fn a_cube_over_properties_needs_a_file_a_migration_and_a_restart() {
 }
 
 #[test]
-fn both_lanes_tell_the_same_totals_and_days_begin_at_midnight_of_the_business_time_zone() {
+fn both_lanes_have_the_same_totals_and_days_begin_at_midnight_of_the_business_time_zone() {
     let mut pipeline = pipeline("both_lanes");
-    // A day that begins in mid-hour of UTC.
+    // Days begin at half past an hour of UTC.
     pipeline.set("MILLRACE__BUSINESS_TIMEZONE", "Asia/Kolkata");
     let mut simulator = simulator(&pipeline, Config { seed: 51, late: 0.05, ..Config::default() });
     let stages = start_stages(&pipeline);
@@ -142,13 +142,13 @@ fn both_lanes_tell_the_same_totals_and_days_begin_at_midnight_of_the_business_ti
         ("upload", "sum(events), sum(bytes), uniqCombined64Merge(14)(uploads)"),
         ("revenue", "sum(page_visits), sum(orders), sum(revenue_minor)"),
     ] {
-        let totals =
-            PANES.map(|pane| ask(&format!("SELECT {measures} FROM {database}.{cube} WHERE pane = '{pane}'")));
-        assert!(!totals[0][0].starts_with("0\t"), "{cube} is empty, so nothing was tested");
+        let totals = PANES
+            .map(|pane| rows(&format!("SELECT {measures} FROM {database}.{cube} WHERE pane = '{pane}'")));
+        assert!(!totals[0][0].starts_with("0\t"), "{cube} is empty, so nothing was compared");
         assert!(totals.iter().all(|total| *total == totals[0]), "{cube}: {totals:?}");
     }
     for cube in ["traffic", "tags", "versions", "experiments", "content"] {
-        let wrong = ask(&format!(
+        let wrong = rows(&format!(
             "SELECT countIf(pane = '1d' AND bucket != toStartOfDay(bucket, 'Asia/Kolkata')), \
              countIf(pane = '1h' AND bucket != toStartOfHour(bucket)), count() > 0 FROM {database}.{cube}"
         ));

@@ -1,4 +1,4 @@
-//! What clients sent is what ClickHouse shows: every cell, every dead letter, through restarts and with more processes.
+//! Every cell and every dead letter equal what clients sent, also with restarts and with several processes.
 
 use simulator::Config;
 use system_tests::{
@@ -10,7 +10,7 @@ use system_tests::{
 #[test]
 fn two_hundred_thousand_events_are_counted_exactly_and_every_dead_letter_keeps_its_bytes() {
     let pipeline = pipeline("exact");
-    // Some records are larger than librdkafka's usual megabyte: they must reach the dead letters all the same.
+    // Some records are larger than librdkafka's default limit of 1 MB: they must become dead letters too.
     let config =
         Config { seed: 11, duplicates: 0.02, bad: 0.01, largest_bad_bytes: 1_500_000, ..Config::default() };
     let mut simulator = simulator(&pipeline, config);
@@ -23,7 +23,7 @@ fn two_hundred_thousand_events_are_counted_exactly_and_every_dead_letter_keeps_i
 }
 
 #[test]
-fn events_of_clients_with_right_clocks_stand_in_their_own_minute() {
+fn events_of_clients_with_correct_clocks_count_in_their_own_minute() {
     let pipeline = pipeline("minutes");
     let config =
         Config { seed: 12, skewed: 0.0, untrusted: 0.0, future: 0.0, late: 0.05, ..Config::default() };
@@ -36,7 +36,7 @@ fn events_of_clients_with_right_clocks_stand_in_their_own_minute() {
 }
 
 #[test]
-fn a_clean_restart_of_ingest_and_aggregate_in_the_middle_changes_no_number() {
+fn a_clean_restart_of_ingest_and_aggregate_changes_no_number() {
     let pipeline = pipeline("restart");
     let mut simulator = simulator(&pipeline, Config { seed: 13, ..Config::default() });
     let mut stages = start_stages(&pipeline);
@@ -66,7 +66,7 @@ fn two_processes_of_each_stage_share_the_work_and_change_no_number() {
     }
     stages.iter_mut().for_each(wait_until_ready);
     send(&pipeline, &mut simulator, 20_000, Some(10_000.0));
-    // Members of the stages without memory may come in the middle, too.
+    // More processes of the stages without state join.
     for stage in ["ingest", "aggregate"] {
         stages.push(start(&pipeline, stage, "2"));
     }

@@ -1,5 +1,5 @@
-//! Every metric on the real stack: a few devices whose days fit on a page, sent through the three stages, and the
-//! numbers a person gets who counts them by hand. The report shows the same numbers as the queries.
+//! Every metric on real servers: a few devices whose events fit on a page, and the numbers that a person gets who counts
+//! them by hand. The report has the same numbers as the queries.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,10 +25,10 @@ use daily::DAILY;
 use report::the_report_equals_the_queries;
 
 const ZONE: &str = "Asia/Shanghai";
-/// The day most of it happens on, in days before today.
+/// The day of most events, in days before today.
 const DAY: i64 = 3;
 
-/// A business day so many days before the day of this test. Today is looked up once: midnight may pass meanwhile.
+/// A business day, in days before [`DAY`]. Today is read once: the test may run past midnight.
 fn day(before: i64) -> Date {
     static TODAY: OnceLock<Date> = OnceLock::new();
     let today = TODAY.get_or_init(|| Timestamp::now().to_zoned(TimeZone::get(ZONE).unwrap()).date());
@@ -75,9 +75,9 @@ fn through_the_stages() -> Sent {
     };
     let all = events.len() + 2;
     eventually("received", WAIT, || (number("sumIf(events, pane = '60s')", "quality")? == all).then_some(()));
-    let refused =
+    let rejected =
         query(stack().clickhouse_url(), &format!("SELECT message FROM {}.dead_letters", pipeline.name()));
-    assert_eq!(number("count()", "dead_letters"), Some(1), "{}", refused.unwrap());
+    assert_eq!(number("count()", "dead_letters"), Some(1), "{}", rejected.unwrap());
     eventually("counted in lane report", WAIT, || {
         (number("sumIf(events, pane = '1d')", "traffic")? == events.len()).then_some(())
     });
@@ -102,7 +102,7 @@ fn ask(pipeline: &Pipeline, question: &str) -> BTreeMap<String, Option<f64>> {
     rows.collect()
 }
 
-/// Who was there on which day, by definition `any`.
+/// The devices of each day, by definition `any`.
 fn active_days(events: &[Value]) -> BTreeMap<Date, BTreeSet<String>> {
     let mut days: BTreeMap<Date, BTreeSet<String>> = BTreeMap::new();
     for event in events {
@@ -117,8 +117,8 @@ fn monday(day: Date) -> Date {
     day - Span::new().days(day.weekday().to_monday_zero_offset())
 }
 
-/// What differs between an answer and what is expected; shares to nine digits. A sum may say 0 of a dimension that is
-/// there for another measure of its cube.
+/// The difference between an answer and the expected one; shares are equal to nine digits. A sum may be 0 for a dimension
+/// that exists for another measure of its cube.
 fn difference(
     question: &str,
     found: &BTreeMap<String, Option<f64>>,
@@ -141,13 +141,13 @@ fn assert_answer(question: &str, found: &BTreeMap<String, Option<f64>>, expected
 }
 
 #[test]
-fn every_metric_is_what_a_person_counts_and_the_report_shows_the_same() {
+fn every_metric_equals_a_count_by_hand_and_the_report_has_the_same_numbers() {
     let Sent { pipeline, events, started } = through_the_stages();
     let asked = the_day_is_right(&pipeline);
     let asked = &asked | &periods_are_right(&pipeline, &events);
     let asked = &asked | &retention_is_right(&pipeline);
     let asked = &asked | &quality_is_right(&pipeline, events.len() as f64, started);
-    every_definition_was_asked(&pipeline, &asked);
+    every_definition_was_queried(&pipeline, &asked);
     the_interval_of_a_lift_is_that_of_two_proportions(&pipeline);
     definitions_are_loaded_once(&pipeline);
     the_report_equals_the_queries(&pipeline);
@@ -178,7 +178,7 @@ fn the_day_is_right(pipeline: &Pipeline) -> BTreeSet<String> {
     DAILY.iter().map(|(question, _)| definition_of(question)).collect()
 }
 
-/// Days, weeks and months of different devices against a naive count over the events themselves.
+/// Unique devices of days, weeks and months equal a naive count over the events.
 fn periods_are_right(pipeline: &Pipeline, events: &[Value]) -> BTreeSet<String> {
     let days = active_days(events);
     let as_of = format!("{}T00:00:00+08:00", day(-DAY - 1));
@@ -261,7 +261,7 @@ fn retention_is_right(pipeline: &Pipeline) -> BTreeSet<String> {
         (1, "any", 8, Some(0.5)),
         (1, "login", 8, Some(0.0)),
         (1, "core_flow", 1, Some(1.0)),
-        // The next day is not over: not 0, but not known.
+        // The next day is not over: unknown, not 0.
         (1, "any", 0, None),
         (3, "any", 8, Some(0.0)),
         (3, "login", 8, Some(0.0)),
@@ -343,7 +343,7 @@ fn definition_of(question: &str) -> String {
     }
 }
 
-fn every_definition_was_asked(pipeline: &Pipeline, asked: &BTreeSet<String>) {
+fn every_definition_was_queried(pipeline: &Pipeline, asked: &BTreeSet<String>) {
     let list: Value =
         serde_json::from_str(&pipeline.millrace(&["metrics", "list", "--json"]).unwrap()).unwrap();
     let mut missing = Vec::new();
@@ -357,7 +357,7 @@ fn every_definition_was_asked(pipeline: &Pipeline, asked: &BTreeSet<String>) {
             }
         }
     }
-    assert!(missing.is_empty(), "nobody compared {missing:?}");
+    assert!(missing.is_empty(), "{missing:?} was not compared");
 }
 
 fn the_interval_of_a_lift_is_that_of_two_proportions(pipeline: &Pipeline) {

@@ -1,18 +1,18 @@
-//! `millrace reconcile` proves the books while events flow, and notices a single event too many or too few.
+//! `millrace reconcile` is right while events arrive, and reports a single event too many.
 
 use devstack::{pipeline::Pipeline, query};
 use serde_json::Value;
 use simulator::Config;
 use system_tests::{pipeline, send, settle, simulator, stack, start_stages};
 
-/// Whether the command was content, and what it said.
+/// Whether the command succeeded, and its report.
 fn reconcile(pipeline: &Pipeline) -> (bool, Value) {
-    let (content, text) = match pipeline.millrace(&["reconcile", "--json"]) {
-        Ok(said) => (true, said),
+    let (success, text) = match pipeline.millrace(&["reconcile", "--json"]) {
+        Ok(printed) => (true, printed),
         Err(error) => (false, error.to_string()),
     };
     let report = text.lines().find_map(|line| serde_json::from_str(&line[line.find('{')?..]).ok());
-    (content, report.unwrap_or_else(|| panic!("no report in {text}")))
+    (success, report.unwrap_or_else(|| panic!("no report in {text}")))
 }
 
 fn number(report: &Value, field: &str) -> u64 {
@@ -20,21 +20,21 @@ fn number(report: &Value, field: &str) -> u64 {
 }
 
 #[test]
-fn the_books_are_right_at_any_moment_and_one_event_more_is_noticed() {
+fn reconcile_is_right_at_any_time_and_reports_one_event_too_many() {
     let pipeline = pipeline("reconcile");
     let config = Config { seed: 11, ..Config::default() };
     let mut simulator = simulator(&pipeline, config);
     let processes = start_stages(&pipeline);
     for _ in 0..4 {
         send(&pipeline, &mut simulator, 10_000, Some(20_000.0));
-        let (content, report) = reconcile(&pipeline);
-        assert!(content && number(&report, "difference") == 0, "{report:#}");
+        let (success, report) = reconcile(&pipeline);
+        assert!(success && number(&report, "difference") == 0, "{report:#}");
     }
     let truth = simulator.truth().clone();
     settle(&pipeline, &truth, processes);
 
-    let (content, report) = reconcile(&pipeline);
-    assert!(content, "{report:#}");
+    let (success, report) = reconcile(&pipeline);
+    assert!(success, "{report:#}");
     let counts = &truth.counts;
     assert_eq!(number(&report, "consumed"), counts.sent, "{report:#}");
     assert_eq!(number(&report, "duplicates"), counts.duplicates);
@@ -58,7 +58,7 @@ fn the_books_are_right_at_any_moment_and_one_event_more_is_noticed() {
              SELECT src, src_end, 1 FROM {table} WHERE ledger_events > 0 AND startsWith(src, '1/') LIMIT 1"
         );
         query(stack().clickhouse_url(), &forge).unwrap();
-        let (content, report) = reconcile(&pipeline);
-        assert!(!content && number(&report, "difference") == forged, "{lane}: {report:#}");
+        let (success, report) = reconcile(&pipeline);
+        assert!(!success && number(&report, "difference") == forged, "{lane}: {report:#}");
     }
 }

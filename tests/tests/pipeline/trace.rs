@@ -1,5 +1,5 @@
-//! The lane `events` holds every event once, whatever dies; `millrace trace` tells the whole way of one event, from
-//! its rows or from the topics.
+//! Lane `events` has every event once, also after kills. `millrace trace` shows everything about one event, from its rows
+//! or from the topics.
 
 use devstack::{pipeline::Pipeline, query, wait_for_events};
 use rdkafka::{
@@ -25,7 +25,7 @@ fn pipeline_with_events(test: &str) -> Pipeline {
 }
 
 #[test]
-fn the_lane_events_holds_every_event_once_although_aggregate_is_killed_again_and_again() {
+fn lane_events_has_every_event_once_although_aggregate_is_killed_repeatedly() {
     let pipeline = pipeline_with_events("trace_rows");
     let mut simulator = simulator(&pipeline, Config { seed: 41, ..Config::default() });
     let mut stages = start_stages(&pipeline);
@@ -56,11 +56,11 @@ fn the_lane_events_holds_every_event_once_although_aggregate_is_killed_again_and
     }
     let ledger = format!("SELECT sum(ledger_events) FROM {view}_local WHERE startsWith(src, '1/')");
     assert_eq!(number(&ledger), accepted, "the ledger of the lane");
-    let books = pipeline.millrace(&["reconcile"]).unwrap_or_else(|error| panic!("{error}"));
-    assert!(books.contains("lane events") && books.contains("difference 0"), "{books}");
+    let report = pipeline.millrace(&["reconcile"]).unwrap_or_else(|error| panic!("{error}"));
+    assert!(report.contains("lane events") && report.contains("difference 0"), "{report}");
 }
 
-/// Sends each record to `raw-events` and waits until the broker has them, in this order.
+/// Sends the records to `raw-events` in this order, and waits until the broker has them.
 fn produce(pipeline: &Pipeline, records: &[Value]) {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", stack().brokers());
@@ -98,7 +98,7 @@ fn traced(pipeline: &Pipeline, args: &[&str]) -> Value {
     serde_json::from_str(&said).unwrap()
 }
 
-fn words(pipeline: &Pipeline, args: &[&str]) -> String {
+fn printed(pipeline: &Pipeline, args: &[&str]) -> String {
     match pipeline.millrace(&[&["trace"], args].concat()) {
         Ok(said) => said,
         Err(error) => error.to_string(),
@@ -106,9 +106,9 @@ fn words(pipeline: &Pipeline, args: &[&str]) -> String {
 }
 
 #[test]
-fn trace_tells_the_whole_way_of_an_event_from_the_tables_as_from_the_topics() {
+fn trace_shows_the_same_from_the_tables_and_from_the_topics() {
     const SHARED: &str = "0199f0a0-7c1e-7abc-8def-0123456789ab";
-    const REFUSED: &str = "0199f0a0-7c1e-7abc-8def-0123456789ac";
+    const REJECTED: &str = "0199f0a0-7c1e-7abc-8def-0123456789ac";
     const TESTED: &str = "0199f0a0-7c1e-7abc-8def-0123456789ad";
     const WAITING: &str = "0199f0a0-7c1e-7abc-8def-0123456789ae";
     let pipeline = pipeline_with_events("trace");
@@ -119,7 +119,7 @@ fn trace_tells_the_whole_way_of_an_event_from_the_tables_as_from_the_topics() {
         &[
             first.clone(),
             json!([page_view(SHARED, "browser-2"), first]),
-            with(page_view(REFUSED, "browser-1"), "platform", json!("fridge")),
+            with(page_view(REJECTED, "browser-1"), "platform", json!("fridge")),
             with(page_view(TESTED, "browser-1"), "is_test", json!(true)),
         ],
     );
@@ -160,7 +160,7 @@ fn trace_tells_the_whole_way_of_an_event_from_the_tables_as_from_the_topics() {
     };
     assert!(["traffic", "tags", "quality"].iter().all(|cube| cubes(event).contains(&(*cube).to_owned())));
     assert_eq!(cubes(duplicate), ["quality"]);
-    // What is said to be added is what was added.
+    // The table has what trace says was added.
     let traffic =
         event["cubes"].as_array().unwrap().iter().find(|touched| touched["cube"] == "traffic").unwrap();
     assert_eq!(traffic["measures"]["events"], 1);
@@ -171,16 +171,16 @@ fn trace_tells_the_whole_way_of_an_event_from_the_tables_as_from_the_topics() {
     );
     assert!(number(&counted) >= 1, "{counted}");
 
-    for args in [&[REFUSED][..], &[REFUSED, "--scan"]] {
-        let refused = traced(&pipeline, args);
-        let letter = &refused["dead_letters"][0];
+    for args in [&[REJECTED][..], &[REJECTED, "--scan"]] {
+        let rejected = traced(&pipeline, args);
+        let letter = &rejected["dead_letters"][0];
         assert_eq!((&letter["code"], &letter["pointer"]), (&json!("invalid_value"), &json!("/platform")));
         assert_eq!((&letter["anonymous_id"], &letter["is_its_own"]), (&json!("browser-1"), &json!(true)));
         assert_eq!(letter["raw"]["offset"], 2);
     }
     assert_eq!(cubes(&traced(&pipeline, &[TESTED])["events"][0]), ["quality"]);
 
-    let text = words(&pipeline, &[SHARED]);
+    let text = printed(&pipeline, &[SHARED]);
     for expected in [
         "3 events of 2 devices, 0 dead letters",
         "partition 1, offset 0",
@@ -195,9 +195,9 @@ fn trace_tells_the_whole_way_of_an_event_from_the_tables_as_from_the_topics() {
     }
 
     let unknown = "0199f0a0-7c1e-7abc-8def-000000000000";
-    assert!(words(&pipeline, &[unknown]).contains("look further back with --since"));
+    assert!(printed(&pipeline, &[unknown]).contains("look further back with --since"));
     devstack::pipeline::stop(&mut stages).unwrap_or_else(|error| panic!("{error}"));
     produce(&pipeline, &[page_view(WAITING, "browser-1")]);
-    let waiting = words(&pipeline, &[WAITING]);
+    let waiting = printed(&pipeline, &[WAITING]);
     assert!(waiting.contains("partition 1, offset 4") && waiting.contains("millrace status"), "{waiting}");
 }
