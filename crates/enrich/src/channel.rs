@@ -1,8 +1,8 @@
 //! The channel of a visit, by the rules of `schemas/channels.toml`: an ordered list in which the first rule that
 //! matches wins.
 //!
-//! A decision has two halves, because the device's last touch comes between them: [`ChannelRules::own`] judges the
-//! event's own evidence, [`ChannelRules::fallback`] an event without evidence.
+//! A decision has two halves, because the device's last touch comes between them: [`ChannelRules::own`] matches
+//! the event's own evidence, [`ChannelRules::fallback`] an event without evidence.
 //!
 //! `evidence` reads what an event shows; `file`, `site` and `check` read the rules; `matching` decides; `explain` gives
 //! the reason of each decision.

@@ -3,7 +3,7 @@
 //! All events of a device pass through one Kafka partition, so memory is enough to recognise duplicates and to decide
 //! what an event is to its device.
 //!
-//! Everything that decides is pure: it takes values and times as arguments and knows no Kafka, files, threads or clock
+//! Everything that decides is pure: it takes values and times as arguments and uses no Kafka, files, threads or clock
 //! (`clippy.toml` enforces this).
 //!
 //! | module | decides |
@@ -16,7 +16,7 @@
 //! | [`user_agent`] | browser, system and device of a sender, and whether it is a crawler |
 //! | `row` | reads what these need from the rows of a batch |
 //!
-//! The rest is `shell`, which knows Kafka, files and the clock: it runs the stage, restores partitions from Kafka,
+//! The rest is `shell`, which uses Kafka, files, threads and the clock: it runs the stage, restores partitions from Kafka,
 //! follows the activity registry and reads the channel rules.
 pub mod activity;
 pub mod channel;

@@ -86,9 +86,9 @@ impl Partition {
         Ok(self.devices.restore_record(u64::from_be_bytes(key), value)?)
     }
 
-    /// Restores what a message of `enriched-events` says, after all records of the changelog: its accepted events are
-    /// seen, and they move the fast parts of their devices. Evidence is judged by the rules of today. Returns the number
-    /// of events in it.
+    /// Restores from a message of `enriched-events`, after all records of the changelog: remembers its accepted events
+    /// and applies them to the fast parts of their devices. Evidence is matched by the rules of today. Returns the number
+    /// of events in the message.
     ///
     /// # Errors
     /// The payload is no batch.

@@ -1,7 +1,7 @@
-//! What the rows of a batch say, as far as decisions depend on it.
+//! Reads from the rows of a batch what decisions depend on.
 //!
-//! Rows of a batch share most of their texts, so names, user agents and evidence are each judged once per batch. The
-//! stream reads clean batches, a restore reads enriched batches; both build their [`FastEvent`](crate::device::FastEvent)
+//! Rows of a batch share most of their texts, so each name, user agent and combination of evidence is looked up once per
+//! batch. The stream reads clean batches, a restore reads enriched batches; both build their [`FastEvent`](crate::device::FastEvent)
 //! with the same function, [`fast_event`].
 mod agents;
 mod channels;

@@ -1,4 +1,4 @@
-//! The part of enrich that knows Kafka, files, threads and the clock.
+//! The part of enrich that uses Kafka, files, threads and the clock.
 //!
 //! `stage` hands records to the pure modules and sends what they decide; `restore` reads the memory of newly assigned
 //! partitions; `registry` follows the topic of activities; `run` starts everything.

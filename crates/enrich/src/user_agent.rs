@@ -1,7 +1,7 @@
-//! What a user agent says about browser, app, system and device.
+//! Browser, app, system and device of a user agent, and whether it is a crawler.
 //!
-//! The rules of uap-core (`user_agent/regexes.yaml`) know the browsers and devices of the world. Our own lists, tried
-//! first, know the apps (`overlay`) and crawlers (`crawler`) that matter in China.
+//! The rules of uap-core (`user_agent/regexes.yaml`) cover the browsers and devices of the world. Our own lists, tried
+//! first, cover the apps, browsers and makers of China (`overlay`) and the crawlers (`crawler`).
 mod agent;
 mod cache;
 mod crawler;

@@ -1,4 +1,4 @@
-//! User agents as browsers, apps and crawlers send them, against a table of what each says.
+//! User agents as browsers, apps and crawlers send them, against a table of expected results.
 use std::sync::Arc;
 
 use enrich::user_agent::{Parser, UserAgents};

@@ -1,4 +1,4 @@
-//! Checks a rule file, so that a mistake ends the start and does not show up in next month's numbers.
+//! Checks a rule file, so that a mistake stops the process at its start and does not show up in next month's numbers.
 use super::{
     error::ChannelError,
     evidence::click_id_types,
@@ -9,7 +9,7 @@ use crate::user_agent::IN_APP_BROWSERS;
 
 const PLATFORMS: [&str; 7] = ["web", "h5", "ios", "android", "pc", "mini_program", "server"];
 
-/// The kinds of evidence with which each condition may stand.
+/// The kinds of evidence that allow each condition.
 const CONDITIONS: [(&str, &[EvidenceKind]); 6] = [
     ("medium", &[EvidenceKind::Campaign]),
     ("click_id_type", &[EvidenceKind::ClickId]),
@@ -20,11 +20,11 @@ const CONDITIONS: [(&str, &[EvidenceKind]); 6] = [
 ];
 
 /// Checks each rule by itself and against the rules before it.
-pub(super) fn rules(file: &RuleFile) -> Result<(), ChannelError> {
+pub(super) fn check_rules(file: &RuleFile) -> Result<(), ChannelError> {
     let mut earlier: Vec<&ChannelRule> = Vec::new();
     for rule in &file.rules {
-        by_itself(rule, file).map_err(|problem| wrong(rule, problem))?;
-        in_its_place(rule, &earlier).map_err(|problem| wrong(rule, problem))?;
+        check_alone(rule, file).map_err(|problem| wrong(rule, problem))?;
+        check_position(rule, &earlier).map_err(|problem| wrong(rule, problem))?;
         earlier.push(rule);
     }
     match earlier.last() {
@@ -33,8 +33,8 @@ pub(super) fn rules(file: &RuleFile) -> Result<(), ChannelError> {
     }
 }
 
-fn by_itself(rule: &ChannelRule, file: &RuleFile) -> Result<(), String> {
-    known("group", &rule.group, GROUPS.iter().copied())?;
+fn check_alone(rule: &ChannelRule, file: &RuleFile) -> Result<(), String> {
+    check_known("group", &rule.group, GROUPS.iter().copied())?;
     if rule.own && rule.evidence != EvidenceKind::Referrer {
         return Err("own applies only to evidence \"referrer\"".into());
     }
@@ -51,10 +51,12 @@ fn by_itself(rule: &ChannelRule, file: &RuleFile) -> Result<(), String> {
                 return Err(format!("{key} has {value:?} twice"));
             }
             match key {
-                "click_id_type" => known(key, value, click_id_types())?,
-                "platform" => known(key, value, PLATFORMS.into_iter())?,
-                "in_app_browser" => known(key, value, IN_APP_BROWSERS.iter().copied())?,
-                "site" => known("site class", value, file.sites.iter().map(|site| site.class.as_str()))?,
+                "click_id_type" => check_known(key, value, click_id_types())?,
+                "platform" => check_known(key, value, PLATFORMS.into_iter())?,
+                "in_app_browser" => check_known(key, value, IN_APP_BROWSERS.iter().copied())?,
+                "site" => {
+                    check_known("site class", value, file.sites.iter().map(|site| site.class.as_str()))?
+                }
                 _ if value.is_empty() => return Err(format!("{key} has an empty value")),
                 _ => (),
             }
@@ -63,12 +65,12 @@ fn by_itself(rule: &ChannelRule, file: &RuleFile) -> Result<(), String> {
     Ok(())
 }
 
-fn in_its_place(rule: &ChannelRule, earlier: &[&ChannelRule]) -> Result<(), String> {
+fn check_position(rule: &ChannelRule, earlier: &[&ChannelRule]) -> Result<(), String> {
     if earlier.iter().any(|before| before.name == rule.name) {
         return Err("another rule has the same name".into());
     }
     if let Some(before) = earlier.iter().find(|before| before.evidence == EvidenceKind::None) {
-        return Err(format!("it can never match: rule {:?} before it always does", before.name));
+        return Err(format!("it can never match: rule {:?} before it always matches", before.name));
     }
     if let Some(before) = earlier.iter().find(|before| before.covers(rule)) {
         return Err(format!(
@@ -79,7 +81,7 @@ fn in_its_place(rule: &ChannelRule, earlier: &[&ChannelRule]) -> Result<(), Stri
     let fallback = earlier.iter().find(|before| !before.evidence.is_own());
     match fallback {
         Some(before) if rule.evidence.is_own() => Err(format!(
-            "it must stand before rule {:?}: platform, in_app_browser and none are tried last, when neither the event \
+            "it must come before rule {:?}: platform, in_app_browser and none are tried last, when neither the event \
              nor an earlier visit of the device shows a channel",
             before.name
         )),
@@ -87,7 +89,11 @@ fn in_its_place(rule: &ChannelRule, earlier: &[&ChannelRule]) -> Result<(), Stri
     }
 }
 
-fn known<'n>(key: &str, value: &str, names: impl Iterator<Item = &'n str> + Clone) -> Result<(), String> {
+fn check_known<'n>(
+    key: &str,
+    value: &str,
+    names: impl Iterator<Item = &'n str> + Clone,
+) -> Result<(), String> {
     if names.clone().any(|name| name == value) {
         return Ok(());
     }
@@ -200,12 +206,12 @@ mod tests {
     }
 
     #[test]
-    fn rules_must_stand_in_the_order_in_which_they_are_tried() {
+    fn rules_must_come_in_the_order_in_which_they_are_tried() {
         let last = rule("z", "none", "group = 'direct'");
         let mini = rule("m", "platform", "platform = ['mini_program']");
         let campaign = rule("c", "campaign", "");
         let error = problem(&[mini.clone(), campaign.clone(), last.clone()]);
-        assert!(error.starts_with("rule \"c\": it must stand before rule \"m\""), "{error}");
+        assert!(error.starts_with("rule \"c\": it must come before rule \"m\""), "{error}");
         let error = problem(&[last.clone(), mini.clone(), last.clone()]);
         assert!(error.starts_with("rule \"m\": it can never match"), "{error}");
         assert!(
@@ -225,7 +231,7 @@ mod tests {
                 "name = 'Baidu'\nclass = 'search'\nhosts = ['b.com']",
                 "the name \"Baidu\" already belongs to site \"baidu\"",
             ),
-            ("name = 'x'\nclass = 'search'\nhosts = ['https://b.com']", "\"https://b.com\" is no host"),
+            ("name = 'x'\nclass = 'search'\nhosts = ['https://b.com']", "\"https://b.com\" is not a host"),
             ("name = 'x'\nclass = 'search'", "it has neither hosts nor packages"),
         ] {
             let text = format!("version = '1'\n{}{SITE}[[site]]\n{site}\n", rule("z", "none", ""));

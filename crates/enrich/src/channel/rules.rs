@@ -1,6 +1,6 @@
 //! A checked rule file, and the channel that it gives an event.
 use super::{
-    check,
+    check::check_rules,
     error::ChannelError,
     evidence::{Evidence, advertiser, host},
     file::{ChannelRule, EvidenceKind, RuleFile},
@@ -48,7 +48,7 @@ impl ChannelRules {
     /// [`ChannelError`] names the rule or site and what is wrong with it.
     pub fn parse(text: &str, own_hosts: &[String]) -> Result<Self, ChannelError> {
         let file: RuleFile = toml::from_str(text)?;
-        check::rules(&file)?;
+        check_rules(&file)?;
         let sites = Sites::new(file.sites)?;
         let own = file.rules.iter().filter(|rule| rule.evidence.is_own()).count();
         let own_hosts = own_hosts.iter().map(|host| host.to_lowercase()).collect();
@@ -85,7 +85,7 @@ impl ChannelRules {
     pub fn fallback(&self, platform: &str, in_app_browser: &str) -> Channel<'_> {
         let matching =
             self.fallback_rules().iter().find(|rule| match_fallback(rule, platform, in_app_browser).is_ok());
-        // `check` requires a last rule that always matches; without one, direct would be right.
+        // A checked file ends with a rule that always matches, so the default is never used.
         let (group, rule) = matching.map_or(("direct", ""), |rule| (rule.group.as_str(), rule.name.as_str()));
         let is_in_app = matching.is_some_and(|rule| rule.evidence == EvidenceKind::InAppBrowser);
         let source = if is_in_app { in_app_browser.to_owned() } else { String::new() };

@@ -41,9 +41,9 @@ impl Sites {
                 return Err(site.wrong("it has neither hosts nor packages: list those it is known by".into()));
             }
             let names = site.aliases.iter().chain([&site.name]);
-            enter(&sites, index, &mut by_name, "name", names)?;
-            enter(&sites, index, &mut by_host, "host", &site.hosts)?;
-            enter(&sites, index, &mut by_package, "package", &site.packages)?;
+            index_names(&sites, index, &mut by_name, "name", names)?;
+            index_names(&sites, index, &mut by_host, "host", &site.hosts)?;
+            index_names(&sites, index, &mut by_package, "package", &site.packages)?;
         }
         Ok(Self { sites, by_name, by_host, by_package })
     }
@@ -100,7 +100,7 @@ impl Site {
     }
 }
 
-fn enter<'s>(
+fn index_names<'s>(
     sites: &'s [Site],
     index: usize,
     map: &mut HashMap<String, usize>,
@@ -112,7 +112,7 @@ fn enter<'s>(
         let bad_host = what == "host" && (name.contains(['/', ':', '*', ' ']) || !name.contains('.'));
         if name.is_empty() || bad_host {
             let example = "write it as in example.com; subdomains are included";
-            return Err(site.wrong(format!("{name:?} is no {what}: {example}")));
+            return Err(site.wrong(format!("{name:?} is not a {what}: {example}")));
         }
         if let Some(other) = map.insert(name.to_lowercase(), index) {
             let owner = &sites[other].name;

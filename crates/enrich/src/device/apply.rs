@@ -84,7 +84,7 @@ impl Device {
         };
         let mut device = Self { slow, fast: Fast::default() };
         let arrival = Arrival { is_new_device: true, active: FirstOf::ALL, session_start: true };
-        let stamps = device.apply_behind_session(event, arrival, context);
+        let stamps = device.apply_in_session(event, arrival, context);
         (device, stamps)
     }
 
@@ -99,11 +99,11 @@ impl Device {
                 channel_of_session(&event.channels, false, touch, event.fast.time_ms, context.shared);
             self.slow.sessions.start(visit, channel);
         }
-        self.apply_behind_session(event, Arrival { is_new_device: false, active, session_start }, context)
+        self.apply_in_session(event, Arrival { is_new_device: false, active, session_start }, context)
     }
 
-    /// Applies what follows once day and session are decided.
-    fn apply_behind_session(
+    /// Applies the rules that follow, once day and session are decided.
+    fn apply_in_session(
         &mut self,
         event: &DeviceEvent<'_>,
         arrival: Arrival,

@@ -3,7 +3,7 @@
 //!
 //! It is written with every record of the device, and on its own once a change has waited for half a de-duplication
 //! window. A restore rebuilds what came after the record from the events of the last window: [`Fast::apply`] depends on
-//! the event alone, and `last_event` tells which events the record already holds.
+//! the event alone, and `last_event` marks the last event that the record holds.
 use std::rc::Rc;
 
 use super::{

@@ -1,6 +1,6 @@
 //! A device as a record of the topic `enrich-state`: the Protobuf message `DeviceState` of `schemas/device_state.proto`.
 //!
-//! A record lists its channels once, and its other fields name them by place; 0 names none. The codec is written by
+//! A record lists its channels once, and its other fields refer to them by place, counted from 1; 0 is none. The codec is written by
 //! hand, because a restore reads millions of records: 694 000 to 833 000 per second and core instead of 278 000 with
 //! generated code, which builds a message of its own for each part first. A test compares it with the published schema.
 mod read;

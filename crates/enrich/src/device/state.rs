@@ -1,7 +1,7 @@
 //! The state of a device: its slow and its fast part.
 //!
-//! `apply` changes it, `record` reads and writes it. What many devices have nothing of is behind one pointer, and lists
-//! are slices of exact length: a device that has used everything takes 652 bytes instead of 988, a visitor who came once
+//! `apply` changes it, `record` reads and writes it. Fields that are empty for many devices are behind one pointer, and
+//! lists are slices of exact length: a device that has used everything takes 652 bytes instead of 988, a visitor who came once
 //! about 250.
 use std::rc::Rc;
 
@@ -23,7 +23,7 @@ pub struct Device {
     pub(super) fast: Fast,
 }
 
-/// What goes to the changelog with every change.
+/// The slow part: every change of it goes to the changelog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Slow {
     pub(super) first_seen_day: i32,
@@ -33,7 +33,7 @@ pub(super) struct Slow {
     pub(super) extras: Option<Rc<Extras>>,
 }
 
-/// What many devices have nothing of.
+/// Fields of the slow part that are empty for many devices.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Extras {
     pub(super) install_source: Option<Rc<str>>,

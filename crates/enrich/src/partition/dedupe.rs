@@ -77,7 +77,7 @@ impl DedupeWindow {
     /// Prefetches the entries of these events, so that the cache misses of a batch overlap.
     pub(crate) fn prefetch(&self, keys: impl Iterator<Item = u128>) {
         let known = keys.filter(|key| self.current.contains(key) | self.previous.contains(key));
-        // Without `black_box` the compiler removes look-ups whose result nobody uses.
+        // Without `black_box` the compiler removes look-ups whose result is unused.
         std::hint::black_box(known.count());
     }
 

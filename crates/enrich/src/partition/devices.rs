@@ -89,7 +89,7 @@ impl Devices {
             (self.restoring.contains(key), open.last().map_or(0, |playback| playback.id))
         };
         for key in keys {
-            // Without `black_box` the compiler removes a look-up whose result nobody uses.
+            // Without `black_box` the compiler removes a look-up whose result is unused.
             std::hint::black_box(look_up(key));
         }
     }

@@ -1,4 +1,4 @@
-//! What an event's user agent says about its sender.
+//! The user agents of a batch: bot or not, and which in-app browser.
 use event::{Batch, Field, TextRef};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use super::text::text_ref;
 use crate::user_agent::UserAgents;
 
-/// What a user agent says, as far as decisions depend on it.
+/// The part of a user agent that decisions depend on.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct AgentFacts {
     pub(crate) is_bot: bool,
@@ -19,7 +19,7 @@ pub(crate) struct AgentFacts {
 pub(crate) struct AgentCache(HashMap<TextRef, AgentFacts, RandomState>);
 
 impl AgentCache {
-    /// What the user agent of a row says.
+    /// The facts of a row's user agent.
     pub(crate) fn get(&mut self, batch: &Batch, row: usize, agents: &mut UserAgents) -> AgentFacts {
         match text_ref(batch, Field::UserAgent, row) {
             0 => AgentFacts::default(),

@@ -1,4 +1,4 @@
-//! What the channel rules decide about the events of a batch: once for each combination of evidence.
+//! The channels of the events of a batch, matched once for each combination of evidence.
 use event::{Batch, Field, TextRef};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -63,7 +63,7 @@ impl EvidenceKey {
 }
 
 impl ChannelCache {
-    /// What the rules decide about the event of a row.
+    /// The channels of the event of a row.
     pub(crate) fn get(
         &mut self,
         batch: &Batch,
@@ -118,14 +118,14 @@ fn own_channels<'c>(
         return None;
     }
     Some(known.entry(key).or_insert_with(|| {
-        let mut judge = |install_source| {
+        let mut match_rules = |install_source| {
             let channel = rules.own(&Evidence::of_event(batch, row, install_source))?;
             Some(EvidenceChannel { channel: share(&channel, shared), is_touch: channel.is_touch })
         };
-        let own = judge("");
+        let own = match_rules("");
         let first = match batch.text(Field::InstallSource, row) {
             "" => own.clone(),
-            install_source => judge(install_source),
+            install_source => match_rules(install_source),
         };
         OwnChannels { own, first }
     }))

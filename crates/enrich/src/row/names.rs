@@ -1,10 +1,10 @@
-//! What an event's name says about it.
+//! The event names of a batch: which rules apply to an event of that name.
 use event::{Batch, Field};
 
 use super::text::text_ref;
 use crate::device::active::Definitions;
 
-/// What a name says.
+/// The rules that apply to events of one name.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct NameFacts {
     /// Steps of definitions of active that such an event can fulfil, one bit each.
@@ -18,7 +18,7 @@ pub(crate) struct NameFacts {
     pub(crate) is_level_change: bool,
 }
 
-/// The names of one batch.
+/// The event names of one batch.
 #[derive(Debug, Default)]
 pub(crate) struct NameCache {
     /// For each text of the batch the place of its facts, counted from 1; 0 for a text that was not looked up yet.
@@ -27,7 +27,7 @@ pub(crate) struct NameCache {
 }
 
 impl NameCache {
-    /// What the name of a row says.
+    /// The facts of a row's event name.
     pub(crate) fn get(
         &mut self,
         batch: &Batch,
@@ -54,7 +54,7 @@ impl NameCache {
             is_level_change: event_name == "creator_level_changed",
         };
         self.facts.push(facts);
-        // A batch has fewer rows, and so fewer names, than a u16 can count.
+        // A batch has fewer rows, and so fewer names, than u16::MAX.
         self.places[text] = u16::try_from(self.facts.len()).unwrap_or(0);
         facts
     }

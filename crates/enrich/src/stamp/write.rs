@@ -66,7 +66,7 @@ impl StampWriter {
         }
     }
 
-    /// Device, system and browser: what the client reports, else what its user agent says.
+    /// Device, system and browser: what the client reports, else what its user agent contains.
     pub(super) fn agent(&mut self, row: usize, known: &mut UserAgents) {
         let batch = self.out.batch();
         let user_agent = text_ref(batch, Field::UserAgent, row);

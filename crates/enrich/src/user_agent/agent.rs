@@ -1,6 +1,6 @@
-//! What one user agent says.
+//! The result of parsing a user agent.
 
-/// What one user agent says; '' for what it does not say.
+/// Browser, system and device of a user agent; '' for what it does not contain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UserAgent {
     /// The browser, without version: Chrome, Mobile Safari, WeChat, Quark, …
@@ -9,18 +9,18 @@ pub struct UserAgent {
     pub in_app_browser: &'static str,
     /// Android, iOS, HarmonyOS, Windows, macOS, Linux, …
     pub os_name: String,
-    /// Its version, such as 17.4.1, to the precision that the user agent gives.
+    /// Its version, such as 17.4.1, as precise as the user agent has it.
     pub os_version: String,
     /// The maker of the device, spelt as its devices spell it: HUAWEI, Xiaomi, vivo, …
     pub device_brand: String,
-    /// The model as the device names itself.
+    /// The model, as the device reports it.
     pub device_model: String,
     /// Whether it is a known crawler or a headless browser.
     pub is_bot: bool,
 }
 
 impl UserAgent {
-    /// A user agent that says nothing.
+    /// The result for a user agent that contains nothing known.
     pub(super) const NOTHING: &Self = &Self {
         browser: String::new(),
         in_app_browser: "",

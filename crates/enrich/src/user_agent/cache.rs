@@ -53,7 +53,7 @@ impl UserAgents {
         self.parser.get_or_init(|| Parser::new().map(Arc::new)).as_deref()
     }
 
-    /// What a user agent says.
+    /// Parses a user agent, or returns it from memory.
     pub fn read(&mut self, text: &str) -> &UserAgent {
         if !self.recent.contains_key(text) {
             let read = |parser: &Parser| parser.read(text);

@@ -1,4 +1,4 @@
-//! Reads one user agent, by our own lists first and then by the rules of uap-core.
+//! Parses one user agent, by our own lists first and then by the rules of uap-core.
 use std::fmt;
 
 use ua_parser::{Extractor, Regexes};
@@ -40,7 +40,7 @@ impl Parser {
         Ok(Self { rules: Extractor::try_from(regexes)? })
     }
 
-    /// What a user agent says.
+    /// Parses a user agent.
     pub fn read(&self, text: &str) -> UserAgent {
         if text.is_empty() {
             return UserAgent::default();
@@ -76,7 +76,7 @@ impl Parser {
         if let Some(version) = after(text, "OpenHarmony ") {
             return ("HarmonyOS".into(), version.to_owned());
         }
-        // Before version 5, HarmonyOS names the Android that it is compatible with instead of its own version.
+        // Before version 5, HarmonyOS reports the Android version that it is compatible with, not its own.
         if text.contains("HarmonyOS") {
             return ("HarmonyOS".into(), String::new());
         }
@@ -109,7 +109,7 @@ impl Parser {
         if !matches!(os_name, "Android" | "HarmonyOS") {
             return Some((brand.to_owned(), model.to_owned()));
         }
-        // uap-core shortens model names and takes other words for them; apps send the whole name.
+        // uap-core shortens model names or returns other words as names; apps send the whole name.
         let (own_model, build) = android_model(text).unwrap_or_default();
         let own_brand =
             [build, own_model].map(overlay::brand_of_model).into_iter().find(|brand| !brand.is_empty());
@@ -124,7 +124,7 @@ fn after<'t>(text: &'t str, word: &str) -> Option<&'t str> {
     Some(&rest[..end])
 }
 
-/// The model as an Android device names itself, and its build: in the first parentheses, behind the version of Android.
+/// The model of an Android device as the device reports it, and its build: in the first parentheses, behind the version of Android.
 fn android_model(text: &str) -> Option<(&str, &str)> {
     let (_, rest) = text.split_once('(')?;
     // Models contain parentheses too. The device ends where a word of the engine follows, or at the end of the text.

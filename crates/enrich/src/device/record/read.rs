@@ -96,7 +96,7 @@ impl RecordReader {
                 _ => {}
             }
         }
-        // A record written before channels were kept names none.
+        // A record written before channels were kept has none.
         let mut channel_at = |place: u64| match channels.get((place as usize).wrapping_sub(1)) {
             Some(channel) => Rc::clone(channel),
             None => shared.channel(ChannelTexts::default()),

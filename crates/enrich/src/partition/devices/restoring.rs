@@ -1,9 +1,9 @@
-//! What a restore needs besides the devices: the reader of records, and what the records said.
+//! What a restore needs besides the devices: the reader of records, and the fast parts of the records.
 //!
 //! A restore reads all records of the changelog, then applies the events of the last window to the fast parts. An event
-//! that the device's record already holds must change nothing in the end: until the record's last event comes, the event
-//! may be one of those, and when the last event comes, the fast part of the record is put back. If it never comes, the
-//! record is older than all events of the window.
+//! that the record already holds must change nothing in the end. Up to the last event of the record, every event may be
+//! one of those; when that last event comes, the fast part of the record is put back. If it never comes, the record is
+//! older than all events of the window.
 use super::slot::{KeyMap, Slot, Slots};
 use crate::device::{
     Device, Fast, FastEvent, Malformed, RecordReader, shared::Shared, touch::EvidenceChannel,
@@ -57,7 +57,8 @@ impl Restoring {
         }
     }
 
-    /// Ends the restore. Calls `unwritten` with the start of the time and the key of each device whose record lacks events.
+    /// Ends the restore. Calls `unwritten` for each device whose record lacks events, with the receive time of the first
+    /// such event and the device key.
     pub(super) fn finish(self, slots: &mut Slots, mut unwritten: impl FnMut(i64, u64)) {
         for (key, recorded) in self.records {
             let Some(since_ms) = recorded.unwritten_since_ms else { continue };

@@ -13,7 +13,7 @@ pub(super) type Slots = KeyMap<Slot>;
 /// A map by device key.
 pub(super) type KeyMap<T> = HashMap<u64, T, BuildHasherDefault<KeyHasher>>;
 
-/// A device with what the open transaction needs to know of it.
+/// A device and its state in the open transaction.
 #[derive(Debug, Clone)]
 pub(super) struct Slot {
     pub(super) device: Device,

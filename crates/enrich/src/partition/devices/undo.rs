@@ -1,7 +1,7 @@
 //! What the open transaction has changed, to undo it when the transaction aborts.
 //!
-//! Devices are changed in place. Before the first change of a transaction a copy goes into this log; the number of the
-//! transaction in the slot tells whether that has happened.
+//! Devices are changed in place. Before the first change of a transaction a copy goes into this log; the slot holds the
+//! number of the transaction that saved it last.
 use super::slot::{Slot, Slots};
 
 /// The undo log of the open transaction.

@@ -51,7 +51,7 @@ fn cohort_and_active_days_weeks_and_months() {
         ],
     );
     story(
-        "any stands first and also on a session that starts on a day already active",
+        "any comes first, also on a session that starts on a day already active",
         &[
             ("m=1", "active_definition=any"),
             ("m=40", "session_start=1 active_definition=any active_day="),
