@@ -10,8 +10,8 @@ mod rules_file;
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
-Channel rules come from the file enrich.channels_file or are built in. Both commands apply them to the fields of the event.
-Enrich stamps an event with the channel of its session, which the first event of the session decides. If no rule matches that
+Channel rules come from the file enrich.channels_file or are built in. Both commands apply them to the fields of the event. \
+Enrich stamps an event with the channel of its session, which the first event of the session decides. If no rule matches that \
 event's own fields, the device's last touch within 30 days decides.
 
 EXAMPLES

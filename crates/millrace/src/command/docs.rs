@@ -50,12 +50,12 @@ impl Docs {
 
 const HEAD: &str = "\
 <!-- Generated from the catalogues in the code, schemas/cubes.toml and schemas/metrics.toml.
-     Do not edit: `cargo run -p millrace -- docs` writes it, a test compares it. -->
+     Do not edit: run `cargo run -p millrace -- docs`. A test checks that this file is up to date. -->
 # Reference
 
 [Fields](#fields) · [Dead-letter codes](#dead-letter-codes) · [Cubes](#cubes) · [Metrics](#metrics)
 
-How to send events: [README.md](README.md). Which values a field takes: [raw_event.schema.json](raw_event.schema.json).
+How to send events: [README.md](README.md). The values of each field: [raw_event.schema.json](raw_event.schema.json).
 ";
 
 /// The whole file.
@@ -67,13 +67,13 @@ fn reference() -> Result<String, Error> {
 
 fn fields() -> String {
     let mut text = String::from(
-        "## Fields\n\nThe names that cubes, metrics, activity rules, `millrace cat` and the view `events` use. A field \
-         that an event does not have is '', 0 or empty.\n",
+        "## Fields\n\nCubes, metrics, activity rules, `millrace cat` and the view `events` use these names. A field without a \
+         value is '', 0 or empty.\n",
     );
     for (source, title) in [
-        (FieldOrigin::Client, "What clients send"),
-        (FieldOrigin::Ingest, "What ingest adds"),
-        (FieldOrigin::Enrich, "What enrich stamps"),
+        (FieldOrigin::Client, "Sent by clients"),
+        (FieldOrigin::Ingest, "Added by ingest"),
+        (FieldOrigin::Enrich, "Stamped by enrich"),
     ] {
         let mut table = MarkdownTable::new(&["field", "type", "meaning"]);
         for field in FIELDS.iter().filter(|field| field.origin() == source) {
@@ -90,8 +90,8 @@ fn codes() -> String {
         table.row([code(reject.as_str()), reject.meaning().into()]);
     }
     format!(
-        "## Dead-letter codes\n\nEach is metric label, Kafka header and column `code` of the view `dead_letters`. With it go \
-         a `message` and a `pointer` to the field.\n\n{}",
+        "## Dead-letter codes\n\nA code is a metric label, a Kafka header and the column `code` of the view `dead_letters`. A dead \
+         letter also has a `message` and a `pointer` to the field.\n\n{}",
         table.text
     )
 }
@@ -101,11 +101,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_written_reference_is_what_the_catalogues_say() {
+    fn the_reference_is_up_to_date() {
         let written = include_str!("../../../../schemas/reference.md");
         assert!(
             written == reference().unwrap(),
-            "schemas/reference.md is not current: run `cargo run -p millrace -- docs` in the root of the repository"
+            "schemas/reference.md is not up to date: run `cargo run -p millrace -- docs` in the root of the repository"
         );
     }
 }

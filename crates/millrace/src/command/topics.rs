@@ -42,7 +42,7 @@ pub(crate) enum TopicsCommand {
 /// Does not change topics that exist. Waits up to startup_timeout for Kafka. Safe to run again at any time.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The settings kafka.partitions and kafka.replication give the number of partitions and replicas. The number of partitions
+The settings kafka.partitions and kafka.replication give the number of partitions and replicas. The number of partitions \
 cannot be changed once the topics have events.
 
 EXAMPLES

@@ -19,8 +19,8 @@ use crate::{command::value_parsers::timestamp_ms, context::Context, error::Error
 /// `activity_event_id`. If rules of several activities match an event, it belongs to the first activity by ID.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A rule is key=KEY,event=EVENT_NAME, optionally followed by ,where=JSON. The JSON object gives conditions by field
-(`millrace fields`, those of clients and of ingest): a value, a list of values, or an object with not, exists, prefix,
+A rule is key=KEY,event=EVENT_NAME, optionally followed by ,where=JSON. The JSON object gives conditions by field \
+(`millrace fields`, those of clients and of ingest): a value, a list of values, or an object with not, exists, prefix, \
 gt, gte, lt or lte.
 
 EXAMPLES

@@ -30,8 +30,8 @@ const EXAMPLES: usize = 3;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Reads the records that were written to enriched-events within --since. Applies the current rules and the new rules to every
-event of kind `event`, by its own fields, else by platform and in-app browser. Sessions and last touches are not recomputed,
+Reads the records that were written to enriched-events within --since. Applies the current rules and the new rules to every \
+event of kind `event`, by its own fields, else by platform and in-app browser. Sessions and last touches are not recomputed, \
 because they depend on the history of the device. Exits with 0 whether or not anything differs.
 
 EXAMPLES

@@ -25,8 +25,8 @@ const HISTORY: &str = "needs the history of the device: its last touch within 30
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Applies the rules to the fields of the event. Enrich stamps an event with the channel of its session, which the first event
-of the session decides. A session without evidence takes the device's last touch within 30 days. Both need the history of the
+Applies the rules to the fields of the event. Enrich stamps an event with the channel of its session, which the first event \
+of the session decides. A session without evidence takes the device's last touch within 30 days. Both need the history of the \
 device, which this command does not read.
 
 EXAMPLES

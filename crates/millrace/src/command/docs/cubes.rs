@@ -13,10 +13,11 @@ use super::markdown::{MarkdownTable, code};
 /// The section about all cubes.
 pub(super) fn section(cubes: &Cubes) -> String {
     let mut text = String::from(
-        "## Cubes\n\nEach is a view in ClickHouse. Besides its dimensions it has `pane` (`10s`, `60s`, `1h`, `1d`) and \
-         `bucket`, the start of the pane: ask for one pane at a time. A `1d` pane begins at midnight of \
-         `business_timezone`. Views hold partial sums, so every question has a `GROUP BY`. A cube counts elements of kind \
-         `event`, no tests, bots or duplicates, unless it says otherwise. Your own cubes: [cubes.toml](cubes.toml).\n",
+        "## Cubes\n\nEach cube is a view in ClickHouse. Besides its dimensions it has the columns `pane` (`10s`, `60s`, `1h`, \
+         `1d`) and `bucket`, the start of the pane. Select one pane in every query. A `1d` pane starts at midnight of \
+         `business_timezone`. Views contain partial sums, so every query needs a `GROUP BY`. Unless stated otherwise, a cube \
+         counts events of kind `event`, without test events, bots and duplicates. How to add your own cubes: \
+         [cubes.toml](cubes.toml).\n",
     );
     for cube in &cubes.cubes {
         text += &one(cube);
@@ -43,11 +44,11 @@ fn one(cube: &Cube) -> String {
     text += &match (cube.filter.event.iter().any(of_events), filter.as_str()) {
         (true, "") => String::new(),
         (true, filter) => format!(" Counts events where {filter}."),
-        (false, "") => " Counts every element, whatever its kind.".to_owned(),
-        (false, filter) => format!(" Counts elements of any kind where {filter}."),
+        (false, "") => " Counts events of every kind.".to_owned(),
+        (false, filter) => format!(" Counts events of any kind where {filter}."),
     };
     if let Some(explode) = &cube.explode {
-        text += &format!(" Each entry of `{}` counts as a row of its own.", explode.field.name());
+        text += &format!(" Has one row per entry of `{}`.", explode.field.name());
     }
     let dimensions: Vec<String> = cube
         .dimensions
@@ -61,13 +62,13 @@ fn one(cube: &Cube) -> String {
         })
         .collect();
     text += &format!("\n\nDimensions: {}.\n\n", dimensions.join(", "));
-    let mut table = MarkdownTable::new(&["measure", "counts", "read with"]);
+    let mut table = MarkdownTable::new(&["measure", "counts", "query"]);
     for measure in &cube.measures {
         let what = match &measure.function {
             AggregateFunction::Count => "events".to_owned(),
             AggregateFunction::Sum(source) => format!("sum of `{}`", name_of(source, cube)),
             AggregateFunction::Uniq(source) => {
-                format!("different `{}`, about 0.5 % off", name_of(source, cube))
+                format!("unique `{}`, estimated, error about 0.5 %", name_of(source, cube))
             }
         };
         let filter = described(&measure.filter, cube);
@@ -78,10 +79,10 @@ fn one(cube: &Cube) -> String {
     text + &table.text
 }
 
-/// What every cube asks for that does not say otherwise.
+/// The default condition of a cube.
 fn is_kind_event(condition: &Condition) -> bool {
-    let asks = |test: &Test| matches!(test, Test::TextIn(values) if values == &["event"]);
-    condition.field == Field::Kind && asks(&condition.test)
+    let is_event = |test: &Test| matches!(test, Test::TextIn(values) if values == &["event"]);
+    condition.field == Field::Kind && is_event(&condition.test)
 }
 
 fn name_of(source: &ValueSource, cube: &Cube) -> String {
@@ -98,7 +99,7 @@ fn half_name(half: Half, cube: &Cube) -> String {
     name.cloned().unwrap_or_default()
 }
 
-/// All conditions in words; '' when there are none.
+/// All conditions as text; '' without any.
 fn described(filter: &Filter, cube: &Cube) -> String {
     let events = filter.event.iter().map(|condition| test(&subject(condition), &condition.test));
     let entries = filter.entry.iter().map(|condition| match condition {
@@ -119,7 +120,7 @@ fn test(name: &str, test_of: &Test) -> String {
     match test_of {
         Test::TextIn(values) => one_of(name, values),
         Test::NumberIn(values) => one_of(name, &values.iter().map(i64::to_string).collect::<Vec<_>>()),
-        Test::Prefix(prefix) => format!("`{name}` begins with {prefix}"),
+        Test::Prefix(prefix) => format!("`{name}` starts with {prefix}"),
         Test::Between(from, i64::MAX) => format!("`{name}` ≥ {from}"),
         Test::Between(i64::MIN, to) => format!("`{name}` ≤ {to}"),
         Test::Between(from, to) => format!("`{name}` from {from} to {to}"),
@@ -147,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn conditions_are_said_in_words() {
+    fn conditions_are_written_as_text() {
         let cubes = Cubes::parse(
             r#"[[cube]]
             name = "custom_x"
@@ -162,7 +163,7 @@ mod tests {
             "`platform` in ios, android",
             "`event_name` ≠ share",
             "`played_ms` ≥ 10",
-            "events where `page_path` begins with /vip/",
+            "events where `page_path` starts with /vip/",
             "Counts events where ",
             "Panes 1h, kept: report",
         ] {

@@ -6,11 +6,11 @@ use crate::{error::Error, metrics::catalogue::MetricCatalogue};
 pub(super) fn section() -> Result<String, Error> {
     let catalogue = MetricCatalogue::built_in().map_err(Error::Failed)?;
     let text = String::from(
-        "## Metrics\n\nThe numbers by the names people use, from [metrics.toml](metrics.toml): `millrace metrics show NAME` \
-         shows the SQL, `millrace metrics query NAME` the values. Several definitions of one metric stand side by side; the \
-         first is the usual one. A new meaning is a new version.\n\nWhat may be done with values: `sum` adds up over \
-         everything; `distinct` is exact and adds up over dimensions, never over periods; `uniq` is estimated and never adds \
-         up; `ratio` never adds up and is NULL where there is nothing to divide by; `gauge` is a state of now.\n\n",
+        "## Metrics\n\nThe metrics of [metrics.toml](metrics.toml). `millrace metrics show NAME` shows the SQL, `millrace metrics \
+         query NAME` the values. A metric can have several definitions; the first one is the default. A changed meaning has a \
+         new version.\n\nKinds: values of kind `sum` are exact and add up over dimensions and periods. `distinct` is exact and \
+         adds up over dimensions, not over periods. `uniq` is an estimate and does not add up. `ratio` does not add up and is \
+         NULL if the denominator is 0. `gauge` is the current state.\n\n",
     );
     let mut table = MarkdownTable::new(&["metric", "definition", "meaning", "unit", "kind", "cube"]);
     for metric in &catalogue.metrics {
