@@ -8,13 +8,13 @@ mod command;
 mod context;
 mod error;
 mod json_lines;
-mod kafka;
 mod metrics;
 mod nearest;
 mod output;
 mod registry;
 mod report;
 mod tables;
+mod topic_reader;
 
 fn main() -> ExitCode {
     let arguments = arguments::Arguments::parse();

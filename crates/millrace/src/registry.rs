@@ -11,8 +11,8 @@ use rdkafka::{
 use crate::{
     context::Context,
     error::Error,
-    kafka::{self, Read, Reader, Span},
     output,
+    topic_reader::{self, OffsetRange, Read, TopicReader},
 };
 
 /// Activities by ID.
@@ -22,11 +22,11 @@ pub(crate) type Activities = BTreeMap<String, Activity>;
 pub(crate) fn read(context: &Context) -> Result<Activities, Error> {
     let settings = &context.settings;
     let topic = settings.kafka.topic(Topic::Activities);
-    let consumer = kafka::connect(settings)?;
-    let partitions = kafka::partitions(settings, &consumer, &topic)?;
-    let bounds = kafka::bounds(&consumer, &topic, &partitions)?;
-    let spans: Vec<Span> = bounds.into_iter().map(Span::from).collect();
-    let mut reader = Reader::new(consumer, &topic, &spans, false)?;
+    let consumer = topic_reader::connect(settings)?;
+    let partitions = topic_reader::partitions(settings, &consumer, &topic)?;
+    let bounds = topic_reader::bounds(&consumer, &topic, &partitions)?;
+    let ranges: Vec<OffsetRange> = bounds.into_iter().map(OffsetRange::from).collect();
+    let mut reader = TopicReader::new(consumer, &topic, &ranges, false)?;
     let mut activities = Activities::new();
     loop {
         let message = match reader.next(Duration::from_millis(100))? {
@@ -66,7 +66,8 @@ impl RegistryProducer {
     pub(crate) fn new(context: &Context) -> Result<Self, Error> {
         let settings = &context.settings;
         let topic = settings.kafka.topic(Topic::Activities);
-        let partitions = kafka::partitions(settings, &kafka::connect(settings)?, &topic)?.len() as u32;
+        let partitions =
+            topic_reader::partitions(settings, &topic_reader::connect(settings)?, &topic)?.len() as u32;
         let producer = ::kafka::client(settings)
             .set("client.id", "millrace-command")
             .set("enable.idempotence", "true")

@@ -13,7 +13,7 @@ pub(crate) mod metric_definitions;
 /// Creates what is missing and returns one line per change; nothing when all is there. The database exists.
 ///
 /// # Errors
-/// ClickHouse returned an error or did not answer.
+/// ClickHouse returned an error or did not reply.
 pub(crate) async fn migrate(client: &Client, settings: &Settings) -> Result<Vec<String>, aggregate::Error> {
     let mut done = activity_history::migrate(client, settings).await?;
     done.extend(metric_definitions::migrate(client, settings).await?);

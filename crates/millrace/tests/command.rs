@@ -18,22 +18,22 @@ use rdkafka::{
 };
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One Kafka and one ClickHouse for all tests of this binary; both die with it.
+/// One Kafka and one ClickHouse for all tests of this binary. Both stop with it.
 fn stack() -> &'static Stack {
     static STACK: OnceLock<Stack> = OnceLock::new();
     STACK.get_or_init(|| Stack::start(StackOptions::default()).unwrap())
 }
 
-/// A pipeline of its own: names that no other test uses.
+/// A pipeline with names that no other test uses.
 struct Pipeline {
     name: String,
 }
 
 impl Pipeline {
     fn new(test: &str) -> Self {
-        // Servers given by the environment keep what earlier runs made.
+        // Servers given by the environment keep the topics and databases of earlier runs.
         Self { name: format!("{test}-{}", std::process::id()) }
     }
 
@@ -61,8 +61,8 @@ impl Pipeline {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Runs with --json and reads the answer.
-    fn ask(&self, line: &[&str]) -> Value {
+    /// Runs with --json and parses stdout.
+    fn json(&self, line: &[&str]) -> Value {
         let stdout = self.succeed(&[line, &["--json"]].concat());
         serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{line:?}: {error}: {stdout}"))
     }
@@ -93,7 +93,7 @@ fn produce(records: impl IntoIterator<Item = (String, i32, &'static [u8], Vec<u8
         let record = BaseRecord::to(&topic).partition(partition).key(key).payload(&value).headers(headers);
         producer.send(record).unwrap();
     }
-    producer.flush(PATIENCE).unwrap();
+    producer.flush(TIMEOUT).unwrap();
     assert_eq!(producer.in_flight_count(), 0);
 }
 
@@ -106,16 +106,16 @@ fn stderr(output: &Output) -> String {
 }
 
 #[test]
-fn topics_are_created_once_and_a_wrong_one_is_found() {
+fn topics_are_created_once_and_a_wrong_setting_is_reported() {
     let pipeline = Pipeline::new("topics");
     let output = pipeline.run(&["topics", "check"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stdout).contains("raw-events does not exist"), "{output:?}");
 
-    let first = pipeline.ask(&["topics", "create"]);
+    let first = pipeline.json(&["topics", "create"]);
     assert_eq!(first.as_array().unwrap().len(), 6);
     assert!(first.as_array().unwrap().iter().all(|topic| topic["created"] == true), "{first}");
-    let again = pipeline.ask(&["topics", "create"]);
+    let again = pipeline.json(&["topics", "create"]);
     assert!(again.as_array().unwrap().iter().all(|topic| topic["created"] == false), "{again}");
     assert!(pipeline.succeed(&["topics", "check"]).contains("all topics are correct"));
 
@@ -125,13 +125,13 @@ fn topics_are_created_once_and_a_wrong_one_is_found() {
     block_on(admin.alter_configs([&wrong], &AdminOptions::new())).unwrap()[0].as_ref().unwrap();
     let output = pipeline.run(&["topics", "check", "--json"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let problems = answer["problems"].as_array().unwrap();
-    assert_eq!(problems.len(), 1, "{answer}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let problems = report["problems"].as_array().unwrap();
+    assert_eq!(problems.len(), 1, "{report}");
     assert_eq!(problems[0]["topic"], raw);
     assert!(
         problems[0]["remedy"].as_str().unwrap().contains("message.timestamp.type=LogAppendTime"),
-        "{answer}"
+        "{report}"
     );
     let tolerant = pipeline
         .command(&["topics", "check"])
@@ -145,16 +145,16 @@ fn topics_are_created_once_and_a_wrong_one_is_found() {
 fn an_activity_is_registered_and_listed() {
     let pipeline = Pipeline::new("activities");
     pipeline.succeed(&["topics", "create"]);
-    // Its history is kept in ClickHouse.
+    // The history is in ClickHouse.
     pipeline.succeed(&["migrate"]);
-    assert_eq!(pipeline.ask(&["activity", "list"]), Value::Array(Vec::new()));
+    assert_eq!(pipeline.json(&["activity", "list"]), Value::Array(Vec::new()));
     let line = "activity create --name 夏日抽奖 --type template --app web-main --event visit=Visit --event draw \
                 --starts 2026-03-01T00:00:00+08:00 --owner growth";
-    let issued = pipeline.ask(&line.split_whitespace().collect::<Vec<_>>());
+    let issued = pipeline.json(&line.split_whitespace().collect::<Vec<_>>());
     let id = issued["activity_id"].as_str().unwrap();
     pipeline.succeed(&["activity", "create", "--name", "Second", "--id", "second"]);
 
-    let list = pipeline.ask(&["activity", "list"]);
+    let list = pipeline.json(&["activity", "list"]);
     assert_eq!(list.as_array().unwrap().len(), 2, "{list}");
     let entry = list.as_array().unwrap().iter().find(|entry| entry["activity_id"] == id).unwrap();
     assert_eq!(entry, &issued);
@@ -217,8 +217,11 @@ fn cat_prints_what_was_produced() {
     assert_eq!(pipeline.cat(&["raw-events"]).len(), 3);
     assert_eq!(pipeline.cat(&[&pipeline.topic("raw-events"), "--limit", "1"]).len(), 1);
     assert_eq!(pipeline.cat(&["raw-events", "--partition", "1", "--from", "1"])[0]["_offset"], 1);
-    let letter = &pipeline.cat(&["dead-letters"])[0];
-    assert_eq!((&letter["_headers"]["code"], &letter["value_base64"]), (&"not_utf8".into(), &"/w==".into()));
+    let dead_letter = &pipeline.cat(&["dead-letters"])[0];
+    assert_eq!(
+        (&dead_letter["_headers"]["code"], &dead_letter["value_base64"]),
+        (&"not_utf8".into(), &"/w==".into())
+    );
     assert_eq!(pipeline.cat(&["enriched-events"]).len(), 0);
 
     let missing = pipeline.run(&["cat", "orders"]);
@@ -228,11 +231,11 @@ fn cat_prints_what_was_produced() {
 }
 
 #[test]
-fn cat_hides_aborted_records_and_ends_quietly_when_nobody_reads_on() {
+fn cat_skips_aborted_records_and_exits_with_0_when_its_pipe_is_closed() {
     let pipeline = Pipeline::new("pipe");
     pipeline.succeed(&["topics", "create"]);
     let producer: BaseProducer = client().set("transactional.id", &pipeline.name).create().unwrap();
-    producer.init_transactions(PATIENCE).unwrap();
+    producer.init_transactions(TIMEOUT).unwrap();
     let topic = pipeline.topic("raw-events");
     for (text, commit) in [("aborted", false), ("committed", true)] {
         producer.begin_transaction().unwrap();
@@ -240,10 +243,10 @@ fn cat_hides_aborted_records_and_ends_quietly_when_nobody_reads_on() {
             producer.send(BaseRecord::<(), str>::to(&topic).partition(0).payload(text)).unwrap();
         }
         if commit {
-            producer.commit_transaction(PATIENCE).unwrap();
+            producer.commit_transaction(TIMEOUT).unwrap();
         } else {
-            producer.flush(PATIENCE).unwrap();
-            producer.abort_transaction(PATIENCE).unwrap();
+            producer.flush(TIMEOUT).unwrap();
+            producer.abort_transaction(TIMEOUT).unwrap();
         }
     }
     let records = pipeline.cat(&["raw-events"]);
@@ -264,19 +267,19 @@ fn cat_hides_aborted_records_and_ends_quietly_when_nobody_reads_on() {
 }
 
 #[test]
-fn simulated_clients_send_what_their_truth_says() {
+fn simulate_sends_the_events_that_it_reports() {
     let pipeline = Pipeline::new("simulate");
     pipeline.succeed(&["topics", "create"]);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("truth.json");
     let truth_file = file.to_str().unwrap();
     let line = ["simulate", "--rate", "max", "--total", "3000", "--seed", "5", "--truth", truth_file];
-    let summary = pipeline.ask(&line);
+    let summary = pipeline.json(&line);
     let truth: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     assert_eq!((&truth["sent"], &truth["rejected"]), (&summary["sent"], &summary["rejected"]));
     assert!(!truth["traffic"].as_array().unwrap().is_empty());
     assert_eq!(pipeline.cat(&["raw-events"]).len() as u64, summary["records"].as_u64().unwrap());
-    assert!(!pipeline.ask(&["activity", "list"]).as_array().unwrap().is_empty());
+    assert!(!pipeline.json(&["activity", "list"]).as_array().unwrap().is_empty());
     let table = pipeline.succeed(&["simulate", "--rate", "max", "--total", "100", "--no-activities"]);
     assert!(table.contains("accepted") && table.contains("events/s"), "{table}");
 }
@@ -284,7 +287,7 @@ fn simulated_clients_send_what_their_truth_says() {
 #[test]
 fn status_shows_lag_and_what_is_stored() {
     let pipeline = Pipeline::new("status");
-    let before = pipeline.ask(&["status"]);
+    let before = pipeline.json(&["status"]);
     assert!(
         before["topics"].as_array().unwrap().iter().all(|topic| topic["partitions"].is_null()),
         "{before}"
@@ -296,7 +299,7 @@ fn status_shows_lag_and_what_is_stored() {
     produce((0..5).map(|_| (raw.clone(), 1, b"d".as_slice(), b"{}".to_vec(), OwnedHeaders::new())));
     commit(&pipeline, &raw, 1, 3);
 
-    let status = pipeline.ask(&["status"]);
+    let status = pipeline.json(&["status"]);
     let ingest = &status["stages"][0];
     assert_eq!((&ingest["stage"], &ingest["lag"]), (&"ingest".into(), &2.into()), "{status}");
     assert_eq!(
@@ -319,32 +322,32 @@ fn commit(pipeline: &Pipeline, topic: &str, partition: i32, next: i64) {
 }
 
 #[test]
-fn transaction_markers_are_no_lag() {
+fn transaction_markers_do_not_count_as_lag() {
     let pipeline = Pipeline::new("markers");
     pipeline.succeed(&["topics", "create"]);
     let producer: BaseProducer = client().set("transactional.id", &pipeline.name).create().unwrap();
-    producer.init_transactions(PATIENCE).unwrap();
+    producer.init_transactions(TIMEOUT).unwrap();
     let raw = pipeline.topic("raw-events");
     producer.begin_transaction().unwrap();
     producer.send(BaseRecord::<(), str>::to(&raw).partition(0).payload("x")).unwrap();
-    producer.commit_transaction(PATIENCE).unwrap();
+    producer.commit_transaction(TIMEOUT).unwrap();
     commit(&pipeline, &raw, 0, 1);
-    let status = pipeline.ask(&["status"]);
+    let status = pipeline.json(&["status"]);
     assert_eq!(status["topics"][0]["records"], 2, "the record and its marker: {status}");
     assert_eq!(status["stages"][0]["lag"], 0, "{status}");
 }
 
 #[test]
-fn migrate_may_be_run_again() {
+fn a_second_migrate_changes_nothing() {
     let pipeline = Pipeline::new("migrations");
-    let first = pipeline.ask(&["migrate"]);
+    let first = pipeline.json(&["migrate"]);
     assert_eq!(first["changes"][0], format!("created database {}", pipeline.name), "{first}");
-    assert_eq!(pipeline.ask(&["migrate"])["changes"], Value::Array(Vec::new()));
+    assert_eq!(pipeline.json(&["migrate"])["changes"], Value::Array(Vec::new()));
     assert!(pipeline.succeed(&["migrate"]).contains("nothing to do"));
 }
 
 #[test]
-fn trouble_is_one_line_that_says_what_to_do() {
+fn an_error_is_one_line_that_says_what_to_do() {
     let pipeline = Pipeline::new("trouble");
     pipeline.succeed(&["topics", "create"]);
     for (line, variable, value, code, expected) in [
@@ -361,15 +364,15 @@ fn trouble_is_one_line_that_says_what_to_do() {
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{line}: {output:?}");
         let errors = stderr(&output);
-        let said = errors.lines().filter(|line| line.starts_with("error: ")).collect::<Vec<_>>();
+        let messages = errors.lines().filter(|line| line.starts_with("error: ")).collect::<Vec<_>>();
         if code != 0 {
-            assert!(said.len() == 1 && said[0].contains(expected), "{line}: {errors}");
+            assert!(messages.len() == 1 && messages[0].contains(expected), "{line}: {errors}");
         }
     }
 }
 
 #[test]
-fn topics_that_are_there_with_other_settings_are_left_alone() {
+fn existing_topics_with_other_settings_are_not_changed() {
     let pipeline = Pipeline::new("existing");
     let admin: AdminClient<DefaultClientContext> = client().create().unwrap();
     let name = pipeline.topic("clean-events");
@@ -378,6 +381,6 @@ fn topics_that_are_there_with_other_settings_are_left_alone() {
     pipeline.succeed(&["topics", "create"]);
     let output = pipeline.run(&["topics", "check"]);
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.contains(&format!("has 2 partitions, {name} has 5")), "{said}");
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.contains(&format!("has 2 partitions, {name} has 5")), "{stdout}");
 }

@@ -10,8 +10,8 @@ use crate::{
     context::Context,
     error::Error,
     json_lines::{event::EventLine, position::RecordPosition, record::RecordLine},
-    kafka::{self, Bounds, Read, Reader, Span},
     output::Output,
+    topic_reader::{self, OffsetRange, PartitionBounds, Read, TopicReader},
 };
 
 /// Print the records of a topic as JSON lines, from its beginning to its current end
@@ -68,13 +68,13 @@ impl FromStr for StartPosition {
 }
 
 impl StartPosition {
-    fn span(self, bounds: Bounds) -> Span {
+    fn range(self, bounds: PartitionBounds) -> OffsetRange {
         let start = match self {
             Self::Beginning => bounds.low,
             Self::End => bounds.high,
             Self::Offset(offset) => offset.clamp(bounds.low, bounds.high),
         };
-        Span { partition: bounds.partition, start, end: bounds.high }
+        OffsetRange { partition: bounds.partition, start, end: bounds.high }
     }
 }
 
@@ -85,17 +85,17 @@ impl Cat {
             return Err(Error::Usage("--from end reads new records only: add --follow".into()));
         }
         let (topic, holds_batches) = resolve(settings, &self.topic);
-        let consumer = kafka::connect(settings)?;
-        let mut partitions = kafka::partitions(settings, &consumer, &topic)?;
+        let consumer = topic_reader::connect(settings)?;
+        let mut partitions = topic_reader::partitions(settings, &consumer, &topic)?;
         if let Some(wanted) = self.partition {
             partitions.retain(|&partition| partition == wanted);
             if partitions.is_empty() {
                 return Err(Error::Usage(format!("--partition {wanted}: {topic} has no such partition")));
             }
         }
-        let bounds = kafka::bounds(&consumer, &topic, &partitions)?;
-        let spans: Vec<Span> = bounds.into_iter().map(|bounds| self.from.span(bounds)).collect();
-        let mut reader = Reader::new(consumer, &topic, &spans, self.follow)?;
+        let bounds = topic_reader::bounds(&consumer, &topic, &partitions)?;
+        let ranges: Vec<OffsetRange> = bounds.into_iter().map(|bounds| self.from.range(bounds)).collect();
+        let mut reader = TopicReader::new(consumer, &topic, &ranges, self.follow)?;
         let mut left = self.limit.unwrap_or(u64::MAX);
         while left > 0 {
             match reader.next(Duration::from_millis(100))? {
@@ -163,11 +163,11 @@ mod tests {
 
     #[test]
     fn an_offset_outside_the_partition_is_moved_to_its_nearest_end() {
-        let bounds = Bounds { partition: 2, low: 10, high: 20 };
+        let bounds = PartitionBounds { partition: 2, low: 10, high: 20 };
         for (from, start) in [("beginning", 10), ("end", 20), ("15", 15), ("3", 10), ("99", 20)] {
             assert_eq!(
-                from.parse::<StartPosition>().unwrap().span(bounds),
-                Span { partition: 2, start, end: 20 }
+                from.parse::<StartPosition>().unwrap().range(bounds),
+                OffsetRange { partition: 2, start, end: 20 }
             );
         }
     }

@@ -26,7 +26,6 @@ use simulator::{
 use crate::{
     context::Context,
     error::Error,
-    kafka,
     output::{
         self,
         table::{
@@ -35,7 +34,7 @@ use crate::{
         },
         text::count,
     },
-    registry,
+    registry, topic_reader,
 };
 
 /// Pause after registering activities. Enrich reads the registry a moment after the write; it would stamp earlier events as
@@ -125,7 +124,7 @@ impl Simulate {
         };
         let settings = &context.settings;
         let topic = settings.kafka.topic(Topic::RawEvents);
-        kafka::partitions(settings, &kafka::connect(settings)?, &topic)?;
+        topic_reader::partitions(settings, &topic_reader::connect(settings)?, &topic)?;
         // Opened now, so that an unwritable file is an error before a long run.
         let truth_file = self.truth.as_deref().map(create).transpose()?;
         warn_about_apps(settings, self.bad);

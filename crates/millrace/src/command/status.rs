@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use crate::{
     context::Context,
     error::Error,
-    kafka::{self, Bounds, Read, Reader, Span},
     output::{
         table::{
             Column::{Number, Text},
@@ -24,6 +23,7 @@ use crate::{
         },
         text::{count, duration},
     },
+    topic_reader::{self, OffsetRange, PartitionBounds, Read, TopicReader},
 };
 
 /// A lag up to this many offsets is counted by reading the records. The last offsets of a transactional topic can be
@@ -100,7 +100,7 @@ struct StatusReport {
 impl Status {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Error> {
         let Context { settings, output, tokio } = context;
-        let consumer = kafka::connect(settings)?;
+        let consumer = topic_reader::connect(settings)?;
         let mut topics = Vec::new();
         let mut bounds = Vec::new();
         for &topic in Topic::ALL {
@@ -148,10 +148,10 @@ fn bounds_of(
     settings: &Settings,
     consumer: &BaseConsumer,
     topic: Topic,
-) -> Result<Option<Vec<Bounds>>, Error> {
+) -> Result<Option<Vec<PartitionBounds>>, Error> {
     let name = settings.kafka.topic(topic);
-    match kafka::partitions(settings, consumer, &name) {
-        Ok(partitions) => kafka::bounds(consumer, &name, &partitions).map(Some),
+    match topic_reader::partitions(settings, consumer, &name) {
+        Ok(partitions) => topic_reader::bounds(consumer, &name, &partitions).map(Some),
         Err(Error::Broker(::kafka::Error::MissingTopic(_))) => Ok(None),
         Err(error) => Err(error),
     }
@@ -161,32 +161,32 @@ fn stage_status(
     settings: &Settings,
     stage: &'static str,
     topic: &str,
-    bounds: &[Bounds],
+    bounds: &[PartitionBounds],
 ) -> Result<StageStatus, Error> {
     let group = format!("{}-{stage}", settings.pipeline);
     let failed = || Error::kafka(format!("reading group {group}"));
-    let consumer = kafka::observer(settings, &group)?;
+    let consumer = topic_reader::group_observer(settings, &group)?;
     let mut requested = TopicPartitionList::new();
     for bounds in bounds {
         requested.add_partition(topic, bounds.partition);
     }
     let committed = match bounds {
         [] => requested,
-        _ => consumer.committed_offsets(requested, kafka::ASK_TIMEOUT).map_err(failed())?,
+        _ => consumer.committed_offsets(requested, topic_reader::REQUEST_TIMEOUT).map_err(failed())?,
     };
     let next = |partition| match committed.find_partition(topic, partition)?.offset() {
         Offset::Offset(offset) => Some(offset),
         _ => None,
     };
     let started = bounds.iter().any(|bounds| next(bounds.partition).is_some());
-    let unread: Vec<Span> = bounds
+    let unread: Vec<OffsetRange> = bounds
         .iter()
-        .map(|&Bounds { partition, low, high }| {
+        .map(|&PartitionBounds { partition, low, high }| {
             let start = next(partition).unwrap_or(low).max(low);
-            Span { partition, start, end: high.max(start) }
+            OffsetRange { partition, start, end: high.max(start) }
         })
         .collect();
-    let groups = consumer.fetch_group_list(Some(&group), kafka::ASK_TIMEOUT).map_err(failed())?;
+    let groups = consumer.fetch_group_list(Some(&group), topic_reader::REQUEST_TIMEOUT).map_err(failed())?;
     let found = groups.groups().iter().find(|found| found.name() == group);
     Ok(StageStatus {
         stage,
@@ -199,12 +199,12 @@ fn stage_status(
     })
 }
 
-fn lag(settings: &Settings, topic: &str, unread: &[Span]) -> Result<i64, Error> {
-    let offsets = unread.iter().map(|span| span.end - span.start).sum();
+fn lag(settings: &Settings, topic: &str, unread: &[OffsetRange]) -> Result<i64, Error> {
+    let offsets = unread.iter().map(|range| range.end - range.start).sum();
     if offsets == 0 || offsets > MAX_COUNTED {
         return Ok(offsets);
     }
-    let mut reader = Reader::new(kafka::connect(settings)?, topic, unread, false)?;
+    let mut reader = TopicReader::new(topic_reader::connect(settings)?, topic, unread, false)?;
     let mut records = 0;
     loop {
         match reader.next(Duration::from_millis(100))? {

@@ -14,7 +14,6 @@ use serde_json::json;
 use crate::{
     context::Context,
     error::Error,
-    kafka,
     output::{
         self,
         table::{
@@ -22,6 +21,7 @@ use crate::{
             table,
         },
     },
+    topic_reader,
 };
 
 /// Timeout for creating the topics and for their metadata to reach every broker.
@@ -72,7 +72,7 @@ impl TopicsCommand {
 fn create(context: &mut Context) -> Result<(), Error> {
     let Context { settings, output, tokio } = context;
     let mut noted = None;
-    kafka::wait_until_up(settings, |cause| {
+    topic_reader::wait_until_up(settings, |cause| {
         let brokers = &settings.kafka.brokers;
         if noted.is_none_or(|at: Instant| at.elapsed() > Duration::from_secs(10)) {
             output::note(format!("waiting for kafka at {brokers}: {cause}; check kafka.brokers"));
@@ -93,12 +93,12 @@ fn create(context: &mut Context) -> Result<(), Error> {
         })
         .collect();
     let options = AdminOptions::new().operation_timeout(Some(CREATE_TIMEOUT));
-    let answers = tokio
+    let results = tokio
         .block_on(admin.create_topics(&new_topics, &options))
         .map_err(Error::kafka("creating topics"))?;
     let mut list = Vec::new();
-    for (new, answer) in new_topics.iter().zip(answers) {
-        let created = match answer {
+    for (new, result) in new_topics.iter().zip(results) {
+        let created = match result {
             Ok(_) => true,
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => false,
             Err((name, code)) => return Err(not_created(settings.kafka.replication, &name, code)),
@@ -113,10 +113,10 @@ fn create(context: &mut Context) -> Result<(), Error> {
         list.push(json!({ "topic": name, "created": created }));
     }
     // Other brokers get the metadata of new topics a little later, and the next command may connect to one of them.
-    let consumer = kafka::connect(settings)?;
+    let consumer = topic_reader::connect(settings)?;
     let started = Instant::now();
     for name in &names {
-        while let Err(error) = kafka::partitions(settings, &consumer, name) {
+        while let Err(error) = topic_reader::partitions(settings, &consumer, name) {
             if started.elapsed() > CREATE_TIMEOUT {
                 return Err(error);
             }
@@ -142,8 +142,11 @@ fn not_created(replication: u32, topic: &str, code: RDKafkaErrorCode) -> Error {
 fn check(context: &mut Context) -> Result<(), Error> {
     let Context { settings, output, tokio } = context;
     // First, because its error message is better when no broker is reachable.
-    let raw =
-        kafka::partitions(settings, &kafka::connect(settings)?, &settings.kafka.topic(Topic::RawEvents));
+    let raw = topic_reader::partitions(
+        settings,
+        &topic_reader::connect(settings)?,
+        &settings.kafka.topic(Topic::RawEvents),
+    );
     if let Err(error @ Error::Broker(::kafka::Error::Unreachable { .. })) = raw {
         return Err(error);
     }

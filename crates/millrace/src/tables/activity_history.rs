@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 /// The view for readers.
 const VIEW: &str = "activity_history";
 const TABLE: &str = "activity_history_local";
-/// Short, because an operator waits for the answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Short, because an operator waits for it.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Columns, their types, and whether they are part of the key. Rows of one key differ in `confirmed` only.
 const COLUMNS: &[(&str, &str, bool)] = &[
@@ -99,7 +99,7 @@ fn view(database: &str) -> ViewSpec {
 /// as they are.
 ///
 /// # Errors
-/// ClickHouse returned an error or did not answer.
+/// ClickHouse returned an error or did not reply.
 pub(crate) async fn migrate(client: &Client, settings: &Settings) -> Result<Vec<String>, Error> {
     let database = &settings.clickhouse.database;
     let create = create(database, &settings.clickhouse.engine);
@@ -114,7 +114,7 @@ pub(crate) async fn migrate(client: &Client, settings: &Settings) -> Result<Vec<
 /// Writes changes in one insert. Writing the same ones again has no effect.
 ///
 /// # Errors
-/// ClickHouse returned an error, or did not answer within ten seconds.
+/// ClickHouse returned an error, or did not reply within ten seconds.
 pub(crate) async fn write(
     client: &Client,
     settings: &Settings,
@@ -175,11 +175,11 @@ pub(crate) async fn read(
 
 async fn with_timeout<T>(
     settings: &Settings,
-    answer: impl Future<Output = Result<T, clickhouse::error::Error>>,
+    request: impl Future<Output = Result<T, clickhouse::error::Error>>,
 ) -> Result<T, Error> {
-    let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
-    let answer = answer.unwrap_or(Err(clickhouse::error::Error::TimedOut));
-    answer.map_err(|answer| server::stop(settings, VIEW, &answer))
+    let reply = tokio::time::timeout(REQUEST_TIMEOUT, request).await;
+    let reply = reply.unwrap_or(Err(clickhouse::error::Error::TimedOut));
+    reply.map_err(|error| server::stop(settings, VIEW, &error))
 }
 
 #[cfg(test)]

@@ -19,15 +19,15 @@ pub(crate) struct MetricDefinitionRow {
     pub(crate) definition: String,
     /// A new version has a new meaning.
     pub(crate) version: u32,
-    /// The metric's name for people, in Chinese.
+    /// The title in Chinese.
     pub(crate) title_zh: String,
-    /// The metric's name for people, in English.
+    /// The title in English.
     pub(crate) title_en: String,
     /// What it means, in Chinese.
     pub(crate) words_zh: String,
     /// What it means, in English.
     pub(crate) words_en: String,
-    /// What a value counts.
+    /// The unit of a value.
     pub(crate) unit: String,
     /// Whether values may be added up: sum, distinct, uniq, ratio or gauge.
     pub(crate) kind: String,
@@ -69,7 +69,7 @@ COMMENT 'What each metric means. FINAL WHERE current shows those in use.'",
 /// Creates the table when it is missing and returns one line per change.
 ///
 /// # Errors
-/// ClickHouse returned an error or did not answer.
+/// ClickHouse returned an error or did not reply.
 pub(crate) async fn migrate(client: &Client, settings: &Settings) -> Result<Vec<String>, Error> {
     let database = &settings.clickhouse.database;
     let create = create(database, &settings.clickhouse.engine);
@@ -81,7 +81,7 @@ pub(crate) async fn migrate(client: &Client, settings: &Settings) -> Result<Vec<
 /// the catalogue become `current = 0`.
 ///
 /// # Errors
-/// ClickHouse returned an error or did not answer.
+/// ClickHouse returned an error or did not reply.
 pub(crate) async fn load(
     client: &Client,
     settings: &Settings,
@@ -93,11 +93,8 @@ pub(crate) async fn load(
          words_en, toString(unit) AS unit, toString(kind) AS kind, toString(cube) AS cube, dimensions, sql, current \
          FROM {table} FINAL WHERE current = 1 ORDER BY name, definition, version"
     );
-    let present: Vec<MetricDefinitionRow> = client
-        .query_raw(&select)
-        .fetch_all()
-        .await
-        .map_err(|answer| server::stop(settings, TABLE, &answer))?;
+    let present: Vec<MetricDefinitionRow> =
+        client.query_raw(&select).fetch_all().await.map_err(|error| server::stop(settings, TABLE, &error))?;
     let (changed, done) = changes(&present, catalogue);
     if changed.is_empty() {
         return Ok(done);
@@ -112,7 +109,7 @@ pub(crate) async fn load(
     let target = format!("INSERT INTO {table} ({columns}) FORMAT JSONEachRow");
     let mut insert = client.insert_formatted_with(target).with_setting("async_insert", "0").buffered();
     insert.write_buffered(&lines);
-    insert.end().await.map_err(|answer| server::stop(settings, TABLE, &answer))?;
+    insert.end().await.map_err(|error| server::stop(settings, TABLE, &error))?;
     Ok(done)
 }
 

@@ -14,7 +14,6 @@ use crate::{
     command::value_parsers,
     context::Context,
     error::Error,
-    kafka::{self, Read, Reader},
     output::{
         note,
         table::{
@@ -23,6 +22,7 @@ use crate::{
         },
         text::count,
     },
+    topic_reader::{self, Read, TopicReader},
 };
 
 /// Examples to show for each pair of groups.
@@ -86,10 +86,10 @@ impl DiffChannels {
         let now_ms = Timestamp::now().as_millisecond();
         let since_ms = now_ms.saturating_sub(i64::try_from(self.since.as_millis()).unwrap_or(i64::MAX));
         let topic = settings.kafka.topic(Topic::EnrichedEvents);
-        let consumer = kafka::connect(settings)?;
-        let partitions = kafka::partitions(settings, &consumer, &topic)?;
-        let spans = kafka::spans_since(&consumer, &topic, &partitions, since_ms)?;
-        let mut reader = Reader::new(consumer, &topic, &spans, false)?;
+        let consumer = topic_reader::connect(settings)?;
+        let partitions = topic_reader::partitions(settings, &consumer, &topic)?;
+        let ranges = topic_reader::ranges_since(&consumer, &topic, &partitions, since_ms)?;
+        let mut reader = TopicReader::new(consumer, &topic, &ranges, false)?;
         let mut differences = ChannelDifferences::default();
         loop {
             match reader.next(Duration::from_millis(100))? {

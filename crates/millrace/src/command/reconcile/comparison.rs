@@ -11,11 +11,11 @@ use super::{
     stage_ledger::StageLedger,
     stored::{StoredLedgers, WrittenEvents},
 };
-use crate::{error::Error, kafka};
+use crate::{error::Error, topic_reader};
 
 /// Reads Kafka, from the last topic to the first, and compares each ledger with the next one.
 pub(super) fn compare(settings: &Settings, stored: &StoredLedgers) -> Result<Reconciliation, Error> {
-    let client = kafka::connect(settings)?;
+    let client = topic_reader::connect(settings)?;
     let bounds = |topic| TopicBounds::read(settings, &client, topic);
     let (enriched_before, dead_before) = (bounds(Topic::EnrichedEvents)?, bounds(Topic::DeadLetters)?);
     let enrich = StageLedger::read(settings, &client, "enrich", Topic::CleanEvents)?;

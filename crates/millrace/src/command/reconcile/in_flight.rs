@@ -12,23 +12,23 @@ use runtime::config::Settings;
 use super::check::InFlight;
 use crate::{
     error::Error,
-    kafka::{self, Read, Reader, Span},
+    topic_reader::{self, OffsetRange, Read, TopicReader},
 };
 
 /// How long to wait for an open transaction.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Bounds of every partition of a topic.
+/// PartitionBounds of every partition of a topic.
 pub(super) struct TopicBounds {
     topic: Topic,
-    partitions: Vec<kafka::Bounds>,
+    partitions: Vec<topic_reader::PartitionBounds>,
 }
 
 impl TopicBounds {
     pub(super) fn read(settings: &Settings, client: &BaseConsumer, topic: Topic) -> Result<Self, Error> {
         let name = settings.kafka.topic(topic);
-        let partitions = kafka::partitions(settings, client, &name)?;
-        Ok(Self { topic, partitions: kafka::bounds(client, &name, &partitions)? })
+        let partitions = topic_reader::partitions(settings, client, &name)?;
+        Ok(Self { topic, partitions: topic_reader::bounds(client, &name, &partitions)? })
     }
 }
 
@@ -39,7 +39,7 @@ pub(super) fn settled_bounds(
     topic: Topic,
 ) -> Result<TopicBounds, Error> {
     let started = Instant::now();
-    let written = TopicBounds::read(settings, &kafka::observer_of_everything(settings)?, topic)?;
+    let written = TopicBounds::read(settings, &topic_reader::uncommitted_observer(settings)?, topic)?;
     loop {
         let visible = TopicBounds::read(settings, client, topic)?;
         let pairs = visible.partitions.iter().zip(&written.partitions);
@@ -66,19 +66,19 @@ pub(super) fn in_flight(
     after: &TopicBounds,
 ) -> Result<BTreeMap<i32, InFlight>, Error> {
     let topic = settings.kafka.topic(after.topic);
-    let spans: Vec<Span> = after
+    let ranges: Vec<OffsetRange> = after
         .partitions
         .iter()
         .map(|bounds| {
             let start = reached.get(&bounds.partition).copied().unwrap_or(bounds.low).max(bounds.low);
-            Span { partition: bounds.partition, start, end: bounds.high.max(start) }
+            OffsetRange { partition: bounds.partition, start, end: bounds.high.max(start) }
         })
         .collect();
     let mut found: BTreeMap<i32, InFlight> =
-        spans.iter().map(|span| (span.partition, InFlight::default())).collect();
+        ranges.iter().map(|range| (range.partition, InFlight::default())).collect();
     let ends_before: BTreeMap<i32, i64> =
         before.partitions.iter().map(|bounds| (bounds.partition, bounds.high)).collect();
-    let mut reader = Reader::new(kafka::connect(settings)?, &topic, &spans, false)?;
+    let mut reader = TopicReader::new(topic_reader::connect(settings)?, &topic, &ranges, false)?;
     loop {
         let message = match reader.next(Duration::from_millis(100))? {
             Read::Record(message) => message,

@@ -8,7 +8,7 @@ use rdkafka::{
 };
 use runtime::config::Settings;
 
-use crate::{error::Error, kafka};
+use crate::{error::Error, topic_reader};
 
 /// What a stage has committed, by partition of its input topic.
 pub(super) struct StageLedger {
@@ -27,12 +27,12 @@ impl StageLedger {
     ) -> Result<Self, Error> {
         let (group, topic) = (format!("{}-{stage}", settings.pipeline), settings.kafka.topic(topic));
         let mut requested = TopicPartitionList::new();
-        for partition in kafka::partitions(settings, client, &topic)? {
+        for partition in topic_reader::partitions(settings, client, &topic)? {
             requested.add_partition(&topic, partition);
         }
         let failed = Error::kafka(format!("reading the offsets of {group}"));
-        let committed = kafka::observer(settings, &group)?
-            .committed_offsets(requested, kafka::ASK_TIMEOUT)
+        let committed = topic_reader::group_observer(settings, &group)?
+            .committed_offsets(requested, topic_reader::REQUEST_TIMEOUT)
             .map_err(failed)?;
         let mut ledger = Self { counts: BTreeMap::new(), ends: BTreeMap::new() };
         for element in committed.elements() {

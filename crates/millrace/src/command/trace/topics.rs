@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    kafka::{self, Read, Reader},
+    topic_reader::{self, Read, TopicReader},
 };
 
 pub(super) fn find_in_topics(settings: &Settings, id: u128, since_ms: i64) -> Result<TraceResult, Error> {
@@ -103,11 +103,11 @@ fn scan(
     mut visit: impl FnMut(&BorrowedMessage<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let topic = settings.kafka.topic(topic);
-    let consumer = kafka::connect(settings)?;
-    let partitions = kafka::partitions(settings, &consumer, &topic)?;
-    let spans = kafka::spans_since(&consumer, &topic, &partitions, since_ms)?;
-    let bar = progress_bar(&topic, spans.iter().map(|span| (span.end - span.start).unsigned_abs()).sum());
-    let mut reader = Reader::new(consumer, &topic, &spans, false)?;
+    let consumer = topic_reader::connect(settings)?;
+    let partitions = topic_reader::partitions(settings, &consumer, &topic)?;
+    let ranges = topic_reader::ranges_since(&consumer, &topic, &partitions, since_ms)?;
+    let bar = progress_bar(&topic, ranges.iter().map(|range| (range.end - range.start).unsigned_abs()).sum());
+    let mut reader = TopicReader::new(consumer, &topic, &ranges, false)?;
     loop {
         match reader.next(Duration::from_millis(100))? {
             Read::Record(message) => {

@@ -1,5 +1,4 @@
-//! Kafka as a bystander sees it: which topics there are, how far they reach, and reading them without taking part in
-//! any group.
+//! Reads topics without joining a consumer group: their partitions, their bounds and their records.
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
@@ -16,13 +15,13 @@ use runtime::config::Settings;
 
 use crate::error::Error;
 
-/// How long one question to the broker may take.
-pub(crate) const ASK_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a read may bring nothing before it has failed, unless it waits for new records.
+/// Timeout of one request to the broker.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// A read without --follow fails when no record arrives for this long.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A client that only looks. `group` is whose offsets it may ask for; it never joins the group.
-pub(crate) fn observer(settings: &Settings, group: &str) -> Result<BaseConsumer, Error> {
+/// A consumer that can read the committed offsets of `group`. It does not join the group.
+pub(crate) fn group_observer(settings: &Settings, group: &str) -> Result<BaseConsumer, Error> {
     config(settings, group).create().map_err(Error::kafka("creating a client"))
 }
 
@@ -31,7 +30,6 @@ fn config(settings: &Settings, group: &str) -> ClientConfig {
     config
         .set("client.id", "millrace-command")
         .set("group.id", group)
-        // What an aborted transaction wrote never happened.
         .set("isolation.level", "read_committed")
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
@@ -42,16 +40,16 @@ fn config(settings: &Settings, group: &str) -> ClientConfig {
     config
 }
 
-/// A client that also sees what open transactions have written.
-pub(crate) fn observer_of_everything(settings: &Settings) -> Result<BaseConsumer, Error> {
+/// A consumer that also reads records of open transactions.
+pub(crate) fn uncommitted_observer(settings: &Settings) -> Result<BaseConsumer, Error> {
     let mut config = config(settings, &format!("{}-command", settings.pipeline));
     config.set("isolation.level", "read_uncommitted");
     config.create().map_err(Error::kafka("creating a client"))
 }
 
-/// A client without a group of its own. Kafka wants a name even from who only reads.
+/// A consumer for records. Kafka requires a group ID from every consumer.
 pub(crate) fn connect(settings: &Settings) -> Result<BaseConsumer, Error> {
-    observer(settings, &format!("{}-command", settings.pipeline))
+    group_observer(settings, &format!("{}-command", settings.pipeline))
 }
 
 /// The partitions of a topic.
@@ -60,9 +58,10 @@ pub(crate) fn partitions(
     consumer: &BaseConsumer,
     topic: &str,
 ) -> Result<Vec<i32>, Error> {
-    let asked = Instant::now();
-    let metadata =
-        consumer.fetch_metadata(Some(topic), ASK_TIMEOUT).map_err(|e| unreachable(settings, asked, &e))?;
+    let started = Instant::now();
+    let metadata = consumer
+        .fetch_metadata(Some(topic), REQUEST_TIMEOUT)
+        .map_err(|e| unreachable(settings, started, &e))?;
     let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none());
     match found {
         Some(found) if !found.partitions().is_empty() => {
@@ -74,53 +73,56 @@ pub(crate) fn partitions(
 
 /// First and next offset of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Bounds {
+pub(crate) struct PartitionBounds {
     pub(crate) partition: i32,
     pub(crate) low: i64,
-    /// End of what is committed: an open transaction hides what follows.
+    /// The last stable offset: records of open transactions are after it.
     pub(crate) high: i64,
 }
 
-/// How far the partitions of a topic reach. A topic that was just made may still be electing its leaders: then the
-/// question is asked again for a while.
-pub(crate) fn bounds(consumer: &BaseConsumer, topic: &str, partitions: &[i32]) -> Result<Vec<Bounds>, Error> {
+/// The bounds of partitions. Retries for a while, because a new topic may still be electing its leaders.
+pub(crate) fn bounds(
+    consumer: &BaseConsumer,
+    topic: &str,
+    partitions: &[i32],
+) -> Result<Vec<PartitionBounds>, Error> {
     let started = Instant::now();
-    let ask = |end: Offset| loop {
+    let retried = |end: Offset| loop {
         match offsets(consumer, topic, partitions, end) {
             Ok(offsets) => return Ok(offsets),
-            Err(_) if started.elapsed() < ASK_TIMEOUT => std::thread::sleep(Duration::from_millis(200)),
+            Err(_) if started.elapsed() < REQUEST_TIMEOUT => std::thread::sleep(Duration::from_millis(200)),
             Err(source) => {
                 return Err(Error::Kafka { action: format!("reading the bounds of {topic}"), source });
             }
         }
     };
-    let (lows, highs) = (ask(Offset::Beginning)?, ask(Offset::End)?);
+    let (lows, highs) = (retried(Offset::Beginning)?, retried(Offset::End)?);
     let bounds = partitions.iter().map(|&partition| {
         let of = |offsets: &HashMap<i32, i64>| offsets.get(&partition).copied().unwrap_or(0);
-        Bounds { partition, low: of(&lows), high: of(&highs) }
+        PartitionBounds { partition, low: of(&lows), high: of(&highs) }
     });
     Ok(bounds.collect())
 }
 
-/// What to read of a topic for everything that was written from this time (epoch milliseconds) until now.
-pub(crate) fn spans_since(
+/// The offsets of all records that were written since a time (epoch milliseconds).
+pub(crate) fn ranges_since(
     consumer: &BaseConsumer,
     topic: &str,
     partitions: &[i32],
     since_ms: i64,
-) -> Result<Vec<Span>, Error> {
+) -> Result<Vec<OffsetRange>, Error> {
     let bounds = bounds(consumer, topic, partitions)?;
     let starts = offsets(consumer, topic, partitions, Offset::Offset(since_ms.max(0)))
         .map_err(Error::kafka(format!("looking up a time in {topic}")))?;
-    let span = |bounds: Bounds| {
-        // A partition without an offset for the time has nothing as young.
+    let range = |bounds: PartitionBounds| {
+        // A partition without an offset for the time has no newer records.
         let start = starts.get(&bounds.partition).copied().unwrap_or(bounds.high);
-        Span { start: start.clamp(bounds.low, bounds.high.max(bounds.low)), ..bounds.into() }
+        OffsetRange { start: start.clamp(bounds.low, bounds.high.max(bounds.low)), ..bounds.into() }
     };
-    Ok(bounds.into_iter().map(span).collect())
+    Ok(bounds.into_iter().map(range).collect())
 }
 
-/// One end of each partition, or its first offset from a time on, asked in one go.
+/// For each partition the beginning, the end, or the first offset since a time, in one request.
 fn offsets(
     consumer: &BaseConsumer,
     topic: &str,
@@ -131,9 +133,9 @@ fn offsets(
     for &partition in partitions {
         list.add_partition_offset(topic, partition, end)?;
     }
-    let answer = consumer.offsets_for_times(list, ASK_TIMEOUT)?;
+    let reply = consumer.offsets_for_times(list, REQUEST_TIMEOUT)?;
     let mut offsets = HashMap::new();
-    for element in answer.elements() {
+    for element in reply.elements() {
         element.error()?;
         if let Offset::Offset(offset) = element.offset() {
             offsets.insert(element.partition(), offset);
@@ -142,7 +144,7 @@ fn offsets(
     Ok(offsets)
 }
 
-/// Waits until a broker answers, for at most `startup_timeout`.
+/// Waits until a broker is reachable, for at most `startup_timeout`.
 pub(crate) fn wait_until_up(settings: &Settings, mut waiting: impl FnMut(&str)) -> Result<(), Error> {
     let consumer = connect(settings)?;
     let started = Instant::now();
@@ -160,54 +162,58 @@ pub(crate) fn wait_until_up(settings: &Settings, mut waiting: impl FnMut(&str)) 
     }
 }
 
-fn unreachable(settings: &Settings, asked: Instant, error: &KafkaError) -> Error {
+fn unreachable(settings: &Settings, started: Instant, error: &KafkaError) -> Error {
     let brokers = settings.kafka.brokers.clone();
-    let seconds = asked.elapsed().as_secs();
+    let seconds = started.elapsed().as_secs();
     ::kafka::Error::Unreachable { brokers, seconds, cause: ::kafka::explain(error) }.into()
 }
 
-/// Reads some partitions of one topic, from given offsets up to given ends or on and on.
-pub(crate) struct Reader {
+/// Reads ranges of partitions of one topic, or follows them.
+pub(crate) struct TopicReader {
     reader: PartitionReader<DefaultConsumerContext>,
-    /// Reads on and on.
+    /// Waits for new records at the end.
     follow: bool,
-    heard: Instant,
+    last_record_at: Instant,
 }
 
-impl Reader {
-    /// Reads each partition from `start` to `end`, or on and on with `follow`.
+impl TopicReader {
+    /// Reads each range. With `follow`, waits for new records at its end.
     pub(crate) fn new(
         consumer: BaseConsumer,
         topic: &str,
-        spans: &[Span],
+        ranges: &[OffsetRange],
         follow: bool,
     ) -> Result<Self, Error> {
         let mut reader = PartitionReader::with_consumer(consumer);
         let started = if follow {
             let from: Vec<_> =
-                spans.iter().map(|span| (span.partition, Offset::Offset(span.start))).collect();
+                ranges.iter().map(|range| (range.partition, Offset::Offset(range.start))).collect();
             reader.read_to_end(topic, &from).map(|()| reader.follow())
         } else {
-            let spans: Vec<_> = spans.iter().map(|span| (span.partition, span.start, span.end)).collect();
-            reader.read_up_to(topic, &spans)
+            let ranges: Vec<_> =
+                ranges.iter().map(|range| (range.partition, range.start, range.end)).collect();
+            reader.read_up_to(topic, &ranges)
         };
         started.map_err(Error::kafka(format!("reading {topic}")))?;
-        Ok(Self { reader, follow, heard: Instant::now() })
+        Ok(Self { reader, follow, last_record_at: Instant::now() })
     }
 
-    pub(crate) fn next(&mut self, patience: Duration) -> Result<Read<'_>, Error> {
-        match self.reader.next(patience) {
-            Ok(Read::Idle) if !self.follow && self.heard.elapsed() > READ_TIMEOUT => {
+    /// The next record. Returns [`Read::Idle`] after `timeout` without one.
+    pub(crate) fn next(&mut self, timeout: Duration) -> Result<Read<'_>, Error> {
+        match self.reader.next(timeout) {
+            Ok(Read::Idle) if !self.follow && self.last_record_at.elapsed() > READ_TIMEOUT => {
                 let seconds = READ_TIMEOUT.as_secs();
-                Err(Error::Failed(format!("kafka sent nothing for {seconds} s: is a broker down?")))
+                Err(Error::Failed(format!(
+                    "no record from kafka for {seconds} s: check that every broker is running"
+                )))
             }
             Ok(Read::Record(message)) => {
-                self.heard = Instant::now();
+                self.last_record_at = Instant::now();
                 Ok(Read::Record(message))
             }
             Ok(read) => Ok(read),
             Err(error) => {
-                self.heard = Instant::now();
+                self.last_record_at = Instant::now();
                 match error.rdkafka_error_code() {
                     Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => {
                         Ok(Read::Idle)
@@ -219,16 +225,16 @@ impl Reader {
     }
 }
 
-/// What to read of a partition: from `start` up to, not including, `end`.
+/// Offsets of a partition to read. `end` is exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Span {
+pub(crate) struct OffsetRange {
     pub(crate) partition: i32,
     pub(crate) start: i64,
     pub(crate) end: i64,
 }
 
-impl From<Bounds> for Span {
-    fn from(bounds: Bounds) -> Self {
+impl From<PartitionBounds> for OffsetRange {
+    fn from(bounds: PartitionBounds) -> Self {
         Self { partition: bounds.partition, start: bounds.low, end: bounds.high }
     }
 }
