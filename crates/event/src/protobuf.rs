@@ -214,7 +214,7 @@ impl ProtobufWriter<'_> {
     /// A nested message of about `expected` bytes. The length precedes the message, but is known only after it is
     /// written: if the length takes as many bytes as that of `expected`, the message need not be moved.
     #[inline]
-    pub fn message_about(
+    pub(crate) fn message_about(
         &mut self,
         field: u64,
         expected: usize,

@@ -1,6 +1,7 @@
-//! How long one event takes: `cargo run --release -p ingest --example parse_rate`. Prints nanoseconds per event for
-//! deciding alone, and for deciding and encoding into batches: the fastest of 40 rounds, or of as many as the first
-//! argument says. The events are those of the simulated clients, as `cargo bench-pipeline` sends them.
+//! Measures how long ingest takes per event: `cargo run --release -p ingest --example parse_rate [ROUNDS]`.
+//!
+//! Prints nanoseconds per event for `decide` alone, and for `decide` and `encode` into batches: the fastest of ROUNDS
+//! rounds, 40 by default. The events are those that `cargo bench-pipeline` sends.
 #![allow(clippy::disallowed_methods, reason = "a measurement reads the clock")]
 use event::{BatchBuilder, Verdict};
 use ingest::{EventPolicy, KeyOrder, RecordOrigin, decide, encode, partition};

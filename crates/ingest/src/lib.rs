@@ -1,13 +1,11 @@
 //! Stage one: raw events in, clean events out. Each record is parsed, validated, given an event time and
 //! partitioned by device; what fails becomes a dead letter with its original bytes.
 //!
-//! [`decide`] is the pure core: bytes and a time in, verdicts out. [`Ingest`] runs it as a stage of the runtime's
-//! transactional loop, [`run`] is the whole process. Only this file, [`Ingest`] and the telemetry know more than
-//! values.
+//! [`decide`] is the pure core: bytes and a time in, verdicts out. [`run`] is the whole process: it runs the core as a
+//! stage of the transactional loop. Only this file and `shell` do more than compute values from values.
 
 mod batch_counts;
 mod contract;
-mod dead_letter;
 mod decide;
 mod encode;
 mod event_time;
@@ -18,9 +16,7 @@ mod raw_event;
 mod rejection;
 mod rejection_log;
 mod rejection_share;
-mod stage;
-mod telemetry;
-mod topics;
+mod shell;
 mod validate;
 
 use event::Topic;
@@ -38,9 +34,9 @@ pub use event_time::EventTime;
 pub use parse::KeyOrder;
 pub use policy::EventPolicy;
 pub use raw_event::RawEvent;
-pub use stage::Ingest;
-pub use topics::IngestTopics;
 pub use validate::Validated;
+
+use shell::{Ingest, IngestTopics};
 
 /// What the stage reads and writes.
 const TOPICS: &[Topic] = &[Topic::RawEvents, Topic::CleanEvents, Topic::DeadLetters];
@@ -50,7 +46,7 @@ const TOPICS: &[Topic] = &[Topic::RawEvents, Topic::CleanEvents, Topic::DeadLett
 /// # Errors
 /// The process cannot continue.
 pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(), Error> {
-    telemetry::describe();
+    shell::describe();
     topic::check_at_start(&settings, TOPICS, &shutdown)?;
     let topics =
         IngestTopics::new(&settings.kafka, |topic| Ok(partition_count(&settings, topic, &shutdown)?))?;

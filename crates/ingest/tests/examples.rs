@@ -1,6 +1,5 @@
-//! The published contract and the program agree: every file of `schemas/examples`, and any number of events made
-//! from a valid one, get the same answer from the JSON Schema and from ingest. `schemas/examples/expected.json`
-//! describes itself.
+//! The JSON Schema and ingest give the same verdict on every file of `schemas/examples`, and on random changes of a valid
+//! event. `schemas/examples/expected.json` describes its own format.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -34,10 +33,10 @@ fn millis(time: &str) -> i64 {
     time.parse::<jiff::Timestamp>().unwrap().as_millisecond()
 }
 
-/// What ingest made of one event.
+/// The verdict of ingest on one event.
 #[derive(Debug)]
 struct Outcome {
-    /// `accept` or the code.
+    /// `accept`, or the code of the rejection.
     verdict: &'static str,
     pointer: String,
     bytes: Vec<u8>,
@@ -70,7 +69,7 @@ fn outcomes(record: &[u8], policy: &EventPolicy, received_at: i64) -> Vec<Outcom
     outcomes
 }
 
-/// Compares one outcome with what is expected of it, by program and schema. Faults are collected, not thrown.
+/// Compares the verdicts of ingest and schema on one event with the expected one. Returns every difference.
 fn compare(
     name: &str,
     expected: &Value,
@@ -108,7 +107,7 @@ fn compare(
 }
 
 #[test]
-fn every_example_is_judged_as_its_name_says_by_schema_and_program() {
+fn schema_and_ingest_give_every_example_the_verdict_in_its_name() {
     let (schema, expected) = (schema(), json_file("examples/expected.json"));
     let settings = &expected["settings"];
     assert_eq!(settings["max_event_age"], "7d");
@@ -161,12 +160,12 @@ fn every_example_has_an_expectation_and_every_code_of_ingest_an_example() {
     }
 }
 
-/// A change to an event: a field by its path, and what becomes of it.
+/// A change of one field of an event, or of the event itself.
 #[derive(Debug, Clone)]
 enum Change {
     Drop,
     Set(Value),
-    /// Repeat the text until it is this long.
+    /// Sets a text of this length.
     Stretch(usize),
     AddKey(String, Value),
 }
@@ -239,7 +238,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// Every place of an event that a change can hit: the event itself, its fields, and theirs.
+/// JSON pointers to the event, its fields, and the fields of its objects.
 fn paths(event: &Value) -> Vec<String> {
     let mut paths = vec![String::new()];
     for (key, value) in event.as_object().unwrap() {
@@ -301,9 +300,9 @@ fn full_event(name: &str, platform: &str) -> Value {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
-    /// Blind on purpose: the schema knows neither clock nor configuration, nor how a number is written.
+    /// The schema does not know the clock, the configuration, or how a number is written; those differences are skipped.
     #[test]
-    fn schema_and_program_agree_on_any_change_of_a_valid_event(
+    fn schema_and_ingest_agree_on_any_change_of_a_valid_event(
         name in prop::sample::select(vec!["page_view", "login", "content_view", "playback_ping", "upload_step", "gift_sent", "creator_level_changed"]),
         platform in prop::sample::select(vec!["web", "h5", "ios", "android", "pc", "mini_program", "server"]),
         changes in prop::collection::vec((any::<Index>(), change()), 0..4),

@@ -1,4 +1,4 @@
-//! How fast records are generated on one core: `cargo run --release -p simulator --example generate_rate`.
+//! Measures how fast one core generates records: `cargo run --release -p simulator --example generate_rate`.
 
 use std::io::Write;
 use std::time::Instant;

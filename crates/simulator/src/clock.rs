@@ -37,7 +37,7 @@ pub enum Timing {
 }
 
 /// How busy the platform is at `now_ms` (epoch ms), as a multiple of the daily mean in Asia/Shanghai.
-pub fn day_weight(now_ms: i64) -> f64 {
+pub(crate) fn day_weight(now_ms: i64) -> f64 {
     let of_day = (now_ms + SHANGHAI_MS).rem_euclid(24 * HOUR_MS);
     let hour = (of_day / HOUR_MS) as usize;
     let share = (of_day % HOUR_MS) as f64 / HOUR_MS as f64;

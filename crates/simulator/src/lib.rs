@@ -35,7 +35,7 @@ mod truth_tally;
 mod world;
 
 pub use activity::{ActivityPlan, PlannedActivityKind, default_activities};
-pub use clock::{Timing, day_weight};
+pub use clock::Timing;
 pub use config::{Config, Detail};
 pub use expected_code::ExpectedCode;
 pub use names::APP_IDS;

@@ -1,5 +1,5 @@
-//! The truth against the verdicts of the real ingest code: both follow the contract, neither knows the other.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
+//! Compares the truth with the verdicts of ingest. Both implement the contract independently.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -27,13 +27,13 @@ fn ingest_rejects_what_was_planned_to_be_rejected_and_trusts_the_same_clocks() {
             ingest::EventPolicy::new(APP_IDS.iter().map(|&id| id.to_owned()), reject_unknown_events, week);
         let mut simulator = Simulator::new(config);
         let (mut record, mut order) = (RawRecord::default(), ingest::KeyOrder::default());
-        let mut letters: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+        let mut rejected: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
         let mut sources: BTreeMap<String, u64> = BTreeMap::new();
         while simulator.counts().sent < 60_000 {
             let records = simulator.counts().records as i64;
             let now_ms = NOW + records * 20;
             simulator.next(now_ms, &mut record);
-            // From at once to as late as the simulator allows.
+            // From no delay to the longest transit that the simulator allows.
             let received_at = now_ms + records % 40_000;
             let settled = ingest::decide(Some(&record.value), received_at, &policy, &mut order, |decision| {
                 match decision.verdict {
@@ -43,7 +43,7 @@ fn ingest_rejects_what_was_planned_to_be_rejected_and_trusts_the_same_clocks() {
                     Verdict::Reject(rejection) => {
                         let hash = format!("{:016x}", payload_hash(decision.bytes));
                         let code = rejection.code.as_str().to_owned();
-                        *letters.entry(code).or_default().entry(hash).or_default() += 1;
+                        *rejected.entry(code).or_default().entry(hash).or_default() += 1;
                     }
                 }
                 Ok::<_, Infallible>(())
@@ -57,10 +57,10 @@ fn ingest_rejects_what_was_planned_to_be_rejected_and_trusts_the_same_clocks() {
         }
         assert_eq!(sources, expected_sources);
         for (code, expected) in truth.dead_letters {
-            let found = letters.remove(code.as_str()).unwrap_or_default();
-            assert_eq!(found.len(), expected.len(), "{code:?}: others are {:?}", letters.keys());
+            let found = rejected.remove(code.as_str()).unwrap_or_default();
+            assert_eq!(found.len(), expected.len(), "{code:?}: others are {:?}", rejected.keys());
             assert_eq!(found, expected, "{code:?}");
         }
-        assert!(letters.is_empty(), "{:?}", letters.keys());
+        assert!(rejected.is_empty(), "{:?}", rejected.keys());
     }
 }

@@ -1,4 +1,4 @@
-//! The truth against an independent count of what was really written.
+//! Compares the truth with an independent count of the records that were written.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -11,7 +11,7 @@ use simulator::{
 
 const NOW: i64 = 1_772_366_400_000;
 
-/// Runs until `events` are sent, with 2 000 records a second of simulated time.
+/// Runs until `events` are sent, at 2 000 records per second of simulated time.
 fn run(config: Config, events: u64, mut each: impl FnMut(&RawRecord, RecordSummary, i64)) -> Truth {
     let mut simulator = Simulator::new(config);
     let mut record = RawRecord::default();
@@ -27,7 +27,7 @@ fn config() -> Config {
     Config { devices: 3_000, contents: 500, activities: default_activities(NOW), ..Config::default() }
 }
 
-/// The events of a record without bad ones.
+/// The events of a record without invalid events.
 fn events_of(record: &RawRecord) -> Vec<Value> {
     match serde_json::from_slice(&record.value).unwrap() {
         Value::Array(events) => events,
@@ -69,7 +69,7 @@ fn the_same_seed_and_times_give_the_same_bytes_and_another_seed_other_devices() 
 }
 
 #[test]
-fn what_was_sent_is_accepted_a_test_a_bot_a_duplicate_or_rejected() {
+fn every_sent_event_is_accepted_a_test_a_bot_a_duplicate_or_rejected() {
     let mut elements = 0;
     let mut rejected = 0;
     let mut bytes = 0;
@@ -90,8 +90,8 @@ fn what_was_sent_is_accepted_a_test_a_bot_a_duplicate_or_rejected() {
     assert_eq!(sums, [counts.accepted, counts.tests, counts.bots, counts.duplicates]);
     assert_eq!(truth.traffic.iter().map(|cell| cell.events).sum::<u64>(), counts.accepted);
     assert_eq!(truth.rejected_by_code.values().sum::<u64>(), counts.rejected);
-    let letters: u64 = truth.dead_letters.values().flat_map(BTreeMap::values).sum();
-    assert_eq!(letters, counts.rejected);
+    let dead_letters: u64 = truth.dead_letters.values().flat_map(BTreeMap::values).sum();
+    assert_eq!(dead_letters, counts.rejected);
 
     let share = |part: u64| part as f64 / counts.sent as f64;
     assert!((0.015..0.035).contains(&share(counts.duplicates)), "{counts:?}");
@@ -116,7 +116,7 @@ fn every_valid_event_satisfies_the_published_schema() {
             names.insert(text(&event, "event_name").to_owned());
         }
     });
-    // The 33 standard names and two of our own.
+    // The 33 standard names and two others.
     assert_eq!(names.len(), 35, "{names:?}");
 }
 
@@ -164,7 +164,7 @@ fn cells_and_devices_equal_an_independent_count() {
         *counted.entry(key).or_default() += cell.events;
     }
     assert_eq!(counted, events);
-    // Where one channel group has all events of a name, its devices must be all of them.
+    // If one channel group has all events of a name, it has all devices of that name.
     let mut compared = 0;
     for cell in &truth.traffic {
         let key = (cell.app_id.clone(), cell.platform.clone(), cell.event_name.clone());
@@ -189,7 +189,7 @@ fn cells_and_devices_equal_an_independent_count() {
 }
 
 #[test]
-fn minutes_hold_the_events_of_trusted_clocks_at_their_own_time() {
+fn minutes_count_events_of_correct_clocks_at_their_own_time() {
     let truth = run(config(), 40_000, |_, _, _| {});
     let client = truth.quality.iter().filter(|cell| cell.kind == "event" && cell.time_source == "client");
     let in_minutes: u64 = truth.traffic_minutes.iter().map(|cell| cell.events).sum();
@@ -207,7 +207,7 @@ fn minutes_hold_the_events_of_trusted_clocks_at_their_own_time() {
 fn duplicates_are_the_same_bytes_under_the_same_key_within_half_an_hour() {
     let mut first_seen: HashMap<RawRecord, i64> = HashMap::new();
     let (mut soon, mut later) = (0, 0);
-    // 2 records a second: so that minutes pass.
+    // 2 records per second, so that the run covers two hours.
     let mut simulator = Simulator::new(Config { duplicates: 0.05, ..config() });
     let mut record = RawRecord::default();
     for _ in 0..15_000 {
@@ -243,8 +243,8 @@ fn every_code_is_provoked_and_its_bytes_are_remembered() {
         ExpectedCode::ALL.iter().copied().filter(|&code| code != ExpectedCode::UnknownEvent).collect();
     assert!(truth.dead_letters.keys().copied().eq(expected));
 
-    for (code, letters) in &truth.dead_letters {
-        for hash in letters.keys() {
+    for (code, counts) in &truth.dead_letters {
+        for hash in counts.keys() {
             let bytes = &records[&u64::from_str_radix(hash, 16).unwrap()];
             let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(600)]);
             let parsed: Result<Value, _> = serde_json::from_slice(bytes);
@@ -255,7 +255,7 @@ fn every_code_is_provoked_and_its_bytes_are_remembered() {
                 ExpectedCode::TooDeep => {
                     bytes.iter().filter(|&&byte| byte == b'[' || byte == b'{').count() >= 200
                 }
-                // What the schema can see; 1.0 is no mistake to it.
+                // The schema accepts 1.0 as a whole number; it rejects all other cases.
                 ExpectedCode::MissingField
                 | ExpectedCode::InvalidValue
                 | ExpectedCode::UnsupportedSchema
@@ -282,12 +282,12 @@ fn every_code_is_provoked_and_its_bytes_are_remembered() {
 fn unknown_names_are_rejected_only_where_the_policy_says_so() {
     let truth = run(Config { reject_unknown_events: true, bad: 0.02, ..config() }, 20_000, |_, _, _| {});
     assert!(truth.rejected_by_code[&ExpectedCode::UnknownEvent] > 0);
-    let ours = ["danmaku_sent", "theme_changed"];
-    assert!(truth.traffic.iter().all(|cell| !ours.contains(&cell.event_name.as_str())));
+    let custom = ["danmaku_sent", "theme_changed"];
+    assert!(truth.traffic.iter().all(|cell| !custom.contains(&cell.event_name.as_str())));
 }
 
 #[test]
-fn a_span_is_filled_from_its_start_to_its_end() {
+fn events_fill_a_span_from_start_to_end() {
     let start_ms = NOW - 3 * 86_400_000;
     let timing = Timing::Span { start_ms, end_ms: NOW, events: 20_000 };
     let truth = run(Config { timing, late: 0.0, ..config() }, 20_000, |_, _, _| {});
@@ -298,7 +298,7 @@ fn a_span_is_filled_from_its_start_to_its_end() {
 }
 
 #[test]
-fn the_truth_survives_json_and_adds_up_over_seeds() {
+fn the_truth_is_read_back_from_json_and_adds_up_over_seeds() {
     let one = run(Config { seed: 1, ..config() }, 10_000, |_, _, _| {});
     let two = run(Config { seed: 2, ..config() }, 10_000, |_, _, _| {});
     let written = serde_json::to_string(&one).unwrap();

@@ -4,17 +4,17 @@ use runtime::{Error, config::Kafka};
 
 /// What ingest reads and writes.
 #[derive(Debug, Clone)]
-pub struct IngestTopics {
+pub(crate) struct IngestTopics {
     /// Raw records.
-    pub raw: String,
+    pub(crate) raw: String,
     /// Batches of valid events.
-    pub clean: String,
+    pub(crate) clean: String,
     /// Partitions of `clean`. A device stays on its partition, so the number must never change.
-    pub clean_partitions: u32,
+    pub(crate) clean_partitions: u32,
     /// The bytes of rejected events and records.
-    pub dead_letters: String,
+    pub(crate) dead_letters: String,
     /// Partitions of `dead_letters`.
-    pub dead_letter_partitions: u32,
+    pub(crate) dead_letter_partitions: u32,
 }
 
 impl IngestTopics {
@@ -22,7 +22,7 @@ impl IngestTopics {
     ///
     /// # Errors
     /// The first error of `partitions`.
-    pub fn new(kafka: &Kafka, partitions: impl Fn(&str) -> Result<u32, Error>) -> Result<Self, Error> {
+    pub(crate) fn new(kafka: &Kafka, partitions: impl Fn(&str) -> Result<u32, Error>) -> Result<Self, Error> {
         let (clean, dead_letters) = (kafka.topic(Topic::CleanEvents), kafka.topic(Topic::DeadLetters));
         let (clean_partitions, dead_letter_partitions) = (partitions(&clean)?, partitions(&dead_letters)?);
         Ok(Self {

@@ -10,21 +10,19 @@ use runtime::{
     stage::{Message, Output, Record, Stage},
 };
 
+use super::{dead_letter, telemetry::Telemetry, topics::IngestTopics};
 use crate::{
     batch_counts::BatchCounts,
-    dead_letter,
     decide::decide,
     encode::{RecordOrigin, encode, partition},
     parse::KeyOrder,
     policy::EventPolicy,
     rejection_log::RejectedEvent,
-    telemetry::Telemetry,
-    topics::IngestTopics,
 };
 
 /// Ingest in one worker. Apart from telemetry, no state outlives a transaction.
 #[derive(Debug)]
-pub struct Ingest {
+pub(crate) struct Ingest {
     topics: IngestTopics,
     policy: EventPolicy,
     order: KeyOrder,
@@ -38,7 +36,7 @@ pub struct Ingest {
 
 impl Ingest {
     /// A stage that accepts events by `policy`.
-    pub fn new(topics: IngestTopics, policy: EventPolicy) -> Self {
+    pub(crate) fn new(topics: IngestTopics, policy: EventPolicy) -> Self {
         let batches = vec![BatchBuilder::default(); topics.clean_partitions.max(1) as usize];
         Self {
             topics,

@@ -6,7 +6,8 @@ use runtime::{
     stage::{Message, Output, Record},
 };
 
-use crate::{decide::Decision, topics::IngestTopics};
+use super::topics::IngestTopics;
+use crate::decide::Decision;
 
 /// Sends the dead letter of one decision about `record`.
 pub(crate) fn send(
