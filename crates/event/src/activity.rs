@@ -27,10 +27,10 @@ pub struct Activity {
     /// Apps it runs in; empty means all.
     #[serde(default)]
     pub app_ids: Vec<String>,
-    /// First moment, epoch milliseconds; None: open.
+    /// Start, epoch milliseconds. None: it has always been running.
     #[serde(default, rename = "starts_at", with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub starts_at_ms: Option<i64>,
-    /// First moment after it, epoch milliseconds; None: open.
+    /// End (exclusive), epoch milliseconds. None: it never ends.
     #[serde(default, rename = "ends_at", with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub ends_at_ms: Option<i64>,
     /// Who is responsible for it.

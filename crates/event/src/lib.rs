@@ -1,5 +1,6 @@
-//! The contract between clients and stages, as pure values: which fields an event has, why an event is rejected,
-//! and how events are encoded between stages. No Kafka, no ClickHouse, no clock.
+//! The contract between clients and stages, as pure values: which fields an event has, why an event is rejected, how
+//! events are encoded between stages, and the topics, offsets and counts that stages share. It uses no Kafka client, no
+//! ClickHouse client and no clock (`clippy.toml` forbids it).
 
 mod activity;
 mod batch;

@@ -57,7 +57,7 @@ pub fn partition(event: &RawEvent<'_>, validated: &Validated, partitions: u32, k
 
 fn fields(event: &RawEvent<'_>, batch: &mut BatchBuilder) {
     for place in places(event.present()) {
-        let Some(field) = CONTRACT_FIELDS[place].field else { continue };
+        let Some(field) = CONTRACT_FIELDS[place].stored_as else { continue };
         match event.value(place) {
             JsonValue::Whole(number) => batch.number(field, number),
             JsonValue::Text(text) if is_mostly_unique(field) => batch.unique_text(field, &text.read()),

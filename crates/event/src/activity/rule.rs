@@ -24,7 +24,7 @@ pub struct ActivityRule {
 }
 
 impl ActivityRule {
-    /// Its fields, as they are called in JSON.
+    /// The names of its fields in JSON.
     pub const FIELDS: &[&str] = &["key", "event_name", "where"];
 
     /// The conditions of `where`.

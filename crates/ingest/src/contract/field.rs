@@ -89,7 +89,7 @@ pub(crate) struct ContractField {
     pub(crate) required: Required,
     pub(crate) rule: FieldRule,
     /// The batch field that stores its value unchanged. None for values stored in another form, or not at all.
-    pub(crate) field: Option<Field>,
+    pub(crate) stored_as: Option<Field>,
 }
 
 /// The fields of one object. Their values are at `first..first + fields.len()` of an event's values.

@@ -13,7 +13,7 @@ macro_rules! group {
             pointer: concat!($prefix, "/", $key),
             required: Required::$required,
             rule: $rule,
-            field: group!(@field $($field)?),
+            stored_as: group!(@field $($field)?),
         },)*]);
     };
     (@field) => { None };
