@@ -1,9 +1,9 @@
-//! Why the process cannot go on, each in one line that says what to do.
+//! Errors that end the process or a command. Each is one line that says what to do.
 
-/// Why the process cannot go on.
+/// An error that ends the process or a command.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The cubes file does not make sense.
+    /// A file of cubes has mistakes.
     #[error("{0}")]
     Cubes(#[from] crate::cube::CubeError),
     /// A file of cubes could not be read.
@@ -11,24 +11,24 @@ pub enum Error {
     CubesFile {
         /// The path as configured.
         path: String,
-        /// What the system said.
+        /// The error of the system.
         problem: std::io::Error,
     },
-    /// ClickHouse refuses for a reason that waiting does not change.
+    /// A permanent error of ClickHouse: waiting does not help.
     #[error("{0}")]
     ClickHouse(String),
-    /// ClickHouse did not answer, or refuses for a reason that passes by itself.
+    /// A transient error of ClickHouse, or no response.
     #[error("clickhouse at {url}: {cause}")]
     Passing {
         /// The server.
         url: String,
-        /// What it said, or what became of the connection.
+        /// Its error, or that of the connection.
         cause: String,
     },
     /// The lane does not exist.
     #[error("aggregate.lanes: there is no lane `{0}`; known: live, report, dead_letters, events")]
     UnknownLane(String),
-    /// A part of the process ended that must not.
+    /// The process was asked to stop before it was ready, or a part of it ended.
     #[error("{0}")]
     Stopped(String),
     /// Kafka failed.

@@ -1,7 +1,7 @@
-//! What the metrics of aggregate mean, as `/metrics` tells it.
+//! Descriptions of the metrics of aggregate, as `/metrics` shows them.
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// Describes them once, at the start.
+/// Registers the descriptions; called once at the start.
 pub(crate) fn describe() {
     describe_counter!(
         "millrace_aggregate_events_total",

@@ -1,4 +1,4 @@
-//! The writing half of aggregate against a real ClickHouse: tables, blocks, tokens, markers, sketches.
+//! Tables, blocks, tokens, markers and sketches on a real ClickHouse.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may end by panicking")]
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,7 +17,7 @@ use runtime::config::Settings;
 use system_tests::proxy::{Proxy, RequestFault};
 use tokio::runtime::Runtime;
 
-/// 2035-06-10 00:00:00 UTC: in the future, so that no TTL ever takes the rows of a test.
+/// 2035-06-10 00:00:00 UTC: in the future, so that no TTL removes the rows of a test.
 const SUNDAY: i64 = 2_065_046_400_000;
 const SECOND: i64 = 1000;
 
@@ -28,11 +28,11 @@ struct Database {
 }
 
 impl Database {
-    /// A database of its own on the one server of this test binary.
+    /// A new database on the server that all tests of this binary share.
     fn new() -> Self {
         static STACK: OnceLock<Stack> = OnceLock::new();
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        // These tests need no Kafka: any name keeps devstack from starting one.
+        // These tests need no Kafka: with an address devstack does not start one.
         let options = || StackOptions { kafka: Some("none:1".into()), ..StackOptions::default() };
         let stack = STACK.get_or_init(|| Stack::start(options()).unwrap());
         let mut settings = runtime::config::load(None).unwrap();
@@ -56,11 +56,10 @@ impl Database {
         self.runtime.block_on(Writer::new(&server::client(settings), settings, "live", &spec)).unwrap()
     }
 
-    /// Repeats each insert until it is answered with OK.
+    /// Repeats each insert until it succeeds.
     fn insert(&self, writer: &Writer, blocks: &[Block], range: &str) {
-        for (chunk, block) in blocks.iter().enumerate() {
-            while let Err(verdict) = self.runtime.block_on(writer.insert(block, &format!("{range}:{chunk}")))
-            {
+        for (nth, block) in blocks.iter().enumerate() {
+            while let Err(verdict) = self.runtime.block_on(writer.insert(block, &format!("{range}:{nth}"))) {
                 assert!(matches!(verdict, Verdict::Retry(_)), "{verdict:?}");
             }
         }
@@ -77,8 +76,8 @@ impl Database {
         self.runtime.block_on(client.query_raw(statement).execute()).unwrap();
     }
 
-    /// The answer as text, columns separated by spaces, rows by ` | `.
-    fn ask(&self, query: &str) -> String {
+    /// The result as text, columns separated by spaces, rows by ` | `.
+    fn query(&self, query: &str) -> String {
         let client = self.client.clone().with_database(&self.settings.clickhouse.database);
         let mut lines = client.query_raw(query).fetch_bytes("TSV").unwrap();
         let bytes = self.runtime.block_on(lines.collect()).unwrap();
@@ -134,7 +133,7 @@ fn flushed(cubes: &Cubes, events: &[Event], end: u64) -> Vec<Block> {
 }
 
 #[test]
-fn migrate_makes_everything_once() {
+fn migrate_creates_everything_once() {
     let db = Database::new();
     let done = db.migrate(&built_in());
     let name = &db.settings.clickhouse.database;
@@ -147,7 +146,7 @@ fn migrate_makes_everything_once() {
     assert_eq!(db.migrate(&built_in()), Vec::<String>::new());
     let views = built_in().cubes.into_iter().map(|cube| cube.name);
     for view in views.chain(["dead_letters".to_owned()]) {
-        assert_eq!(db.ask(&format!("SELECT count() FROM {view}")), "0", "{view}");
+        assert_eq!(db.query(&format!("SELECT count() FROM {view}")), "0", "{view}");
     }
     for table in table::tables(&built_in()) {
         db.runtime.block_on(server::check_table(&db.client, &db.settings, &table)).unwrap();
@@ -186,11 +185,11 @@ fn migrate_adds_a_dimension_and_a_measure_to_a_table_with_rows() {
     let spec = table::lane_table(&LaneTable::new(&wider, CubeLane::Live));
     db.runtime.block_on(server::check_table(&db.client, &db.settings, &spec)).unwrap();
     db.insert(&writer, &flushed(&wider, &[event(SUNDAY, "web", 2)], 2), "b");
-    assert_eq!(db.ask("SELECT sum(events), sum(position_ms) FROM traffic WHERE pane = '10s'"), "2 0");
+    assert_eq!(db.query("SELECT sum(events), sum(position_ms) FROM traffic WHERE pane = '10s'"), "2 0");
 }
 
 #[test]
-fn totals_and_sketches_are_those_of_the_events_in_every_pane() {
+fn totals_and_sketches_are_right_in_every_pane() {
     let db = Database::new();
     db.migrate(&built_in());
     let events = [
@@ -204,7 +203,7 @@ fn totals_and_sketches_are_those_of_the_events_in_every_pane() {
     ];
     db.insert(&db.writer("live_local"), &flushed(&built_in(), &events, 7), "a");
     let by_cell = |pane: &str| {
-        db.ask(&format!(
+        db.query(&format!(
             "SELECT platform, toUnixTimestamp(bucket) - 2065046400 AS at, sum(events), uniqCombined64Merge(14)(devices)
              FROM traffic WHERE pane = '{pane}' GROUP BY platform, bucket ORDER BY platform, bucket"
         ))
@@ -212,18 +211,18 @@ fn totals_and_sketches_are_those_of_the_events_in_every_pane() {
     assert_eq!(by_cell("10s"), "ios 0 1 0 | pc 0 1 1 | web 0 2 1 | web 10 1 1 | web 60 1 1");
     assert_eq!(by_cell("60s"), "ios 0 1 0 | pc 0 1 1 | web 0 3 2 | web 60 1 1");
     assert_eq!(
-        db.ask("SELECT activity_id, sum(events) FROM activity WHERE pane = '10s' GROUP BY 1"),
+        db.query("SELECT activity_id, sum(events) FROM activity WHERE pane = '10s' GROUP BY 1"),
         "act 1"
     );
     assert_eq!(
-        db.ask(
+        db.query(
             "SELECT kind, sum(events), sum(late_events) FROM quality WHERE pane = '60s' GROUP BY 1 ORDER BY 1"
         ),
         "duplicate 1 0 | event 6 6"
     );
-    // Quality goes by received time, 700 s later, and so does freshness.
-    assert_eq!(db.ask("SELECT min(bucket) FROM quality WHERE pane = '10s'"), "2035-06-10 00:11:40");
-    assert_eq!(db.ask("SELECT max(received_max) FROM traffic"), "2035-06-10 00:12:41.000");
+    // Quality and freshness use the received time, 700 s later.
+    assert_eq!(db.query("SELECT min(bucket) FROM quality WHERE pane = '10s'"), "2035-06-10 00:11:40");
+    assert_eq!(db.query("SELECT max(received_max) FROM traffic"), "2035-06-10 00:12:41.000");
 }
 
 #[test]
@@ -231,67 +230,67 @@ fn the_same_block_with_the_same_token_counts_once_and_its_marker_survives_merges
     let db = Database::new();
     db.migrate(&built_in());
     let writer = db.writer("live_local");
-    // Two ClickHouse partitions: this week and the one before.
+    // Two table partitions: this week and the one before.
     let events = [event(SUNDAY, "web", 1), event(SUNDAY - 8 * 86_400 * SECOND, "web", 1)];
     let blocks = flushed(&built_in(), &events, 42);
     db.insert(&writer, &blocks, "1:enriched-events:3:0-42");
     db.insert(&writer, &blocks, "1:enriched-events:3:0-42");
-    assert_eq!(db.ask("SELECT sum(events) FROM traffic WHERE pane = '10s'"), "2");
+    assert_eq!(db.query("SELECT sum(events) FROM traffic WHERE pane = '10s'"), "2");
     db.insert(&writer, &blocks, "1:enriched-events:3:42-44");
-    assert_eq!(db.ask("SELECT sum(events) FROM traffic WHERE pane = '10s'"), "4");
+    assert_eq!(db.query("SELECT sum(events) FROM traffic WHERE pane = '10s'"), "4");
     db.execute("OPTIMIZE TABLE live_local FINAL");
     assert_eq!(
-        db.ask("SELECT sum(events), uniqCombined64Merge(14)(devices) FROM traffic WHERE pane = '10s'"),
+        db.query("SELECT sum(events), uniqCombined64Merge(14)(devices) FROM traffic WHERE pane = '10s'"),
         "4 1"
     );
     let markers = "SELECT src, bucket, max(src_end) FROM live_local WHERE src != '' GROUP BY 1, 2 ORDER BY 2";
     assert_eq!(
-        db.ask(markers),
+        db.query(markers),
         "1/enriched-events/3 2035-05-28 00:00:00 42 | 1/enriched-events/3 2035-06-04 00:00:00 42"
     );
 }
 
 #[test]
-fn a_part_of_a_block_and_the_whole_share_their_token_and_the_markers_tell_what_landed() {
+fn a_restricted_block_and_the_whole_share_their_token_and_markers_show_what_is_written() {
     let db = Database::new();
     db.migrate(&built_in());
     let writer = db.writer("live_local");
     let (week, source) = (7 * 86_400 * SECOND, "1/enriched-events/3");
     let events = [event(SUNDAY, "web", 1), event(SUNDAY - week, "web", 1), event(SUNDAY, "ios", 2)];
     let blocks = flushed(&built_in(), &events, 42);
-    let weeks: Vec<u32> = blocks[0].table_partitions().iter().copied().collect();
+    let partitions: Vec<u32> = blocks[0].table_partitions().iter().copied().collect();
     let landed = |end| db.runtime.block_on(writer.landed(source, 2, end)).unwrap();
     assert!(landed(42).is_empty());
-    let second = [blocks[0].restricted_to(&[weeks[1]].into())];
-    assert_eq!((weeks.len(), second[0].data_rows() < blocks[0].data_rows()), (2, true));
+    let second = [blocks[0].restricted_to(&[partitions[1]].into())];
+    assert_eq!((partitions.len(), second[0].data_rows() < blocks[0].data_rows()), (2, true));
     db.insert(&writer, &second, "t");
-    assert_eq!(landed(42), [(0, weeks[1])].into());
-    assert_eq!(db.ask("SELECT sum(events) FROM traffic WHERE pane = '10s'"), "2");
-    // The whole block under the same token adds what is missing, and no more.
+    assert_eq!(landed(42), [(0, partitions[1])].into());
+    assert_eq!(db.query("SELECT sum(events) FROM traffic WHERE pane = '10s'"), "2");
+    // The whole block under the same token adds only the missing rows.
     db.insert(&writer, &blocks, "t");
     db.insert(&writer, &second, "t");
-    assert_eq!(landed(42), [(0, weeks[0]), (0, weeks[1])].into());
+    assert_eq!(landed(42), [(0, partitions[0]), (0, partitions[1])].into());
     assert!(landed(43).is_empty());
-    assert_eq!(db.ask("SELECT sum(events) FROM traffic WHERE pane = '10s'"), "3");
-    assert_eq!(db.ask("SELECT sum(ledger_events) FROM live_local WHERE src LIKE '1/%'"), "3");
+    assert_eq!(db.query("SELECT sum(events) FROM traffic WHERE pane = '10s'"), "3");
+    assert_eq!(db.query("SELECT sum(ledger_events) FROM live_local WHERE src LIKE '1/%'"), "3");
     let asked = [source.to_owned(), "1/enriched-events/4".to_owned()].into();
     let newest = db.runtime.block_on(writer.newest(&asked)).unwrap();
     assert_eq!(newest, [(source.to_owned(), 42)].into());
 }
 
 #[test]
-fn a_server_that_counts_a_repeated_insert_twice_is_refused() {
+fn a_server_that_counts_a_repeated_insert_twice_is_an_error() {
     let db = Database::new();
     db.migrate(&built_in());
     for table in ["live_local", "report_local", "dead_letters_local"] {
         let writer = db.writer(table);
         db.runtime.block_on(writer.check_deduplication("a")).unwrap();
         db.execute(&format!("ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 0"));
-        let refused = db.runtime.block_on(writer.check_deduplication("b")).unwrap_err().to_string();
-        assert!(refused.contains("counted the same insert") && refused.contains(table), "{refused}");
+        let error = db.runtime.block_on(writer.check_deduplication("b")).unwrap_err().to_string();
+        assert!(error.contains("counted the same insert") && error.contains(table), "{error}");
     }
     for view in ["traffic", "quality", "dead_letters"] {
-        assert_eq!(db.ask(&format!("SELECT count() FROM {view}")), "0", "{view}");
+        assert_eq!(db.query(&format!("SELECT count() FROM {view}")), "0", "{view}");
     }
 }
 
@@ -319,7 +318,7 @@ fn dead_letters_are_rows_and_part_of_quality() {
     db.insert(&writer, &blocks, "d");
     db.insert(&writer, &blocks, "d");
     assert_eq!(
-        db.ask(
+        db.query(
             "SELECT received_at, code, origin_offset, key, payload, payload_encoding, payload_bytes
                 FROM dead_letters ORDER BY letter_offset"
         ),
@@ -331,12 +330,12 @@ fn dead_letters_are_rows_and_part_of_quality() {
             "SELECT bucket, app_id, kind, code, sum(events), sum(late_events) FROM quality
              WHERE pane = '{pane}' AND bucket >= '2035-06-09 00:00:00' GROUP BY 1, 2, 3, 4"
         );
-        assert_eq!(db.ask(&query), format!("{bucket} web-main dead_letter not_utf8 2 0"));
+        assert_eq!(db.query(&query), format!("{bucket} web-main dead_letter not_utf8 2 0"));
     }
 }
 
 #[test]
-fn trouble_that_needs_a_person_is_one_line_with_the_way_out() {
+fn a_permanent_error_is_one_line_that_says_what_to_do() {
     let db = Database::new();
     db.migrate(&built_in());
     let name = db.settings.clickhouse.database.clone();
@@ -373,8 +372,8 @@ fn trouble_that_needs_a_person_is_one_line_with_the_way_out() {
 
     let mut settings = db.settings.clone();
     settings.clickhouse.user = "nobody".into();
-    let refused = db.runtime.block_on(server::wait_until_up(&server::client(&settings), &settings, || false));
-    assert!(refused.unwrap_err().to_string().contains("refuses user `nobody`: check clickhouse.user"));
+    let error = db.runtime.block_on(server::wait_until_up(&server::client(&settings), &settings, || false));
+    assert!(error.unwrap_err().to_string().contains("refuses user `nobody`: check clickhouse.user"));
 }
 
 #[test]
@@ -391,5 +390,5 @@ fn an_insert_whose_reply_is_lost_is_repeated_and_counts_once() {
         db.insert(&writer, &blocks, &format!("1:enriched-events:3:{nth}-{}", nth + 1));
         assert_eq!(proxy.pending(), 0);
     }
-    assert_eq!(db.ask("SELECT sum(events) FROM traffic WHERE pane = '10s'"), "5");
+    assert_eq!(db.query("SELECT sum(events) FROM traffic WHERE pane = '10s'"), "5");
 }

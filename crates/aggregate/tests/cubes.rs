@@ -1,4 +1,4 @@
-//! What each built-in cube makes of a handful of events: its rows, cell by cell.
+//! The rows that each built-in cube makes of a few events.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may end by panicking")]
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use event::{Batch, BatchBuilder, Field, FieldKind};
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-/// A batch of events, each an object of catalogue fields. What is not given is what most cubes want: kind event, one
-/// app and platform, 2026-03-02 12:00 in Shanghai.
+/// A batch of events, each an object of catalogue fields. Defaults: kind `event`, one app, platform and device, 2026-03-02
+/// 12:00 in Shanghai.
 fn batch(events: &[Value]) -> Batch {
     let mut builder = BatchBuilder::default();
     for event in events {
@@ -37,7 +37,7 @@ fn batch(events: &[Value]) -> Batch {
                         builder.push_list(field, value.as_str().unwrap());
                     }
                 }
-                (FieldKind::Uuid, _) => panic!("{name} is no field of cubes"),
+                (FieldKind::Uuid, _) => panic!("cubes cannot use {name}"),
             }
         }
         builder.end_row();
@@ -57,7 +57,7 @@ struct Flushed {
 fn flushed(cubes: &Cubes, lane: CubeLane, zone: &str, max_groups: usize, events: &[Value]) -> Flushed {
     let lane = CompiledLane::new(cubes, lane, 7, TimeZone::get(zone).unwrap());
     let mut accumulator = Accumulator::new(Arc::new(lane), max_groups);
-    // In two batches, so that cells are found again.
+    // In two batches, so that the second one finds cells of the first.
     let (first, rest) = events.split_at(events.len() / 2);
     accumulator.add(0, &batch(first));
     accumulator.add(0, &batch(rest));
@@ -66,7 +66,8 @@ fn flushed(cubes: &Cubes, lane: CubeLane, zone: &str, max_groups: usize, events:
 }
 
 impl Flushed {
-    /// The rows of a cube and pane: dimensions and counts that are not empty, IDs of sketches in braces.
+    /// The rows of a cube and pane as text: values that are not empty, IDs of sketches in braces. The default app and
+    /// platform are left out.
     fn rows(&self, cube: &str, pane: &str) -> Vec<String> {
         let mut rows = Vec::new();
         for block in &self.blocks {
@@ -107,7 +108,7 @@ fn shown(column: &Column, row: usize) -> String {
         Column::Text { text, ends } => text[start(ends)..ends[row]].to_owned(),
         Column::Ids { ids, ends } => {
             let ids: Vec<String> = ids[start(ends)..ends[row]].iter().map(u64::to_string).collect();
-            // Hashes of texts say nothing to a reader, how many there are does.
+            // Of hashed texts only the number is shown.
             if ids.iter().any(|id| id.len() > 6) {
                 format!("{{{}}}", ids.len())
             } else {
@@ -120,7 +121,7 @@ fn shown(column: &Column, row: usize) -> String {
         }
         Column::Offset(values) => values[row].to_string(),
         Column::Number(values) | Column::Millis(values) => values[row].to_string(),
-        other => panic!("no cube has {other:?}"),
+        other => panic!("cubes have no column of this kind: {other:?}"),
     }
 }
 
@@ -140,7 +141,7 @@ fn check(cube: &str, pane: &str, events: &[Value], expected: &[&str]) {
 }
 
 #[test]
-fn traffic_counts_every_event_of_real_clients() {
+fn traffic_counts_events_of_kind_event_in_every_pane() {
     let view = json!({"event_name": "page_view", "channel_group": "direct"});
     let mut events = vec![view.clone(); 3];
     events[0]["session_start"] = 1.into();
@@ -187,14 +188,19 @@ fn traffic_counts_every_event_of_real_clients() {
 }
 
 #[test]
-fn activity_counts_participants_and_the_new_devices_it_brought() {
-    let touch = |device: u64, first: i64, days: i64| {
+fn activity_counts_participants_and_new_devices() {
+    let activity_event = |device: u64, first: i64, days: i64| {
         json!({
             "activity_id": "a1", "activity_event_key": "draw", "activity_type": "template", "activity_status": "ok",
             "device_key": device, "user_key": device + 100, "activity_first_touch": first, "days_since_first": days,
         })
     };
-    let events = [touch(1, 1, 0), touch(1, 0, 0), touch(2, 1, 3), json!({"event_name": "login"})];
+    let events = [
+        activity_event(1, 1, 0),
+        activity_event(1, 0, 0),
+        activity_event(2, 1, 3),
+        json!({"event_name": "login"}),
+    ];
     let row = "02 04:00:00 activity_id=a1 activity_event_key=draw activity_type=template activity_status=ok events=3 \
                new_devices=1 participants=2 devices={1,2} users={101,102}";
     check("activity", "10s", &events, &[row]);
@@ -202,7 +208,7 @@ fn activity_counts_participants_and_the_new_devices_it_brought() {
 }
 
 #[test]
-fn conversions_are_attributed_events_that_are_no_repeated_orders() {
+fn conversions_are_attributed_events_without_repeated_orders() {
     let order = |activity: &str, repeated: i64| {
         json!({
             "event_name": "vip_opened", "attributed_activity_id": activity, "revenue_minor": 1500,
@@ -221,7 +227,7 @@ fn conversions_are_attributed_events_that_are_no_repeated_orders() {
 }
 
 #[test]
-fn playback_counts_each_play_once_and_adds_what_was_watched() {
+fn playback_counts_each_play_once_and_sums_the_time_played() {
     let ping = |state: &str, played: i64| {
         json!({
             "event_name": "playback_ping", "producer_type": "pgc", "category": "music", "playback_state": state,
@@ -246,7 +252,7 @@ fn playback_counts_each_play_once_and_adds_what_was_watched() {
 }
 
 #[test]
-fn revenue_tells_page_visits_from_orders_and_leaves_repeated_ones_out() {
+fn revenue_separates_page_visits_from_orders_and_leaves_out_repeated_orders() {
     let page =
         json!({"event_name": "vip_page_viewed", "entry_point": "mobile", "quantity": 9, "payer_key": 9});
     let order = |name: &str, revenue: i64, repeated: i64| {
@@ -276,7 +282,7 @@ fn revenue_tells_page_visits_from_orders_and_leaves_repeated_ones_out() {
 }
 
 #[test]
-fn audience_has_a_row_per_definition_of_active_and_new_devices_on_one_of_them() {
+fn audience_has_a_row_per_definition_of_active_and_counts_new_devices_in_one_of_them() {
     let events = [
         json!({
             "is_new_device": 1, "session_start": 1, "active_definition": ["any", "login"], "active_day": ["any", "login"],
@@ -301,7 +307,7 @@ fn audience_has_a_row_per_definition_of_active_and_new_devices_on_one_of_them() 
 }
 
 #[test]
-fn retention_is_by_cohort_and_leaves_out_what_came_before_the_first_day() {
+fn retention_is_by_cohort_and_leaves_out_events_before_the_first_day() {
     let active = |cohort: &str, days: i64| json!({"first_seen_day": cohort, "days_since_first": days, "active_day": ["any"], "first_channel_group": "direct"});
     let events =
         [active("2026-03-01", 1), active("2026-03-01", 1), active("2026-03-02", 0), active("2026-03-03", -1)];
@@ -407,7 +413,7 @@ fn experiments_count_an_event_once_per_experiment() {
 }
 
 #[test]
-fn creators_count_changes_of_level_and_what_is_published_with_a_creator() {
+fn creators_count_changes_of_level_and_content_published_with_a_creator() {
     let events = [
         json!({"event_name": "creator_level_changed", "creator_id": "c1", "creator_level": "gold", "previous_level": "silver"}),
         json!({"event_name": "content_published", "creator_id": "c1", "creator_level": "gold"}),
@@ -459,7 +465,7 @@ fn quality_counts_every_element_by_received_time() {
 fn hours_and_days_are_whole_in_every_zone() {
     let at = |time: &str| json!({"event_time": time, "event_name": "login"});
     for (zone, times, hours, days) in [
-        // The day begins in mid-hour: the hour is one, its halves belong to two days.
+        // The day begins within an hour: the hour is one bucket, its halves belong to two days.
         (
             "Asia/Kolkata",
             vec!["2026-03-01T18:29:59Z", "2026-03-01T18:30:00Z", "2026-03-01T19:00:00Z"],
@@ -505,7 +511,7 @@ const CUSTOM: &str = r#"
 "#;
 
 #[test]
-fn a_custom_cube_counts_by_what_stands_in_properties() {
+fn a_custom_cube_counts_by_values_in_properties() {
     let done = |properties: Value| json!({"event_name": "level_done", "properties": properties});
     let events = [
         done(
@@ -534,9 +540,9 @@ fn a_custom_cube_counts_by_what_stands_in_properties() {
 }
 
 #[test]
-fn the_cap_counts_groups_and_not_buckets_and_totals_stay_exact() {
+fn the_limit_counts_groups_and_not_buckets_and_totals_stay_exact() {
     let at = |name: &str, minute: usize| json!({"event_name": name, "event_time": format!("2026-03-02T04:{minute:02}:00Z")});
-    // Two groups in thirty buckets fit where two groups are allowed; the third does not.
+    // The limit is two groups: two groups in thirty buckets fit, the third does not.
     let mut events: Vec<Value> = (0..30).flat_map(|minute| [at("a", minute), at("b", minute)]).collect();
     let two = flushed(&built_in(), CubeLane::Live, "UTC", 2, &events);
     assert_eq!(two.counts.overflowed, 0);

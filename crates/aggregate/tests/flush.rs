@@ -1,4 +1,5 @@
-//! What a flush promises: the same totals however the records were cut, the same bytes whatever came before.
+//! Properties of a flush: its totals do not depend on how the records are split into flushes, and its bytes depend on
+//! nothing but its records.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may end by panicking")]
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -61,7 +62,7 @@ fn accumulator(max_groups: usize) -> Accumulator {
     Accumulator::new(Arc::new(CompiledLane::new(&cubes, CubeLane::Live, 8, TimeZone::UTC)), max_groups)
 }
 
-/// cube, pane, bucket, dimensions by name.
+/// Cube, pane, bucket, dimensions by name.
 type Cell = (String, String, u32, BTreeMap<String, String>);
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -106,7 +107,7 @@ fn naive(events: &[Event]) -> BTreeMap<Cell, Totals> {
     cells
 }
 
-/// Adds the rows of a block, markers left out, to the cells.
+/// Adds the data rows of a block to the cells.
 fn read(block: &Block, cells: &mut BTreeMap<Cell, Totals>) {
     let columns: BTreeMap<&str, &Column> = block.columns().collect();
     let text = |name: &str, row: usize| match columns.get(name) {
@@ -125,7 +126,7 @@ fn read(block: &Block, cells: &mut BTreeMap<Cell, Totals>) {
     };
     let dimensions = ["platform", "event_name", "kind", "activity_id", "app_id", "channel_group"];
     for row in 0..block.data_rows() {
-        let Column::Seconds(buckets) = columns["bucket"] else { panic!("bucket is in seconds") };
+        let Column::Seconds(buckets) = columns["bucket"] else { panic!("bucket is not in seconds") };
         let named = dimensions.iter().map(|name| ((*name).to_owned(), text(name, row)));
         let named = named.filter(|(_, value)| !value.is_empty()).collect();
         let cell = (text("cube", row), text("pane", row), buckets[row], named);
@@ -146,7 +147,7 @@ fn sum(block: &Block, name: &str) -> i64 {
 
 proptest! {
     #[test]
-    fn however_the_records_are_cut_the_totals_are_those_of_a_naive_count(
+    fn totals_are_those_of_a_naive_count_for_every_split_into_flushes(
         events in events(),
         cuts in prop::collection::vec((1..30_usize, any::<bool>()), 1..20),
     ) {
@@ -169,7 +170,7 @@ proptest! {
     }
 
     #[test]
-    fn however_the_records_are_cut_the_ledger_counts_each_once(
+    fn the_ledger_counts_each_event_once_for_every_split_into_flushes(
         events in events(),
         cuts in prop::collection::vec(1..30_usize, 1..20),
     ) {
@@ -193,10 +194,10 @@ proptest! {
     }
 
     #[test]
-    fn a_flush_that_is_replayed_gives_the_same_bytes(events in events()) {
+    fn a_replayed_flush_gives_the_same_bytes(events in events()) {
         let flush = |ledger_table_partition: Option<u32>| {
             let mut accumulator = accumulator(MANY);
-            events.chunks(7).for_each(|chunk| accumulator.add(0, &batch(chunk)));
+            events.chunks(7).for_each(|events| accumulator.add(0, &batch(events)));
             accumulator.flush(0, Mark { ledger_table_partition, ..Mark::new("s", 9) }).0
         };
         let first = flush(None);
@@ -206,14 +207,14 @@ proptest! {
     }
 
     #[test]
-    fn the_same_records_give_the_same_bytes_whatever_was_there_before(
+    fn the_same_records_give_the_same_bytes_after_any_earlier_records(
         events in events(),
         before in events(),
         elsewhere in events(),
         max_groups in prop::sample::select(vec![2, MANY]),
     ) {
         let flush = |accumulator: &mut Accumulator| -> Vec<u128> {
-            events.chunks(7).for_each(|chunk| accumulator.add(0, &batch(chunk)));
+            events.chunks(7).for_each(|events| accumulator.add(0, &batch(events)));
             accumulator.flush(0, Mark::new("s", 9)).0.iter().map(Block::digest).collect()
         };
         let alone = flush(&mut accumulator(max_groups));
@@ -225,7 +226,7 @@ proptest! {
     }
 
     #[test]
-    fn groups_beyond_the_cap_lose_their_name_but_not_their_events(events in events()) {
+    fn groups_above_the_limit_lose_their_name_but_not_their_events(events in events()) {
         let mut accumulator = accumulator(1);
         accumulator.add(0, &batch(&events));
         let (blocks, counts) = accumulator.flush(0, Mark::new("s", 1));

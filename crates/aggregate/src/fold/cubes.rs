@@ -8,6 +8,7 @@
 //! | `compiled` | the cubes of a lane as indexes: columns, conditions, clocks, properties |
 //! | `compile` | from cubes to these indexes |
 //! | `clock` | into which cell of time an event falls |
+//! | `mask` | a set of rows of a batch |
 //! | `facts` | what the lane needs of every row of a batch, found once for all cubes |
 //! | `interner` | texts as numbers |
 //! | `selection` | the rows of one cube, put into their cells and measured |
@@ -21,6 +22,7 @@ mod compiled;
 mod facts;
 mod groups;
 mod interner;
+mod mask;
 mod rows;
 mod selection;
 

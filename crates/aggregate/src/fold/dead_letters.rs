@@ -1,5 +1,5 @@
 //! The buffer of the lane `dead_letters`: one row per dead letter, with reason and origin from the headers and the first
-//! 64 KiB of the payload. The record in `dead-letters` keeps all of it.
+//! 64 KiB of the payload. The record in `dead-dead_letters` keeps all of it.
 use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -20,6 +20,7 @@ pub struct DeadLetters {
     partitions: BTreeMap<i32, Vec<DeadLetter>>,
 }
 
+/// Indexes of the columns, looked up once.
 #[derive(Debug)]
 struct Columns {
     received_at: usize,
@@ -98,7 +99,7 @@ impl LaneFold for DeadLetters {
         let bytes = input.value.unwrap_or_default();
         let (payload, encoding) = readable(bytes);
         let received_at = headers.get(header::RECEIVED_AT).and_then(|value| value.parse().ok());
-        let letter = DeadLetter {
+        let dead_letter = DeadLetter {
             offset: input.offset,
             // Without this header the time of the Kafka record is used.
             received_at: received_at.unwrap_or(input.timestamp_ms).max(0),
@@ -108,28 +109,28 @@ impl LaneFold for DeadLetters {
             encoding,
             payload_bytes: bytes.len(),
         };
-        let bytes = letter.bytes();
-        self.partitions.entry(input.partition).or_default().push(letter);
+        let bytes = dead_letter.bytes();
+        self.partitions.entry(input.partition).or_default().push(dead_letter);
         Ok(Added { events: 1, bytes })
     }
 
     fn flush(&mut self, partition: i32, mark: Mark) -> (Vec<Block>, FlushCounts) {
-        let letters = self.partitions.remove(&partition).unwrap_or_default();
+        let dead_letters = self.partitions.remove(&partition).unwrap_or_default();
         let columns = &self.columns;
         let markers = MarkerRows {
             mark,
-            ledger: vec![(columns.ledger_events, letters.len() as i64)],
+            ledger: vec![(columns.ledger_events, dead_letters.len() as i64)],
             keep_days: MARKER_DAYS.max(DEAD_LETTER_DAYS),
             time_column: columns.received_at,
             keep_days_column: columns.keep_days,
             src_column: columns.src,
             src_end_column: columns.src_end,
         };
-        let mut counts = FlushCounts { events: letters.len() as u64, ..FlushCounts::default() };
+        let mut counts = FlushCounts { events: dead_letters.len() as u64, ..FlushCounts::default() };
         let mut builder = BlockBuilder::new(self.layout.clone(), markers);
-        for letter in &letters {
-            counts.received_max = counts.received_max.max(letter.received_at);
-            letter.write(partition, columns, &mut builder);
+        for dead_letter in &dead_letters {
+            counts.received_max = counts.received_max.max(dead_letter.received_at);
+            dead_letter.write(partition, columns, &mut builder);
         }
         (builder.finish(), counts)
     }
@@ -201,9 +202,9 @@ mod tests {
 
     #[test]
     fn a_dead_letter_is_a_row_with_its_origin() {
-        let mut letters = DeadLetters::default();
-        letters.add(&input(8, b"{}")).unwrap();
-        let (blocks, counts) = letters.flush(3, Mark::new("1/dead-letters/3", 9));
+        let mut dead_letters = DeadLetters::default();
+        dead_letters.add(&input(8, b"{}")).unwrap();
+        let (blocks, counts) = dead_letters.flush(3, Mark::new("1/dead-letters/3", 9));
         assert_eq!((counts.events, counts.received_max), (1, 1_700_000_000_123));
         assert_eq!((blocks[0].data_rows(), blocks[0].rows()), (1, 2));
         assert_eq!(column(&blocks[0], "origin_offset"), Column::Number(vec![77, 0]));
@@ -213,7 +214,7 @@ mod tests {
             column(&blocks[0], "received_at"),
             Column::Millis(vec![1_700_000_000_123, 1_699_833_600_000])
         );
-        assert!(letters.flush(3, Mark::new("", 9)).0.is_empty());
+        assert!(dead_letters.flush(3, Mark::new("", 9)).0.is_empty());
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //!
 //! A flush is a pure function of its records: the rows are in the order of the records, and each has its own position in
 //! the topic.
-
 use std::collections::BTreeMap;
 
 use event::{Batch, FIELDS, Field, FieldKind};
