@@ -1,12 +1,9 @@
 //! Time ranges and steps in the business time zone. A range consists of whole steps, so that no value stands for a part of
 //! a day, week or month.
-use std::str::FromStr;
+use std::{ops::RangeInclusive, str::FromStr};
 
-use jiff::{
-    Span, Timestamp, Unit, Zoned, ZonedRound,
-    civil::{Date, Weekday},
-    tz::TimeZone,
-};
+use event::calendar::{date_of, day_of, month_of, week_of};
+use jiff::{Span, Timestamp, Unit, Zoned, ZonedRound, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 /// The length of the periods of a query.
@@ -236,12 +233,7 @@ pub(crate) fn floor(at: &Zoned, step: TimeStep) -> Result<Zoned, jiff::Error> {
     match step {
         TimeStep::Minute => at.round(ZonedRound::new().smallest(Unit::Minute).mode(jiff::RoundMode::Floor)),
         TimeStep::Hour => at.round(ZonedRound::new().smallest(Unit::Hour).mode(jiff::RoundMode::Floor)),
-        TimeStep::Day | TimeStep::Total => at.start_of_day(),
-        TimeStep::Week => {
-            let since_monday = i64::from(at.weekday().since(Weekday::Monday));
-            at.date().checked_sub(Span::new().try_days(since_monday)?)?.to_zoned(at.time_zone().clone())
-        }
-        TimeStep::Month => at.date().first_of_month().to_zoned(at.time_zone().clone()),
+        step => date_of(*days_of(at.date(), step).start()).to_zoned(at.time_zone().clone()),
     }
 }
 
@@ -250,9 +242,17 @@ pub(crate) fn next(at: &Zoned, step: TimeStep) -> Result<Zoned, jiff::Error> {
     match step {
         TimeStep::Minute => at.checked_add(Span::new().minutes(1)),
         TimeStep::Hour => at.checked_add(Span::new().hours(1)),
-        TimeStep::Day | TimeStep::Total => at.date().tomorrow()?.to_zoned(at.time_zone().clone()),
-        TimeStep::Week => at.date().checked_add(Span::new().weeks(1))?.to_zoned(at.time_zone().clone()),
-        TimeStep::Month => at.date().checked_add(Span::new().months(1))?.to_zoned(at.time_zone().clone()),
+        step => date_of(*days_of(at.date(), step).end()).tomorrow()?.to_zoned(at.time_zone().clone()),
+    }
+}
+
+/// The days of the step of a date: its day, ISO week or month.
+fn days_of(date: Date, step: TimeStep) -> RangeInclusive<i32> {
+    let day = day_of(date);
+    match step {
+        TimeStep::Week => week_of(day),
+        TimeStep::Month => month_of(day),
+        _ => day..=day,
     }
 }
 
