@@ -112,7 +112,7 @@ pub fn day_of(date: Date) -> i32 {
 }
 
 /// The date of a day; the first or last date of the calendar for a day outside it.
-fn date_of(day: i32) -> Date {
+pub fn date_of(day: i32) -> Date {
     let span = Span::new().try_days(day);
     let date = span.and_then(|span| EPOCH.checked_add(span));
     date.unwrap_or(if day < 0 { Date::MIN } else { Date::MAX })
