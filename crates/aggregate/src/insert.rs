@@ -1,4 +1,4 @@
-//! What is asked of a lane's table: one INSERT of one block under one token, and the markers that say what landed.
+//! The requests to a lane's table: one INSERT of one block with one token, and reads of markers.
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,18 +11,18 @@ use crate::Error;
 use crate::block::{
     Block, BlockBuilder, ColumnKind, Layout, Mark, MarkerRows, NativeBuffers, TablePartitioning,
 };
-use crate::protocol::Landed;
-use crate::server::{self, Verdict};
+use crate::protocol::FoundMarkers;
+use crate::server::{self, ErrorClass};
 use crate::table::{TableSpec, quoted};
 use crate::time::now_ms;
 
-/// A connection that takes no bytes for so long is dead.
+/// A connection that accepts no bytes for this long is closed.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
-/// After this the markers are asked what became of a running INSERT; it is not cancelled on the server.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+/// After this the markers are read to find out how an INSERT ended; it is not cancelled on the server.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// What every INSERT is sent with. Anything that could cut a block differently on a retry is off, and the limits
-/// stand above our largest block.
+/// The settings of every INSERT. What could cut a block differently on a retry is off, and the limits are above our
+/// largest block.
 const SETTINGS: &[(&str, &str)] = &[
     ("async_insert", "0"),
     ("max_insert_threads", "1"),
@@ -37,22 +37,22 @@ const SETTINGS: &[(&str, &str)] = &[
 ];
 
 /// Writes blocks into one table.
-pub struct Writer {
+pub struct BlockWriter {
     client: Client,
     settings: Settings,
     table: TableSpec,
     lane: &'static str,
-    /// Since when the server takes nothing.
-    trouble: Mutex<Option<Instant>>,
-    /// Epoch milliseconds of the newest receipt in the table.
+    /// Since when inserts fail with transient errors.
+    failing_since: Mutex<Option<Instant>>,
+    /// Newest `received_at` in the table, epoch milliseconds.
     newest_received: Mutex<i64>,
 }
 
-impl Writer {
-    /// A writer for a table, after asking the server which settings it knows.
+impl BlockWriter {
+    /// A writer for a table. Queries which settings the server knows.
     ///
     /// # Errors
-    /// The server refuses or is too old to drop repeated inserts.
+    /// The server returned an error, or is too old to drop repeated inserts.
     pub async fn new(
         client: &Client,
         settings: &Settings,
@@ -80,7 +80,7 @@ impl Writer {
             settings: settings.clone(),
             table: table.clone(),
             lane,
-            trouble: Mutex::new(None),
+            failing_since: Mutex::new(None),
             newest_received: Mutex::new(0),
         })
     }
@@ -88,48 +88,48 @@ impl Writer {
     /// Inserts a block, once.
     ///
     /// # Errors
-    /// Any other answer than OK, or none: the rows may be in the table all the same, wholly or in part.
-    pub async fn insert(&self, block: &Block, token: &str) -> Result<(), Verdict> {
+    /// The server returned an error or no reply: the rows may be in the table, wholly or partly.
+    pub async fn insert(&self, block: &Block, token: &str) -> Result<(), ErrorClass> {
         let started = Instant::now();
-        let answer = self.attempt(block, token).await;
+        let inserted = self.attempt(block, token).await;
         metrics::histogram!("millrace_aggregate_insert_seconds", "lane" => self.lane)
             .record(started.elapsed().as_secs_f64());
-        answer?;
+        inserted?;
         metrics::counter!("millrace_aggregate_inserts_total", "lane" => self.lane).increment(1);
         metrics::counter!("millrace_aggregate_rows_total", "lane" => self.lane)
             .increment(block.data_rows() as u64);
         Ok(())
     }
 
-    /// The markers of a source's first chunks that say `end` or more.
+    /// The markers of a source's first `blocks` blocks that say `end` or more.
     ///
     /// # Errors
-    /// The server refused or did not answer.
-    pub async fn landed(&self, source: &str, chunks: usize, end: u64) -> Result<Landed, Verdict> {
+    /// The server returned an error or no reply.
+    pub async fn markers(&self, source: &str, blocks: usize, end: u64) -> Result<FoundMarkers, ErrorClass> {
         #[derive(Row, Deserialize)]
         struct Found {
             source: String,
-            week: u32,
+            table_partition: u32,
         }
-        let sources: Vec<String> = (0..chunks).map(|chunk| Mark::source_of(source, chunk)).collect();
+        let sources: Vec<String> = (0..blocks).map(|block| Mark::source_of(source, block)).collect();
         let query = format!(
-            "SELECT toString(src) AS source, toUnixTimestamp({time}) AS week FROM {table} \
-             WHERE {markers} AND has(?, toString(src)) GROUP BY src, week HAVING max(src_end) >= ?",
+            "SELECT toString(src) AS source, toUnixTimestamp({time}) AS table_partition FROM {table} \
+             WHERE {markers} AND has(?, toString(src)) GROUP BY src, table_partition HAVING max(src_end) >= ?",
             time = quoted(&self.table.time),
             table = self.target(),
             markers = self.table.markers,
         );
         let found =
-            self.asked(self.client.query(&query).bind(&sources).bind(end).fetch_all::<Found>()).await?;
-        let chunk_of = |source: &str| sources.iter().position(|other| other == source);
-        Ok(found.iter().filter_map(|found| Some((chunk_of(&found.source)?, found.week))).collect())
+            self.query(self.client.query(&query).bind(&sources).bind(end).fetch_all::<Found>()).await?;
+        let block_of = |source: &str| sources.iter().position(|other| other == source);
+        Ok(found.iter().filter_map(|found| Some((block_of(&found.source)?, found.table_partition))).collect())
     }
 
-    /// The newest end that the markers of each source say, whichever chunk; none where there is no marker.
+    /// The newest end that the markers of each source say, in any block; a source without markers is left out.
     ///
     /// # Errors
-    /// The server refused or did not answer.
-    pub async fn newest(&self, sources: &BTreeSet<String>) -> Result<BTreeMap<String, u64>, Verdict> {
+    /// The server returned an error or no reply.
+    pub async fn newest(&self, sources: &BTreeSet<String>) -> Result<BTreeMap<String, u64>, ErrorClass> {
         #[derive(Row, Deserialize)]
         struct Found {
             source: String,
@@ -142,15 +142,15 @@ impl Writer {
             table = self.target(),
             markers = self.table.markers,
         );
-        let found = self.asked(self.client.query(&query).bind(&sources).fetch_all::<Found>()).await?;
+        let found = self.query(self.client.query(&query).bind(&sources).fetch_all::<Found>()).await?;
         Ok(found.into_iter().map(|found| (found.source, found.end)).collect())
     }
 
-    /// Proves that the server drops a repeated insert, by inserting a marker row of nobody twice. Asked again after a
-    /// lost answer it repeats the same inserts.
+    /// Proves that the server drops a repeated insert: inserts one marker row twice under the same token. A retry after a
+    /// lost reply repeats the same inserts.
     ///
     /// # Errors
-    /// It does not, or it refused.
+    /// It does not drop it, or it returned an error.
     pub async fn check_deduplication(&self, nonce: &str) -> Result<(), Error> {
         const TRIES: u32 = 3;
         for nth in 0..TRIES {
@@ -158,7 +158,7 @@ impl Writer {
             let block = self.probe(&source);
             for _ in 0..2 {
                 let inserted = self.attempt(&block, &source).await;
-                inserted.map_err(|verdict| server::failed(&self.settings, verdict))?;
+                inserted.map_err(|error| server::to_error(&self.settings, error))?;
             }
             let query = format!(
                 "SELECT sum(ledger_events) FROM {} WHERE {} AND src = ?",
@@ -171,22 +171,22 @@ impl Writer {
                 .bind(&source)
                 .fetch_one()
                 .await
-                .map_err(|answer| server::stop(&self.settings, &self.table.name, &answer))?;
+                .map_err(|error| server::failed(&self.settings, &self.table.name, &error))?;
             if seen == 1 {
                 return Ok(());
             }
-            // Between the two, others may have pushed the token out of a short memory: that is no proof.
+            // Other inserts may have pushed the token out of a small deduplication window, so this is no proof yet.
         }
         Err(Error::ClickHouse(format!(
             "clickhouse at {} counted the same insert into {}.{} twice although it carried the same \
-             insert_deduplication_token: totals would be wrong after any lost answer; check \
+             insert_deduplication_token: totals would be wrong after any lost reply; check \
              non_replicated_deduplication_window and replicated_deduplication_window of the table (SHOW CREATE TABLE), \
              and that the user's profile does not switch insert_deduplicate off",
             self.settings.clickhouse.url, self.settings.clickhouse.database, self.table.name
         )))
     }
 
-    /// One marker row of this source that counts one event, and is forgotten soon.
+    /// One marker row of this source that counts one event and is kept for a short time.
     fn probe(&self, source: &str) -> Block {
         const KEEP_DAYS: u16 = 14;
         let time = if self.table.time == "bucket" { ColumnKind::Seconds } else { ColumnKind::Millis };
@@ -213,71 +213,71 @@ impl Writer {
         builder.finish().swap_remove(0)
     }
 
-    /// Says that the server refuses or does not answer; the first time loudly.
-    pub fn report_trouble(&self, what: &str, cause: &str) {
+    /// Reports a transient error; the first one as an error log line.
+    pub fn report_failure(&self, what: &str, cause: &str) {
         metrics::counter!("millrace_aggregate_insert_retries_total", "lane" => self.lane).increment(1);
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if trouble.is_none() {
-            *trouble = Some(Instant::now());
+        let mut failing_since = self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
+        if failing_since.is_none() {
+            *failing_since = Some(Instant::now());
             tracing::error!(
                 lane = self.lane,
                 table = self.table.name,
                 token = what,
                 cause,
-                "clickhouse does not take the insert, repeating it until it does"
+                "insert failed, retrying until clickhouse accepts it"
             );
         }
     }
 
-    /// Says that it took something.
+    /// Reports that an insert succeeded.
     pub fn report_success(&self) {
-        if self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
-            tracing::info!(lane = self.lane, table = self.table.name, "clickhouse takes inserts again");
+        if self.failing_since.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+            tracing::info!(lane = self.lane, table = self.table.name, "clickhouse accepts inserts again");
         }
     }
 
-    /// For how long it has taken nothing.
-    pub fn trouble(&self) -> Option<Duration> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).map(|since| since.elapsed())
+    /// For how long inserts have failed.
+    pub fn failing_for(&self) -> Option<Duration> {
+        self.failing_since.lock().unwrap_or_else(PoisonError::into_inner).map(|since| since.elapsed())
     }
 
-    /// Reports that what was received until then (epoch milliseconds) is in the table. Flushes of different
-    /// partitions end in any order; the reported time never goes back.
+    /// Reports that records received up to this time (epoch milliseconds) are in the table. Flushes of different
+    /// partitions end in any order; the reported time never decreases.
     pub fn inserted_up_to(&self, received_max: i64) {
         let mut newest = self.newest_received.lock().unwrap_or_else(PoisonError::into_inner);
         *newest = received_max.max(*newest);
-        // Set under the lock, or an older value could overtake.
+        // Set under the lock, so that an older value cannot overwrite a newer one.
         metrics::gauge!("millrace_aggregate_newest_received_timestamp_seconds", "lane" => self.lane)
             .set(*newest as f64 / 1000.0);
     }
 
-    async fn attempt(&self, block: &Block, token: &str) -> Result<(), Verdict> {
+    async fn attempt(&self, block: &Block, token: &str) -> Result<(), ErrorClass> {
         let names: Vec<String> = block.columns().map(|(name, _)| quoted(name)).collect();
         let statement = format!("INSERT INTO {} ({}) FORMAT Native", self.target(), names.join(", "));
         let mut insert = self
             .client
             .insert_formatted_with(statement)
-            .with_timeouts(Some(SEND_TIMEOUT), Some(ANSWER_TIMEOUT))
+            .with_timeouts(Some(SEND_TIMEOUT), Some(REPLY_TIMEOUT))
             .with_setting("insert_deduplication_token", token)
             .with_setting("log_comment", token);
         for buffer in NativeBuffers::of(block) {
-            insert.send(buffer.into()).await.map_err(|answer| self.judge(&answer))?;
+            insert.send(buffer.into()).await.map_err(|error| self.classify(&error))?;
         }
-        insert.end().await.map_err(|answer| self.judge(&answer))
+        insert.end().await.map_err(|error| self.classify(&error))
     }
 
-    async fn asked<T>(
+    async fn query<T>(
         &self,
-        answer: impl Future<Output = Result<T, clickhouse::error::Error>>,
-    ) -> Result<T, Verdict> {
-        match tokio::time::timeout(SEND_TIMEOUT, answer).await {
-            Ok(answer) => answer.map_err(|answer| self.judge(&answer)),
-            Err(_) => Err(Verdict::Retry("no answer in time".into())),
+        reply: impl Future<Output = Result<T, clickhouse::error::Error>>,
+    ) -> Result<T, ErrorClass> {
+        match tokio::time::timeout(SEND_TIMEOUT, reply).await {
+            Ok(reply) => reply.map_err(|error| self.classify(&error)),
+            Err(_) => Err(ErrorClass::Transient("no reply in time".into())),
         }
     }
 
-    fn judge(&self, answer: &clickhouse::error::Error) -> Verdict {
-        server::judge(&self.settings, &self.table.name, answer)
+    fn classify(&self, error: &clickhouse::error::Error) -> ErrorClass {
+        server::classify(&self.settings, &self.table.name, error)
     }
 
     fn target(&self) -> String {

@@ -18,22 +18,19 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`lane`] | one worker of a lane: Kafka, flushes, commits |
-//! | `delivery` | one flush on its way into the table |
-//! | `insert` | [`Writer`]: inserts blocks, reads markers |
+//! | [`lane`] | one worker of a lane; its pure parts `lane::partition` and `lane::partitions` decide, the rest executes |
+//! | `insert` | [`BlockWriter`]: inserts blocks, reads markers |
 //! | [`server`] | the ClickHouse server: its errors, its tables |
 //! | [`migrate`](mod@migrate) | creates and extends database, tables and views |
 //! | `process` | [`run`]: all lanes of one process |
 pub mod block;
 pub mod cube;
-mod delivery;
 mod error;
 pub mod fold;
 mod insert;
 pub mod lane;
 mod metric;
 pub mod migrate;
-mod partition;
 mod process;
 pub mod protocol;
 pub mod server;
@@ -42,6 +39,6 @@ mod time;
 
 pub use cube::Cubes;
 pub use error::Error;
-pub use insert::Writer;
+pub use insert::BlockWriter;
 pub use migrate::migrate;
 pub use process::{cubes, run};

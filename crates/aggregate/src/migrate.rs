@@ -82,7 +82,7 @@ async fn create_database(client: &Client, settings: &Settings) -> Result<Vec<Str
         .bind(database)
         .fetch_one()
         .await
-        .map_err(|answer| server::stop(settings, "", &answer))?;
+        .map_err(|answer| server::failed(settings, "", &answer))?;
     if count > 0 {
         return Ok(Vec::new());
     }
@@ -125,5 +125,5 @@ async fn migrate_table(
 
 async fn execute(client: &Client, settings: &Settings, table: &str, statement: &str) -> Result<(), Error> {
     // `query_raw`: a `?` in a comment is not a parameter.
-    client.query_raw(statement).execute().await.map_err(|answer| server::stop(settings, table, &answer))
+    client.query_raw(statement).execute().await.map_err(|answer| server::failed(settings, table, &answer))
 }

@@ -17,7 +17,7 @@ use crate::lane::{self, LaneOptions};
 use crate::protocol::Rules;
 use crate::table::{self, EVENTS_LANE, LaneTable, TableSpec};
 use crate::time::now_ms;
-use crate::{Cubes, Error, Writer, cube, metric, server};
+use crate::{BlockWriter, Cubes, Error, cube, metric, server};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -62,12 +62,12 @@ fn start(settings: &Settings, shutdown: &Shutdown, health: &Health) -> Result<()
     let mut workers = Vec::new();
     for lane in &lanes {
         let nonce = format!("{}-{}-{}", settings.pipeline, settings.instance, now_ms());
-        let ready = server::until_answered(
+        let ready = server::until_replied(
             settings,
             || shutdown.requested(),
             async || {
                 let found = server::check_table(&client, settings, &lane.table).await?;
-                let writer = Writer::new(&client, settings, lane.name, &lane.table).await?;
+                let writer = BlockWriter::new(&client, settings, lane.name, &lane.table).await?;
                 writer.check_deduplication(&nonce).await?;
                 Ok((found, writer))
             },
@@ -183,7 +183,7 @@ impl Lane {
         &self,
         worker: usize,
         settings: &Settings,
-        (writer, rules): (Arc<Writer>, Rules),
+        (writer, rules): (Arc<BlockWriter>, Rules),
         tokio: Handle,
         shutdown: &Shutdown,
         health: &Health,

@@ -1,23 +1,23 @@
-//! What ClickHouse says: which errors pass by themselves, which need a person, and whether the tables are ready.
+//! The ClickHouse server: which of its errors are transient, and whether its tables are ready.
 use std::time::{Duration, Instant};
 
-use clickhouse::{Client, Compression, Row, error::Error as Answer};
+use clickhouse::{Client, Compression, Row, error::Error as ClientError};
 use runtime::config::Settings;
 use serde::Deserialize;
 
 use crate::Error;
 use crate::table::{TableSpec, quoted};
 
-const ASK_EVERY: Duration = Duration::from_millis(500);
-const SAY_EVERY: Duration = Duration::from_secs(5);
+const RETRY_EVERY: Duration = Duration::from_millis(500);
+const LOG_EVERY: Duration = Duration::from_secs(5);
 
-/// What to do about an answer that is not OK.
+/// What to do about an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// It passes by itself: ask again.
-    Retry(String),
-    /// It needs a person, who is told what to do.
-    Stop(String),
+pub enum ErrorClass {
+    /// It ends by itself: retry soon.
+    Transient(String),
+    /// It needs an operator. The text says what to do.
+    Permanent(String),
 }
 
 /// A client for the configured server, without a database.
@@ -30,56 +30,58 @@ pub fn client(settings: &Settings) -> Client {
         .with_product_info("millrace", env!("CARGO_PKG_VERSION"))
 }
 
-/// Judges an answer. `table` is what was asked about, for the advice.
-pub fn judge(settings: &Settings, table: &str, answer: &Answer) -> Verdict {
+/// Classifies an error. `table` is the table of the request, for the advice.
+pub fn classify(settings: &Settings, table: &str, error: &ClientError) -> ErrorClass {
     let (url, user, database) =
         (&settings.clickhouse.url, &settings.clickhouse.user, &settings.clickhouse.database);
-    match answer {
-        Answer::InvalidParams(problem) | Answer::Other(problem) => {
-            return Verdict::Stop(format!("clickhouse.url {url}: {problem}"));
+    match error {
+        ClientError::InvalidParams(problem) | ClientError::Other(problem) => {
+            return ErrorClass::Permanent(format!("clickhouse.url {url}: {problem}"));
         }
-        Answer::Unsupported(problem) => return Verdict::Stop(format!("clickhouse.url {url}: {problem}")),
-        Answer::BadResponse(_) => (),
-        other => return Verdict::Retry(described(other)),
+        ClientError::Unsupported(problem) => {
+            return ErrorClass::Permanent(format!("clickhouse.url {url}: {problem}"));
+        }
+        ClientError::BadResponse(_) => (),
+        other => return ErrorClass::Transient(described(other)),
     }
-    let said = first_line(&answer.to_string());
-    let advice = match exception_code(&said) {
+    let message = first_line(&error.to_string());
+    let advice = match exception_code(&message) {
         Some(516 | 192 | 193 | 194) => {
             format!(
-                "clickhouse at {url} refuses user `{user}`: check clickhouse.user and clickhouse.password \
+                "clickhouse at {url} does not accept user `{user}`: check clickhouse.user and clickhouse.password \
                  (MILLRACE__CLICKHOUSE__PASSWORD)"
             )
         }
-        Some(497 | 291 | 164) => format!("clickhouse user `{user}` may not do this: {said}"),
+        Some(497 | 291 | 164) => format!("clickhouse user `{user}` may not do this: {message}"),
         Some(81) => format!("clickhouse database `{database}` is missing: run `millrace migrate`"),
         Some(60) => format!("table {database}.{table} is missing: run `millrace migrate`"),
         // NO_SUCH_COLUMN_IN_TABLE, NOT_FOUND_COLUMN_IN_BLOCK, UNKNOWN_IDENTIFIER, THERE_IS_NO_COLUMN
         Some(16 | 10 | 47 | 8) => {
-            format!("table {database}.{table} does not fit this program: run `millrace migrate` ({said})")
+            format!("table {database}.{table} does not fit this program: run `millrace migrate` ({message})")
         }
-        // Types, syntax and settings: the same statement fails for ever.
+        // Types, syntax and settings: the same statement fails every time.
         Some(6 | 20 | 27 | 36 | 43 | 44 | 46 | 48 | 50 | 53 | 62 | 70 | 115 | 117 | 122 | 349 | 452) => {
-            format!("clickhouse refuses the statement for table {table}: {said}")
+            format!("clickhouse returns an error for the statement for table {table}: {message}")
         }
-        _ => return Verdict::Retry(said),
+        _ => return ErrorClass::Transient(message),
     };
-    Verdict::Stop(advice)
+    ErrorClass::Permanent(advice)
 }
 
 /// The number behind `Code:`.
-fn exception_code(said: &str) -> Option<u32> {
-    let digits = said.split("Code: ").nth(1)?;
+fn exception_code(message: &str) -> Option<u32> {
+    let digits = message.split("Code: ").nth(1)?;
     digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-fn first_line(said: &str) -> String {
-    said.lines().next().unwrap_or_default().chars().take(400).collect()
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().chars().take(400).collect()
 }
 
-/// The error with what is behind it: hyper hides the reason in its source.
-fn described(answer: &Answer) -> String {
-    let mut text = answer.to_string();
-    let mut source = std::error::Error::source(answer);
+/// The error with its sources: hyper puts the reason there.
+fn described(error: &ClientError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         let cause_text = cause.to_string();
         if !text.contains(&cause_text) {
@@ -90,43 +92,43 @@ fn described(answer: &Answer) -> String {
     first_line(&text)
 }
 
-/// Waits until the server answers, for at most `startup_timeout`, and returns its version.
+/// Waits until the server replies, for at most `startup_timeout`, and returns its version.
 ///
 /// # Errors
-/// It refuses us, or did not answer in time, or `stopped` says that nobody waits any more.
+/// It returned a permanent error, or no reply in time, or `stopped` returns true.
 pub async fn wait_until_up(
     client: &Client,
     settings: &Settings,
     stopped: impl Fn() -> bool,
 ) -> Result<String, Error> {
     let version = async || {
-        let answer = client.query("SELECT version()").fetch_one::<String>().await;
-        answer.map_err(|answer| stop(settings, "", &answer))
+        let reply = client.query("SELECT version()").fetch_one::<String>().await;
+        reply.map_err(|error| failed(settings, "", &error))
     };
-    until_answered(settings, stopped, version).await
+    until_replied(settings, stopped, version).await
 }
 
-/// Asks until there is an answer, for at most `startup_timeout`: a start must survive what passes by itself, such as
-/// a server that restarts between two questions. To ask twice must do no harm.
+/// Repeats a request until it has a reply, for at most `startup_timeout`: a start must survive transient errors, such
+/// as a server that restarts between two requests. The request must be idempotent.
 ///
 /// # Errors
-/// The answer needs a person, or none came in time, or `stopped` says that nobody waits any more.
-pub async fn until_answered<T>(
+/// The server returned a permanent error, or no reply in time, or `stopped` returns true.
+pub async fn until_replied<T>(
     settings: &Settings,
     stopped: impl Fn() -> bool,
-    mut ask: impl AsyncFnMut() -> Result<T, Error>,
+    mut request: impl AsyncFnMut() -> Result<T, Error>,
 ) -> Result<T, Error> {
     let started = Instant::now();
-    let mut said: Option<Instant> = None;
+    let mut logged: Option<Instant> = None;
     loop {
-        let cause = match ask().await {
+        let cause = match request().await {
             Err(Error::Passing { cause, .. }) => cause,
             decided => return decided,
         };
         let url = &settings.clickhouse.url;
         if started.elapsed() >= settings.startup_timeout {
             return Err(Error::ClickHouse(format!(
-                "clickhouse does not answer at {url} after {} s: {cause}; check clickhouse.url \
+                "clickhouse does not reply at {url} after {} s: {cause}; check clickhouse.url \
                  (MILLRACE__CLICKHOUSE__URL)",
                 started.elapsed().as_secs()
             )));
@@ -134,11 +136,11 @@ pub async fn until_answered<T>(
         if stopped() {
             return Err(Error::Stopped("stopped while waiting for clickhouse".into()));
         }
-        if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+        if logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
             tracing::warn!(url, cause, "waiting for clickhouse; check clickhouse.url");
-            said = Some(Instant::now());
+            logged = Some(Instant::now());
         }
-        tokio::time::sleep(ASK_EVERY).await;
+        tokio::time::sleep(RETRY_EVERY).await;
     }
 }
 
@@ -169,7 +171,7 @@ pub struct FoundTable {
 /// The columns of a table, none when it is not there.
 ///
 /// # Errors
-/// The server refused or did not answer.
+/// The server returned an error or no reply.
 pub async fn columns(client: &Client, settings: &Settings, table: &str) -> Result<Vec<FoundColumn>, Error> {
     client
         .query("SELECT name, type, is_in_sorting_key FROM system.columns WHERE database = ? AND table = ?")
@@ -177,13 +179,13 @@ pub async fn columns(client: &Client, settings: &Settings, table: &str) -> Resul
         .bind(table)
         .fetch_all::<FoundColumn>()
         .await
-        .map_err(|answer| stop(settings, table, &answer))
+        .map_err(|error| failed(settings, table, &error))
 }
 
 /// A table or view, if it is there.
 ///
 /// # Errors
-/// The server refused or did not answer.
+/// The server returned an error or no reply.
 pub async fn table(client: &Client, settings: &Settings, name: &str) -> Result<Option<FoundTable>, Error> {
     client
         .query("SELECT name, engine_full, sorting_key, comment FROM system.tables WHERE database = ? AND name = ?")
@@ -191,26 +193,26 @@ pub async fn table(client: &Client, settings: &Settings, name: &str) -> Result<O
         .bind(name)
         .fetch_optional::<FoundTable>()
         .await
-        .map_err(|answer| stop(settings, name, &answer))
+        .map_err(|error| failed(settings, name, &error))
 }
 
-/// An answer as the error of whoever asked.
-pub fn stop(settings: &Settings, table: &str, answer: &Answer) -> Error {
-    failed(settings, judge(settings, table, answer))
+/// A client's error as an error of this crate.
+pub fn failed(settings: &Settings, table: &str, error: &ClientError) -> Error {
+    to_error(settings, classify(settings, table, error))
 }
 
-/// A verdict as the error of whoever asked.
-pub(crate) fn failed(settings: &Settings, verdict: Verdict) -> Error {
-    match verdict {
-        Verdict::Stop(advice) => Error::ClickHouse(advice),
-        Verdict::Retry(cause) => Error::Passing { url: settings.clickhouse.url.clone(), cause },
+/// A classified error as an error of this crate.
+pub(crate) fn to_error(settings: &Settings, error: ErrorClass) -> Error {
+    match error {
+        ErrorClass::Permanent(advice) => Error::ClickHouse(advice),
+        ErrorClass::Transient(cause) => Error::Passing { url: settings.clickhouse.url.clone(), cause },
     }
 }
 
-/// Returns a table after refusing one that would not keep the promise: missing, without a column, or without memory for tokens.
+/// Returns a table, after checking what exactly-once needs: that it exists, has its columns, and remembers tokens.
 ///
 /// # Errors
-/// One line with the way out.
+/// One line that says what to do.
 pub async fn check_table(
     client: &Client,
     settings: &Settings,
@@ -245,7 +247,7 @@ pub async fn check_table(
     }
 }
 
-/// Whether a table of this engine keeps a token and its rows in one write.
+/// Whether a table of this engine stores a token and its rows in one atomic write.
 pub fn is_replicated(engine: &str) -> bool {
     engine.starts_with("Replicated") || engine.starts_with("Shared")
 }
@@ -258,20 +260,20 @@ fn window_setting(engine: &str) -> &'static str {
     }
 }
 
-/// How many inserts the table remembers, by what the engine's text says; nothing when the server's default holds.
+/// How many tokens the table remembers, from the text of its engine; `None` for the server's default.
 fn window(engine: &str) -> Option<u64> {
     let setting = window_setting(engine);
     let written = engine.split(['\n', ' ', ',']).collect::<Vec<_>>();
     let place = written.iter().position(|word| *word == setting);
     let value = place.and_then(|place| written.get(place + 2)).and_then(|value| value.parse().ok());
-    // Plain tables remember nothing unless told; replicated ones remember by default.
+    // By default tables without replication remember no token, replicated ones do.
     value.or(if setting.starts_with("non_") { Some(0) } else { None })
 }
 
-/// Settings that the server knows among those that may be sent; to send an unknown one is an error.
+/// Which of these settings the server knows; an unknown setting in a request is an error.
 ///
 /// # Errors
-/// The server refused or did not answer.
+/// The server returned an error or no reply.
 pub async fn known_settings(
     client: &Client,
     settings: &Settings,
@@ -282,7 +284,7 @@ pub async fn known_settings(
         .bind(names)
         .fetch_all::<String>()
         .await
-        .map_err(|answer| stop(settings, "system.settings", &answer))
+        .map_err(|error| failed(settings, "system.settings", &error))
 }
 
 #[cfg(test)]
@@ -306,9 +308,9 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_pass_are_told_from_those_that_need_a_person() {
+    fn transient_errors_are_told_from_permanent_ones() {
         let settings = runtime::config::load(None).unwrap();
-        let bad = |text: &str| judge(&settings, "live_local", &Answer::BadResponse(text.into()));
+        let bad = |text: &str| classify(&settings, "live_local", &ClientError::BadResponse(text.into()));
         for text in [
             "Code: 252. DB::Exception: Too many parts (TOO_MANY_PARTS)",
             "Code: 241. DB::Exception: Memory limit exceeded",
@@ -316,7 +318,7 @@ mod tests {
             "502 Bad Gateway",
             "Code: 242. DB::Exception: Table is in readonly mode",
         ] {
-            assert!(matches!(bad(text), Verdict::Retry(_)), "{text}");
+            assert!(matches!(bad(text), ErrorClass::Transient(_)), "{text}");
         }
         for (text, advice) in [
             (
@@ -331,19 +333,19 @@ mod tests {
             ("Code: 16. DB::Exception: No such column y", "run `millrace migrate`"),
             ("Code: 53. DB::Exception: Type mismatch", "Type mismatch"),
         ] {
-            let Verdict::Stop(said) = bad(text) else { panic!("{text} is no reason to wait") };
-            assert!(said.contains(advice), "{said}");
+            let ErrorClass::Permanent(message) = bad(text) else { panic!("{text} is permanent") };
+            assert!(message.contains(advice), "{message}");
         }
-        assert!(matches!(judge(&settings, "t", &Answer::TimedOut), Verdict::Retry(_)));
+        assert!(matches!(classify(&settings, "t", &ClientError::TimedOut), ErrorClass::Transient(_)));
     }
 
-    fn asked_until_answered(
+    fn asked_until_replied(
         startup_timeout: Duration,
         answers: &mut dyn Iterator<Item = Result<u32, Error>>,
     ) -> String {
         let mut settings = runtime::config::load(None).unwrap();
         settings.startup_timeout = startup_timeout;
-        let asked = until_answered(&settings, || false, async || answers.next().unwrap());
+        let asked = until_replied(&settings, || false, async || answers.next().unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         match runtime.block_on(asked) {
             Ok(answer) => answer.to_string(),
@@ -362,10 +364,10 @@ mod tests {
             (vec![refused(), Ok(7), Ok(8)], "run `millrace migrate`", 2),
         ] {
             let mut answers = answers.into_iter();
-            assert_eq!(asked_until_answered(minute, &mut answers), expected);
+            assert_eq!(asked_until_replied(minute, &mut answers), expected);
             assert_eq!(answers.len(), left);
         }
-        let given_up = asked_until_answered(Duration::ZERO, &mut std::iter::repeat_with(lost));
+        let given_up = asked_until_replied(Duration::ZERO, &mut std::iter::repeat_with(lost));
         assert!(given_up.contains("connection closed; check clickhouse.url"), "{given_up}");
     }
 }

@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 use aggregate::block::{Block, Mark};
 use aggregate::cube::{self, CubeLane};
 use aggregate::fold::{Accumulator, CompiledLane, DeadLetters, Input, LaneFold};
-use aggregate::server::Verdict;
+use aggregate::server::ErrorClass;
 use aggregate::table::LaneTable;
-use aggregate::{Cubes, Writer, migrate, server, table};
+use aggregate::{BlockWriter, Cubes, migrate, server, table};
 use clickhouse::Client;
 use devstack::{Stack, StackOptions};
 use event::{Batch, BatchBuilder, Field};
@@ -47,27 +47,27 @@ impl Database {
         self.runtime.block_on(migrate(&self.client, &self.settings, cubes)).unwrap()
     }
 
-    fn writer(&self, table: &str) -> Writer {
+    fn writer(&self, table: &str) -> BlockWriter {
         self.writer_of(&self.settings, table)
     }
 
-    fn writer_of(&self, settings: &Settings, table: &str) -> Writer {
+    fn writer_of(&self, settings: &Settings, table: &str) -> BlockWriter {
         let spec = table::tables(&built_in()).into_iter().find(|spec| spec.name == table).unwrap();
-        self.runtime.block_on(Writer::new(&server::client(settings), settings, "live", &spec)).unwrap()
+        self.runtime.block_on(BlockWriter::new(&server::client(settings), settings, "live", &spec)).unwrap()
     }
 
     /// Repeats each insert until it succeeds.
-    fn insert(&self, writer: &Writer, blocks: &[Block], range: &str) {
+    fn insert(&self, writer: &BlockWriter, blocks: &[Block], range: &str) {
         for (nth, block) in blocks.iter().enumerate() {
             while let Err(verdict) = self.runtime.block_on(writer.insert(block, &format!("{range}:{nth}"))) {
-                assert!(matches!(verdict, Verdict::Retry(_)), "{verdict:?}");
+                assert!(matches!(verdict, ErrorClass::Transient(_)), "{verdict:?}");
             }
         }
     }
 
-    fn try_insert(&self, writer: &Writer, blocks: &[Block]) -> String {
+    fn try_insert(&self, writer: &BlockWriter, blocks: &[Block]) -> String {
         let verdict = self.runtime.block_on(writer.insert(&blocks[0], "t")).unwrap_err();
-        let Verdict::Stop(advice) = verdict else { panic!("{verdict:?} is no reason to stop") };
+        let ErrorClass::Permanent(advice) = verdict else { panic!("{verdict:?} is no reason to stop") };
         advice
     }
 
@@ -259,7 +259,7 @@ fn a_restricted_block_and_the_whole_share_their_token_and_markers_show_what_is_w
     let events = [event(SUNDAY, "web", 1), event(SUNDAY - week, "web", 1), event(SUNDAY, "ios", 2)];
     let blocks = flushed(&built_in(), &events, 42);
     let partitions: Vec<u32> = blocks[0].table_partitions().iter().copied().collect();
-    let landed = |end| db.runtime.block_on(writer.landed(source, 2, end)).unwrap();
+    let landed = |end| db.runtime.block_on(writer.markers(source, 2, end)).unwrap();
     assert!(landed(42).is_empty());
     let second = [blocks[0].restricted_to(&[partitions[1]].into())];
     assert_eq!((partitions.len(), second[0].data_rows() < blocks[0].data_rows()), (2, true));
@@ -373,7 +373,7 @@ fn a_permanent_error_is_one_line_that_says_what_to_do() {
     let mut settings = db.settings.clone();
     settings.clickhouse.user = "nobody".into();
     let error = db.runtime.block_on(server::wait_until_up(&server::client(&settings), &settings, || false));
-    assert!(error.unwrap_err().to_string().contains("refuses user `nobody`: check clickhouse.user"));
+    assert!(error.unwrap_err().to_string().contains("does not accept user `nobody`: check clickhouse.user"));
 }
 
 #[test]

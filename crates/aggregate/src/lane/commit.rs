@@ -1,111 +1,71 @@
-//! Commits: the only place that moves the group's offsets. Guarded by the assignment, since the broker checks who is
-//! in the group and not who owns a partition.
-use super::*;
+//! Sends the commits that [`partitions`](super::partitions) composes and takes their replies. The only place that moves
+//! the group's offsets.
+use std::time::{Duration, Instant};
 
-pub(super) struct Commit {
-    assignment: u64,
-    /// Partitions whose intents it carries.
-    announced: BTreeSet<i32>,
-    /// Partitions whose flushes it ends.
-    done: BTreeMap<i32, NextOffset>,
-    pub(super) begun: Instant,
-}
+use runtime::failpoint::{self, Step};
+
+use super::worker::Lane;
+use crate::Error;
+use crate::time::now_ms;
+
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// A lane that flushes less often than this commits the ends of its flushes without waiting for the next flush.
+const SOON: Duration = Duration::from_secs(3);
 
 impl Lane<'_> {
-    /// Commits the intents that wait, with the ends of finished flushes. Ends alone wait for the next flush where
-    /// there will be one soon.
+    /// Sends a commit if one is wanted. `is_due`: the flush interval is over.
     pub(super) fn commit(&mut self, is_due: bool) -> Result<(), Error> {
-        let may_try = self.commit_failed.is_none_or(|at| at.elapsed() >= COMMIT_AGAIN_AFTER);
-        if self.commit.is_some() || !may_try {
+        let may_retry = self.commit_failed.is_none_or(|at| at.elapsed() >= RETRY_AFTER);
+        if !may_retry || !self.partitions.wants_commit(is_due, self.interval() <= SOON) {
             return Ok(());
         }
-        let ends = || self.partitions.values().filter(|state| state.done.is_some());
-        let is_quiet = || {
-            let comes_soon = self.interval() <= SOON;
-            self.partitions.values().all(|state| !state.is_busy)
-                && ends().all(|state| !state.has_records() || !comes_soon)
-        };
-        let ends_are_due = ends().next().is_some() && (is_due || is_quiet());
-        if self.to_announce.is_empty() && !ends_are_due {
-            return Ok(());
-        }
-        let mut offsets: BTreeMap<i32, (NextOffset, String)> = BTreeMap::new();
-        let mut done = BTreeMap::new();
-        for (&partition, state) in &self.partitions {
-            if let Some(end) = state.done {
-                done.insert(partition, end);
-                offsets.insert(partition, (end, String::new()));
-            }
-        }
-        let now = now_ms();
-        for (&partition, work) in &mut self.to_announce {
-            offsets.insert(partition, (work.flush.begin(), work.flush.announce(now)));
-        }
-        let announced: BTreeSet<i32> = self.to_announce.keys().copied().collect();
-        if !announced.is_empty() {
+        let commit = self.partitions.begin_commit(now_ms());
+        if !commit.announced.is_empty() {
             failpoint::before(Step::Intent);
         }
-        if !done.is_empty() {
+        if !commit.ends.is_empty() {
             failpoint::before(Step::Done);
         }
-        let list: Vec<_> =
-            offsets.iter().map(|(&partition, (next, text))| (partition, *next, text.as_str())).collect();
-        let commit = Commit { assignment: self.assignment, announced, done, begun: Instant::now() };
-        match self.source.begin_commit(&list) {
-            Ok(()) => {
-                self.commit = Some(commit);
-                Ok(())
-            }
-            refused => self.commit_answered(commit, refused),
+        self.commit_sent = Some(Instant::now());
+        let offsets: Vec<_> =
+            commit.offsets.iter().map(|(partition, next, text)| (*partition, *next, text.as_str())).collect();
+        match self.source.begin_commit(&offsets) {
+            Ok(()) => Ok(()),
+            Err(error) => self.commit_ended(Err(error)),
         }
     }
 
-    pub(super) fn collect_commit(&mut self) -> Result<(), Error> {
-        let Some(answer) = self.source.commit_answer() else { return Ok(()) };
-        let Some(commit) = self.commit.take() else { return Ok(()) };
-        self.commit_answered(commit, answer)
+    pub(super) fn collect_commit_reply(&mut self) -> Result<(), Error> {
+        match self.source.commit_answer() {
+            Some(reply) if self.partitions.commits() => self.commit_ended(reply),
+            _ => Ok(()),
+        }
     }
 
-    fn commit_answered(&mut self, commit: Commit, answer: Result<(), kafka::Error>) -> Result<(), Error> {
-        match answer {
-            Ok(()) => {
-                (self.commit_failed, self.commit_failing_since) = (None, None);
-                self.committed(commit);
-                Ok(())
-            }
-            Err(error @ kafka::Error::FencedOff(_)) => Err(error.into()),
+    fn commit_ended(&mut self, reply: Result<(), kafka::Error>) -> Result<(), Error> {
+        let sent = self.commit_sent.take();
+        let is_ok = match reply {
+            Ok(()) => true,
+            Err(error @ kafka::Error::FencedOff(_)) => return Err(error.into()),
             Err(error) => {
-                // A rebalance or a broker's restart passes, and a later commit covers this one.
-                tracing::warn!(lane = self.options.lane, %error, "offsets not committed yet, trying again");
-                self.commit_failing_since.get_or_insert(commit.begun);
-                self.commit_failed = Some(Instant::now());
-                Ok(())
+                // A rebalance or a broker's restart ends, and a later commit carries the same offsets.
+                tracing::warn!(lane = self.options.lane, %error, "offsets not committed yet, retrying");
+                false
             }
-        }
-    }
-
-    fn committed(&mut self, commit: Commit) {
-        if !commit.announced.is_empty() {
-            failpoint::after(Step::Intent);
-        }
-        if !commit.done.is_empty() {
-            failpoint::after(Step::Done);
-        }
-        if commit.assignment != self.assignment {
-            return;
-        }
-        for (partition, end) in commit.done {
-            if let Some(state) = self.partitions.get_mut(&partition)
-                && state.done == Some(end)
-            {
-                state.done = None;
+        };
+        if is_ok {
+            (self.commit_failed, self.commits_fail_since) = (None, None);
+            if self.partitions.commit_announces() {
+                failpoint::after(Step::Intent);
             }
-        }
-        for partition in commit.announced {
-            if let Some(mut work) = self.to_announce.remove(&partition) {
-                work.flush.announced();
-                self.go_on(work);
+            if self.partitions.commit_has_ends() {
+                failpoint::after(Step::Done);
             }
+        } else {
+            self.commits_fail_since = self.commits_fail_since.or(sent);
+            self.commit_failed = Some(Instant::now());
         }
+        let commands = self.partitions.commit_ended(is_ok, now_ms(), &self.options.rules);
+        self.execute(commands)
     }
 }

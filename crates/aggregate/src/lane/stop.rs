@@ -1,33 +1,47 @@
-//! A stop: what has been read is written and committed, unless a server is gone. Nothing is lost or doubled then:
-//! what was not announced is not inserted, and what was announced is recovered.
-use super::*;
+//! A stop: everything read is written and committed, unless a server does not reply. Giving up loses and doubles
+//! nothing: what was not announced is not inserted, and what was announced is recovered.
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use kafka::Polled;
+
+use super::delivery::LONGEST_BACKOFF;
+use super::partition::Partition;
+use super::worker::{BUSY_POLL, Lane};
+use crate::Error;
+
+/// How long a stop waits for running inserts, the last flush and its commit together.
+const STOP_WITHIN: Duration = Duration::from_secs(12);
+/// How long a stop or rebalance waits for a server that does not reply.
+pub(super) const GIVE_UP_AFTER: Duration = Duration::from_secs(3);
+/// A stop gives up on a server only after this: until then each insert that backs off has been retried once.
+const ONE_MORE_RETRY: Duration = LONGEST_BACKOFF.saturating_add(Duration::from_secs(1));
 
 impl Lane<'_> {
     pub(super) fn finish(mut self) -> Result<(), Error> {
-        let partitions: Vec<i32> = self.partitions.keys().copied().collect();
+        let partitions = self.partitions.ids(|_| true);
         if let Err(error) = self.source.pause(&partitions) {
-            tracing::debug!(lane = self.options.lane, %error, "pausing failed");
+            tracing::debug!(lane = self.options.lane, %error, "pausing partitions failed");
         }
         let started = Instant::now();
         while !self.is_finished() {
-            self.collect_answers()?;
-            self.flush(Partition::is_ready);
+            self.collect_replies()?;
+            self.flush(Partition::can_flush)?;
             self.commit(true)?;
             let elapsed = started.elapsed();
-            // A server that was away may be back, and only the next attempt tells.
-            let is_hopeless = elapsed >= ONE_MORE_ATTEMPT && self.is_without_answers(GIVE_UP_AFTER);
-            if elapsed >= STOP_WITHIN || is_hopeless {
+            let gives_up = elapsed >= ONE_MORE_RETRY && self.is_without_replies(GIVE_UP_AFTER);
+            if elapsed >= STOP_WITHIN || gives_up {
                 break;
             }
             match self.source.poll(BUSY_POLL)? {
-                // Records that still come are read again by whoever is next.
+                // Records that still arrive are read again by the next owner.
                 Polled::Idle | Polled::Record(_) | Polled::Assigned(_) => (),
                 Polled::Revoked { partitions, lost } => self.revoked(&partitions, lost)?,
             }
         }
         let is_finished = self.is_finished();
         // Tasks that are left end before their next step.
-        self.delivery.assignment.store(self.assignment + 1, Ordering::Release);
+        self.delivery.assignment.store(self.partitions.assignment() + 1, Ordering::Release);
         if is_finished {
             return Ok(());
         }
@@ -37,24 +51,24 @@ impl Lane<'_> {
         )))
     }
 
-    /// A halted partition, or one that still reads an earlier process's flush, has nothing to finish.
     fn is_finished(&self) -> bool {
-        let is_finished = |state: &Partition| {
-            let cannot = matches!(state.halted, Some(Halted::ForGood(_) | Halted::Refused(_)));
-            let waits = state.replay.is_some() || !state.is_cleared;
-            (cannot || waits || (!state.is_busy && !state.has_records())) && state.done.is_none()
-        };
-        self.commit.is_none() && self.partitions.values().all(is_finished)
+        !self.partitions.commits() && self.partitions.iter().all(|(_, partition)| partition.is_finished())
     }
 
-    /// Whether Kafka or ClickHouse has been silent for so long that waiting for it makes no sense.
-    pub(super) fn is_without_answers(&self, patience: Duration) -> bool {
-        let asked_since = self.commit.as_ref().map(|commit| commit.begun).into_iter();
-        let kafka_is_gone =
-            asked_since.chain(self.commit_failing_since).any(|since| since.elapsed() >= patience);
-        let ends = self.partitions.values().any(|state| state.done.is_some());
-        let waits_for_kafka = self.commit.is_some() || !self.to_announce.is_empty() || ends;
-        let clickhouse_is_gone = self.delivery.writer.trouble().is_some_and(|trouble| trouble >= patience);
-        if waits_for_kafka { kafka_is_gone } else { clickhouse_is_gone }
+    /// Whether the server that is waited for, Kafka or ClickHouse, has not replied for this long.
+    pub(super) fn is_without_replies(&self, timeout: Duration) -> bool {
+        let waits_for_kafka = self.partitions.commits()
+            || self
+                .partitions
+                .iter()
+                .any(|(_, partition)| partition.announces() || partition.uncommitted_end().is_some());
+        if waits_for_kafka {
+            [self.commit_sent, self.commits_fail_since]
+                .into_iter()
+                .flatten()
+                .any(|since| since.elapsed() >= timeout)
+        } else {
+            self.delivery.writer.failing_for().is_some_and(|failing| failing >= timeout)
+        }
     }
 }

@@ -1,12 +1,12 @@
-//! The intent as text: what is committed to Kafka beside offset b, so that whoever comes after a kill replays exactly
-//! these records. An intent this program cannot read halts the partition; it is never guessed at.
+//! The intent as text: the metadata of offset b in Kafka, from which the next owner replays exactly these records. A
+//! text that this program cannot read halts the partition.
 use event::NextOffset;
 
 use super::Halt;
 
 const VERSION: &str = "1";
 
-/// The text committed beside offset b: that [b, c) is about to be written, and in which shape.
+/// The metadata committed with offset b: the rows of [b, c) are about to be inserted, in this shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
     /// c, the offset after the last record.
@@ -15,30 +15,30 @@ pub struct Intent {
     pub committed_ms: i64,
     /// Epoch of its tokens and markers.
     pub epoch: u32,
-    /// Fingerprint of the blocks.
+    /// Hash of the blocks.
     pub hash: u128,
     /// Number of blocks.
-    pub chunks: usize,
+    pub blocks: usize,
     /// Number of marker rows in all of them.
     pub markers: usize,
-    /// The ClickHouse partition (its first second) whose marker carries the ledger.
-    pub ledger_week: u32,
+    /// The table partition (its first second) whose marker row carries the ledger counts.
+    pub ledger_partition: u32,
 }
 
 impl Intent {
     /// The text; below 300 bytes.
     pub fn encode(&self) -> String {
-        let Self { end, committed_ms, epoch, hash, chunks, markers, ledger_week } = self;
+        let Self { end, committed_ms, epoch, hash, blocks, markers, ledger_partition } = self;
         format!(
-            "{VERSION};c={};ts={committed_ms};ep={epoch};h={hash:032x};n={chunks};m={markers};w={ledger_week}",
+            "{VERSION};c={};ts={committed_ms};ep={epoch};h={hash:032x};n={blocks};m={markers};w={ledger_partition}",
             end.0
         )
     }
 
-    /// Reads the text; an empty one is no intent.
+    /// Reads the text; an empty one means no intent.
     ///
     /// # Errors
-    /// It is there, but not understood.
+    /// The text is not an intent of this version.
     pub fn decode(text: &str) -> Result<Option<Self>, Halt> {
         if text.is_empty() {
             return Ok(None);
@@ -57,9 +57,9 @@ impl Intent {
             committed_ms: field("ts")?.parse().ok()?,
             epoch: field("ep")?.parse().ok()?,
             hash: u128::from_str_radix(field("h")?, 16).ok()?,
-            chunks: field("n")?.parse().ok()?,
+            blocks: field("n")?.parse().ok()?,
             markers: field("m")?.parse().ok()?,
-            ledger_week: field("w")?.parse().ok()?,
+            ledger_partition: field("w")?.parse().ok()?,
         })
     }
 }
@@ -75,18 +75,18 @@ mod tests {
             committed_ms: 0,
             epoch: 1,
             hash: 7,
-            chunks: 1,
+            blocks: 1,
             markers: 2,
-            ledger_week: 0,
+            ledger_partition: 0,
         };
         let longest = Intent {
             end: NextOffset(i64::MAX),
             committed_ms: i64::MAX,
             epoch: u32::MAX,
             hash: u128::MAX,
-            chunks: usize::MAX,
+            blocks: usize::MAX,
             markers: usize::MAX,
-            ledger_week: u32::MAX,
+            ledger_partition: u32::MAX,
         };
         for intent in [shortest, longest.clone()] {
             let text = intent.encode();

@@ -232,7 +232,7 @@ async fn clickhouse_status(settings: &Settings, now_ms: i64) -> ClickHouseStatus
         Ok::<_, clickhouse::error::Error>((version, stored))
     });
     let problem = |error: &clickhouse::error::Error| {
-        Some(aggregate::server::stop(settings, "quality", error).to_string())
+        Some(aggregate::server::failed(settings, "quality", error).to_string())
     };
     match reply.await {
         Err(_) => found.problem = Some(format!("no reply within {} s", CLICKHOUSE_TIMEOUT.as_secs())),

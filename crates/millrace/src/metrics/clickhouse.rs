@@ -79,7 +79,7 @@ impl MetricClient {
         let lines = tokio::time::timeout(QUERY_TIMEOUT, self.fetch(&statement))
             .await
             .unwrap_or(Err(clickhouse::error::Error::TimedOut))
-            .map_err(|error| server::stop(&self.settings, &query.definition.cube, &error))?;
+            .map_err(|error| server::failed(&self.settings, &query.definition.cube, &error))?;
         let mut rows = Vec::new();
         for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
             rows.push(row(query.metric, &statement, line)?);

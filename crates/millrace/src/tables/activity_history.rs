@@ -179,7 +179,7 @@ async fn with_timeout<T>(
 ) -> Result<T, Error> {
     let reply = tokio::time::timeout(REQUEST_TIMEOUT, request).await;
     let reply = reply.unwrap_or(Err(clickhouse::error::Error::TimedOut));
-    reply.map_err(|error| server::stop(settings, VIEW, &error))
+    reply.map_err(|error| server::failed(settings, VIEW, &error))
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ pub(crate) async fn load(
          FROM {table} FINAL WHERE current = 1 ORDER BY name, definition, version"
     );
     let present: Vec<MetricDefinitionRow> =
-        client.query_raw(&select).fetch_all().await.map_err(|error| server::stop(settings, TABLE, &error))?;
+        client.query_raw(&select).fetch_all().await.map_err(|error| server::failed(settings, TABLE, &error))?;
     let (changed, done) = changes(&present, catalogue);
     if changed.is_empty() {
         return Ok(done);
@@ -109,7 +109,7 @@ pub(crate) async fn load(
     let target = format!("INSERT INTO {table} ({columns}) FORMAT JSONEachRow");
     let mut insert = client.insert_formatted_with(target).with_setting("async_insert", "0").buffered();
     insert.write_buffered(&lines);
-    insert.end().await.map_err(|error| server::stop(settings, TABLE, &error))?;
+    insert.end().await.map_err(|error| server::failed(settings, TABLE, &error))?;
     Ok(done)
 }
 

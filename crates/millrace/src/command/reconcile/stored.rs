@@ -69,7 +69,7 @@ async fn written(
         .bind(&prefix)
         .fetch_all::<LedgerRow>()
         .await
-        .map_err(|error| aggregate::server::stop(settings, table, &error))?;
+        .map_err(|error| aggregate::server::failed(settings, table, &error))?;
     let positive = |number: i64| u64::try_from(number).unwrap_or(0);
     // The later blocks of a large flush have markers without a ledger.
     let by_partition = rows.into_iter().filter_map(|row| {

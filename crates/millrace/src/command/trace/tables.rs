@@ -49,7 +49,7 @@ async fn rows(
     table: &str,
     query: clickhouse::query::Query,
 ) -> Result<Vec<Value>, Error> {
-    let failed = |error| Error::from(server::stop(settings, table, &error));
+    let failed = |error| Error::from(server::failed(settings, table, &error));
     let mut cursor = query.fetch_bytes("JSONEachRow").map_err(failed)?;
     let bytes = cursor.collect().await.map_err(failed)?;
     let lines = bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());

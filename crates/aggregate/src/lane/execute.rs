@@ -1,0 +1,181 @@
+//! Executes the commands of partitions: the only place where a decision meets Kafka, ClickHouse, logs and metrics.
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::delivery::Job;
+use super::partition::{Built, Command, Report, Signal};
+use super::partitions::Commands;
+use super::worker::{BuiltFlush, Lane};
+use crate::Error;
+use crate::block::{Block, Mark};
+use crate::protocol;
+use crate::time::now_ms;
+
+impl Lane<'_> {
+    pub(super) fn execute(&mut self, commands: Commands) -> Result<(), Error> {
+        for (partition, command) in commands {
+            match command {
+                // `record` folds; it has the record.
+                Command::Fold => (),
+                Command::Discard => {
+                    self.fold.discard(partition);
+                    self.flushes.remove(&partition);
+                }
+                Command::Pause => self.pause(partition),
+                Command::Resume => self.resume(partition),
+                Command::Build { epoch, end, ledger_partition } => {
+                    let source = protocol::source(epoch, &self.delivery.topic, partition);
+                    let built = self.build(
+                        partition,
+                        Mark { source, end: end.0 as u64, ledger_table_partition: ledger_partition },
+                    );
+                    self.signal(partition, Signal::Built(built))?;
+                }
+                Command::Deliver(request, delay) => {
+                    let blocks = self.flushes.get(&partition).map(|flush| Arc::clone(&flush.blocks));
+                    let Some(blocks) = blocks else { continue };
+                    let assignment = self.partitions.assignment();
+                    let job = Job { assignment, partition, request, delay, blocks };
+                    let delivery = Arc::clone(&self.delivery);
+                    self.tokio.spawn(async move { delivery.deliver(job).await });
+                }
+                Command::Report(report) => self.report(partition, report),
+            }
+        }
+        Ok(())
+    }
+
+    fn pause(&self, partition: i32) {
+        // It fails when the partition is not being read, which is what is wanted.
+        if let Err(error) = self.source.pause(&[partition]) {
+            tracing::debug!(lane = self.options.lane, partition, %error, "pausing a partition failed");
+        }
+    }
+
+    fn resume(&self, partition: i32) {
+        if let Err(error) = self.source.resume(&[partition]) {
+            tracing::warn!(lane = self.options.lane, partition, %error, "resuming a partition failed");
+        }
+    }
+
+    fn build(&mut self, partition: i32, mark: Mark) -> Built {
+        let is_recovered = mark.ledger_table_partition.is_some();
+        let (blocks, counts) = self.fold.flush(partition, mark);
+        let lane = self.options.lane;
+        metrics::counter!("millrace_aggregate_events_total", "lane" => lane).increment(counts.events);
+        metrics::counter!("millrace_aggregate_overflowed_events_total", "lane" => lane)
+            .increment(counts.overflowed);
+        if !is_recovered {
+            self.flushed_received_max = self.flushed_received_max.max(Some(counts.received_max));
+        }
+        let hash = hash(&blocks);
+        let partitions = blocks.iter().map(|block| block.table_partitions().clone()).collect();
+        let flush = BuiltFlush { blocks: blocks.into(), received_max: counts.received_max, is_recovered };
+        self.flushes.insert(partition, flush);
+        Built { hash, partitions }
+    }
+
+    fn report(&mut self, partition: i32, report: Report) {
+        let lane = self.options.lane;
+        match report {
+            Report::Halted(reason) => {
+                let topic = &self.delivery.topic;
+                tracing::error!(lane, topic, partition, reason, "partition halted");
+                self.report_halted();
+            }
+            Report::Blocked(reason) => {
+                let (topic, retry_seconds) = (&self.delivery.topic, self.options.retry_halted.as_secs());
+                tracing::error!(
+                    lane,
+                    topic,
+                    partition,
+                    reason,
+                    retry_seconds,
+                    "partition halted by a permanent error of clickhouse, retrying"
+                );
+                self.report_halted();
+            }
+            Report::Unblocked => {
+                tracing::info!(lane, partition, "partition resumed");
+                self.report_halted();
+            }
+            Report::Replayed { begin, end, waits_until_ms } => {
+                metrics::counter!("millrace_aggregate_intents_replayed_total", "lane" => lane).increment(1);
+                let (begin, end) = (begin.0, end.0);
+                if let Some(until) = waits_until_ms {
+                    let waits_ms = (until - now_ms()).max(0);
+                    tracing::warn!(
+                        lane,
+                        partition,
+                        begin,
+                        end,
+                        waits_ms,
+                        "intent replayed, but this program or its cubes builds other rows; waiting until no insert of \
+                         the earlier rows can be running, then the markers decide"
+                    );
+                } else {
+                    tracing::info!(lane, partition, begin, end, "intent replayed");
+                }
+            }
+            Report::Markers { begin, end, found, missing, new_token } => {
+                metrics::counter!("millrace_aggregate_markers_found_total", "lane" => lane)
+                    .increment(found as u64);
+                metrics::counter!("millrace_aggregate_markers_missing_total", "lane" => lane)
+                    .increment(missing as u64);
+                let (begin, end) = (begin.0, end.0);
+                tracing::info!(lane, partition, begin, end, found, missing, "markers read");
+                if new_token {
+                    metrics::counter!("millrace_aggregate_inserts_under_new_token_total", "lane" => lane)
+                        .increment(1);
+                    tracing::warn!(
+                        lane,
+                        partition,
+                        begin,
+                        end,
+                        "clickhouse remembers the token without the rows, inserting them under a new token"
+                    );
+                }
+            }
+            Report::Written { begin, end } => {
+                // Also when only the markers showed it: its insert was executed and the reply was lost.
+                self.delivery.writer.report_success();
+                let Some(flush) = self.flushes.remove(&partition) else { return };
+                if flush.received_max > 0 {
+                    self.delivery.writer.inserted_up_to(flush.received_max);
+                }
+                if flush.is_recovered {
+                    let (begin, end) = (begin.0, end.0);
+                    tracing::info!(lane, partition, begin, end, "recovered");
+                }
+            }
+        }
+    }
+
+    /// Which partitions are halted, in metrics and in `/status`.
+    pub(super) fn report_halted(&self) {
+        let mut reasons = serde_json::Map::new();
+        for (id, partition) in self.partitions.iter() {
+            let reason = partition.halt_reason();
+            self.report_halted_metric(id, reason.is_some());
+            if let Some(reason) = reason {
+                reasons.insert(id.to_string(), reason.into());
+            }
+        }
+        self.health.report(&self.component, "halted", reasons);
+    }
+
+    pub(super) fn report_halted_metric(&self, partition: i32, is_halted: bool) {
+        let labels = [("lane", self.options.lane.to_owned()), ("partition", partition.to_string())];
+        metrics::gauge!("millrace_aggregate_partition_halted", &labels).set(f64::from(u8::from(is_halted)));
+    }
+}
+
+/// A hash of all blocks of a flush.
+fn hash(blocks: &[Block]) -> u128 {
+    let mut hasher = Xxh3::new();
+    for block in blocks {
+        hasher.update(&block.digest().to_le_bytes());
+    }
+    hasher.digest128()
+}
