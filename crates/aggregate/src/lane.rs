@@ -22,9 +22,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use kafka::{GroupConsumer, Polled};
 use runtime::health::Health;
 use runtime::shutdown::Shutdown;
-use kafka::{GroupConsumer, Polled};
 use tokio::runtime::Handle;
 
 use self::delivery::Delivery;

@@ -4,9 +4,11 @@
 //! so the model can fail.
 //!
 //! A schedule follows from its seed alone; the message of a failure names the seed.
+mod choices;
 mod clickhouse;
 mod kafka;
 mod process;
+mod servers;
 mod world;
 
 use crate::protocol::Rules;

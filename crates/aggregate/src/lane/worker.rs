@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use kafka::GroupConsumer;
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};
-use kafka::GroupConsumer;
 use runtime::health::Health;
 use tokio::runtime::Handle;
 

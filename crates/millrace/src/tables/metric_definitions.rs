@@ -93,8 +93,11 @@ pub(crate) async fn load(
          words_en, toString(unit) AS unit, toString(kind) AS kind, toString(cube) AS cube, dimensions, sql, current \
          FROM {table} FINAL WHERE current = 1 ORDER BY name, definition, version"
     );
-    let present: Vec<MetricDefinitionRow> =
-        client.query_raw(&select).fetch_all().await.map_err(|error| server::failed(settings, TABLE, &error))?;
+    let present: Vec<MetricDefinitionRow> = client
+        .query_raw(&select)
+        .fetch_all()
+        .await
+        .map_err(|error| server::failed(settings, TABLE, &error))?;
     let (changed, done) = changes(&present, catalogue);
     if changed.is_empty() {
         return Ok(done);

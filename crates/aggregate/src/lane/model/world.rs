@@ -1,6 +1,7 @@
 //! Two processes, Kafka and ClickHouse, and a schedule that decides which of the possible things happens next.
 use event::{NextOffset, Start as FirstStart};
 
+use super::choices::Choices;
 use super::clickhouse::{ClickHouse, Executes, Insert};
 use super::kafka::{END, Kafka, PARTITIONS, is_record};
 use super::process::{Job, Process, Reply, SentCommit};
@@ -61,28 +62,6 @@ windows! {
     buffer_full,
 }
 
-/// Pseudo-random choices that follow from a seed.
-struct Choices(u64);
-
-impl Choices {
-    fn choose(&mut self, of: u64) -> u64 {
-        // splitmix64
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % of
-    }
-
-    fn one_in(&mut self, of: u64) -> bool {
-        self.choose(of) == 0
-    }
-
-    fn index(&mut self, of: usize) -> usize {
-        self.choose(of as u64) as usize
-    }
-}
-
 pub(super) struct World {
     faults: Faults,
     choices: Choices,
@@ -108,7 +87,7 @@ impl World {
     pub(super) fn run(faults: Faults, seed: u64) -> Outcome {
         let mut world = Self {
             faults,
-            choices: Choices(seed.wrapping_mul(0x2545_f491_4f6c_dd1d)),
+            choices: Choices::new(seed),
             now_ms: 1_000_000,
             kafka: Kafka::default(),
             clickhouse: ClickHouse::new(faults.token_window),
