@@ -19,7 +19,7 @@ pub enum Error {
     ClickHouse(String),
     /// A transient error of ClickHouse, or no response.
     #[error("clickhouse at {url}: {cause}")]
-    Passing {
+    Transient {
         /// The server.
         url: String,
         /// Its error, or that of the connection.

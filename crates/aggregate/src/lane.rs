@@ -13,6 +13,7 @@ mod model;
 mod options;
 mod partition;
 mod partitions;
+mod signal;
 mod stop;
 mod worker;
 

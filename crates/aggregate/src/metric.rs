@@ -6,12 +6,12 @@ pub(crate) fn describe() {
     describe_counter!(
         "millrace_aggregate_events_total",
         Unit::Count,
-        "Events or dead letters of the flushes begun, by lane."
+        "Events or dead letters in the flushes that were started, by lane."
     );
     describe_counter!(
         "millrace_aggregate_overflowed_events_total",
         Unit::Count,
-        "Events counted under a catch-all cell because a flush had too many cells."
+        "Events counted in the group `__other__`, because a flush had more than aggregate.max_groups groups."
     );
     describe_gauge!(
         "millrace_aggregate_newest_received_timestamp_seconds",
@@ -26,12 +26,12 @@ pub(crate) fn describe() {
     describe_counter!(
         "millrace_aggregate_insert_retries_total",
         Unit::Count,
-        "Inserts or readings of markers that failed and were tried again."
+        "Inserts and marker queries that failed with a transient error and were retried."
     );
     describe_counter!(
         "millrace_aggregate_recoveries_total",
         Unit::Count,
-        "Partitions that were assigned with the intent of an earlier process's unfinished flush."
+        "Partitions that were assigned with the intent of an unfinished flush."
     );
     describe_counter!(
         "millrace_aggregate_intents_replayed_total",
@@ -41,22 +41,22 @@ pub(crate) fn describe() {
     describe_counter!(
         "millrace_aggregate_markers_found_total",
         Unit::Count,
-        "Marker rows found after a recovery or a lost answer: their rows are in the table and not sent again."
+        "Marker rows found after a recovery or a lost reply: their rows are in the table and are not sent again."
     );
     describe_counter!(
         "millrace_aggregate_markers_missing_total",
         Unit::Count,
-        "Marker rows missed after a recovery or a lost answer: their rows are sent again."
+        "Marker rows missing after a recovery or a lost reply: their rows are sent again."
     );
     describe_counter!(
         "millrace_aggregate_inserts_under_new_token_total",
         Unit::Count,
-        "Inserts under a new token (`#1`), because ClickHouse remembered the token and not the rows."
+        "Inserts under a new token (`#1`), because ClickHouse remembered the token without the rows."
     );
     describe_gauge!(
         "millrace_aggregate_partition_halted",
         Unit::Count,
-        "1 while a partition is halted and needs a person; /status and the log say why."
+        "1 while a partition is halted; /status and the log have the reason."
     );
     describe_counter!("millrace_aggregate_inserts_total", Unit::Count, "Blocks that are in the table.");
     describe_counter!(

@@ -1,4 +1,4 @@
-//! The `aggregate` process: for each lane and worker one thread, for all inserts one set of tasks.
+//! The `aggregate` process: one thread per lane and worker, and Tokio tasks for the requests to ClickHouse.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ use crate::{BlockWriter, Cubes, Error, cube, metric, server};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// The built-in cubes, and those of `aggregate.cubes_file` beside them.
+/// The built-in cubes and those of `aggregate.cubes_file`.
 ///
 /// # Errors
-/// The file cannot be read or does not make sense.
+/// The file cannot be read or has mistakes.
 pub fn cubes(settings: &Settings) -> Result<Cubes, Error> {
     let path = &settings.aggregate.cubes_file;
     if path.is_empty() {
@@ -35,8 +35,7 @@ pub fn cubes(settings: &Settings) -> Result<Cubes, Error> {
     Ok(Cubes::built_in_with(&text)?)
 }
 
-/// Runs every configured lane until a stop is requested or one of them cannot go on. Must be called inside a Tokio
-/// context.
+/// Runs every configured lane until a stop is requested or one of them fails. Must be called inside a Tokio context.
 ///
 /// # Errors
 /// One line that says what to do.
@@ -85,7 +84,7 @@ fn start(settings: &Settings, shutdown: &Shutdown, health: &Health) -> Result<()
             let tokio = tokio.clone();
             let work = move || {
                 let result = lane.work(worker, settings, (writer, rules), tokio, shutdown, health);
-                // One lane that cannot go on stops the others in good order.
+                // A lane that fails stops the others: they flush and commit.
                 if result.is_err() {
                     shutdown.trigger();
                 }
@@ -131,7 +130,7 @@ struct Lane {
 enum LaneKind {
     Cubes(Arc<CompiledLane>),
     DeadLetters,
-    /// Rows kept for so many days.
+    /// How many days rows are kept.
     Events(u16),
 }
 
@@ -173,7 +172,7 @@ fn lane_called(name: &str, settings: &Settings, cubes: &Cubes) -> Result<Lane, E
     }
 }
 
-/// As whole days, the last one begun.
+/// In whole days, rounded up.
 fn days(duration: Duration) -> u16 {
     u16::try_from(duration.as_secs().div_ceil(DAY.as_secs())).unwrap_or(u16::MAX)
 }

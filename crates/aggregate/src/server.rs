@@ -122,7 +122,7 @@ pub async fn until_replied<T>(
     let mut logged: Option<Instant> = None;
     loop {
         let cause = match request().await {
-            Err(Error::Passing { cause, .. }) => cause,
+            Err(Error::Transient { cause, .. }) => cause,
             decided => return decided,
         };
         let url = &settings.clickhouse.url;
@@ -205,7 +205,7 @@ pub fn failed(settings: &Settings, table: &str, error: &ClientError) -> Error {
 pub(crate) fn to_error(settings: &Settings, error: ErrorClass) -> Error {
     match error {
         ErrorClass::Permanent(advice) => Error::ClickHouse(advice),
-        ErrorClass::Transient(cause) => Error::Passing { url: settings.clickhouse.url.clone(), cause },
+        ErrorClass::Transient(cause) => Error::Transient { url: settings.clickhouse.url.clone(), cause },
     }
 }
 
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_lost_answer_is_asked_for_again_and_a_refusal_ends_the_start_at_once() {
-        let lost = || Err(Error::Passing { url: "http://c".into(), cause: "connection closed".into() });
+        let lost = || Err(Error::Transient { url: "http://c".into(), cause: "connection closed".into() });
         let refused = || Err(Error::ClickHouse("run `millrace migrate`".into()));
         let minute = Duration::from_secs(60);
         for (answers, expected, left) in [

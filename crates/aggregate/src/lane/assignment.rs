@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use event::NextOffset;
 
-use super::partition::{Partition, Signal};
+use super::partition::Partition;
+use super::signal::Signal;
 use super::stop::GIVE_UP_AFTER;
 use super::worker::{BUSY_POLL, Lane};
 use crate::Error;

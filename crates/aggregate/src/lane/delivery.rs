@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use runtime::failpoint::{self, Safeguard, Step};
 
-use super::partition::{Delay, Delivered, Delivery as Request};
+use super::signal::{Delay, Delivered, Delivery as Request};
 use crate::block::Block;
 use crate::insert::BlockWriter;
 use crate::protocol::{self, TokenParts};

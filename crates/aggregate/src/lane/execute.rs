@@ -4,8 +4,9 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::delivery::Job;
-use super::partition::{Built, Command, Report, Signal};
+
 use super::partitions::Commands;
+use super::signal::{Built, Command, Report, Signal};
 use super::worker::{BuiltFlush, Lane};
 use crate::Error;
 use crate::block::{Block, Mark};

@@ -8,12 +8,15 @@ mod choices;
 mod clickhouse;
 mod kafka;
 mod process;
+mod requests;
 mod servers;
+mod windows;
 mod world;
 
 use crate::protocol::Rules;
 
-use world::{Windows, World};
+use windows::Windows;
+use world::World;
 
 const SESSION_TIMEOUT_MS: i64 = 20_000;
 const LONGEST_INSERT_MS: i64 = 60_000;

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use event::NextOffset;
 
-use super::partition::{Command, Partition, Signal};
+use super::partition::Partition;
+use super::signal::{Command, Signal};
 use crate::protocol::Rules;
 
 /// The partitions of the current assignment.

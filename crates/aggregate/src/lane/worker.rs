@@ -12,8 +12,9 @@ use tokio::runtime::Handle;
 
 use super::delivery::{Delivery, Reply};
 use super::options::LaneOptions;
-use super::partition::{Command, Partition, Signal};
+use super::partition::Partition;
 use super::partitions::Partitions;
+use super::signal::{Command, Signal};
 use crate::Error;
 use crate::block::Block;
 use crate::fold::{Added, Input, LaneFold};

@@ -5,8 +5,9 @@ use event::NextOffset;
 
 use super::clickhouse::Part;
 use super::kafka::PARTITIONS;
-use crate::lane::partition::{Built, Command, Delivered, Delivery, Partition, Signal};
+use crate::lane::partition::Partition;
 use crate::lane::partitions::{Commands, Commit, Partitions};
+use crate::lane::signal::{Built, Command, Delivered, Delivery, Signal};
 use crate::protocol::Rules;
 
 /// The blocks of a flush, each with its rows by table partition.

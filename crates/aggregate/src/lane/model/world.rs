@@ -4,82 +4,33 @@ use event::{NextOffset, Start as FirstStart};
 use super::choices::Choices;
 use super::clickhouse::{ClickHouse, Executes, Insert};
 use super::kafka::{END, Kafka, PARTITIONS, is_record};
-use super::process::{Job, Process, Reply, SentCommit};
+use super::process::{Job, Process};
+use super::windows::{Outcome, Windows};
 use super::{Faults, LONGEST_INSERT_MS, SESSION_TIMEOUT_MS};
-use crate::lane::partition::{Delivered, Delivery, Partition, Signal};
+use crate::lane::partition::Partition;
+use crate::lane::signal::{Delivery, Signal};
 use crate::protocol::{self, CommittedOffset};
-use crate::server::ErrorClass;
 
 const PROCESSES: usize = 2;
 
-/// How a schedule ended.
-pub(super) struct Outcome {
-    /// What went wrong.
-    pub(super) result: Result<(), String>,
-    /// Which dangerous windows it entered.
-    pub(super) windows: Windows,
-    /// A hash of everything that happened.
-    pub(super) trace_hash: u64,
-}
-
-macro_rules! windows {
-    ($($name:ident),* $(,)?) => {
-        /// How often schedules entered each dangerous window.
-        #[derive(Debug, Default, Clone, Copy)]
-        pub(super) struct Windows { $(pub(super) $name: u64),* }
-
-        impl Windows {
-            pub(super) fn entries(&self) -> Vec<(&'static str, u64)> {
-                vec![$((stringify!($name), self.$name)),*]
-            }
-
-            pub(super) fn add(&mut self, other: &Self) {
-                $(self.$name += other.$name;)*
-            }
-        }
-    };
-}
-
-windows! {
-    killed_between_intent_and_insert,
-    killed_with_insert_sent,
-    killed_in_mid_replay,
-    killed_with_end_not_committed,
-    permanent_error_in_mid_replay,
-    permanent_error_on_insert,
-    replayed_before_newest_marker_was_known,
-    insert_reply_lost,
-    insert_partly_executed,
-    token_stored_without_rows,
-    delayed_insert_executed_after_takeover,
-    insert_expired,
-    commit_reply_lost,
-    commit_of_earlier_generation,
-    woken_after_takeover,
-    revoked_with_insert_sent,
-    revoked_with_commit_sent,
-    reply_of_earlier_assignment,
-    buffer_full,
-}
-
 pub(super) struct World {
-    faults: Faults,
-    choices: Choices,
-    now_ms: i64,
-    kafka: Kafka,
-    clickhouse: ClickHouse,
+    pub(super) faults: Faults,
+    pub(super) choices: Choices,
+    pub(super) now_ms: i64,
+    pub(super) kafka: Kafka,
+    pub(super) clickhouse: ClickHouse,
     /// Inserts whose sender no longer waits, and which the server has not executed yet.
-    delayed: Vec<Insert>,
+    pub(super) delayed: Vec<Insert>,
     /// ClickHouse returns permanent errors, as when a table is missing.
-    returns_permanent_errors: bool,
-    processes: [Process; PROCESSES],
-    code: u16,
-    tokens_sent: u64,
+    pub(super) returns_permanent_errors: bool,
+    pub(super) processes: [Process; PROCESSES],
+    pub(super) code: u16,
+    pub(super) tokens_sent: u64,
     /// A process halted a partition.
-    halted: Option<String>,
-    problem: Option<String>,
-    windows: Windows,
-    trace_hash: u64,
+    pub(super) halted: Option<String>,
+    pub(super) problem: Option<String>,
+    pub(super) windows: Windows,
+    pub(super) trace_hash: u64,
 }
 
 impl World {
@@ -119,7 +70,7 @@ impl World {
         Outcome { result, windows: world.windows, trace_hash: world.trace_hash }
     }
 
-    fn trace(&mut self, value: u64) {
+    pub(super) fn trace(&mut self, value: u64) {
         self.trace_hash = (self.trace_hash.rotate_left(7) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
@@ -264,7 +215,7 @@ impl World {
     }
 
     /// A process does one of the things it can do.
-    fn act(&mut self, who: usize) {
+    pub(super) fn act(&mut self, who: usize) {
         if !self.processes[who].is_alive || self.processes[who].generation == 0 {
             return;
         }
@@ -332,173 +283,6 @@ impl World {
         let process = &mut self.processes[who];
         for partition in process.partitions.ids(Partition::can_flush) {
             process.signal(partition as usize, Signal::FlushDue, now, &rules);
-        }
-    }
-
-    /// A commit is sent, reaches the broker, or its reply arrives.
-    fn commit(&mut self, who: usize) {
-        let (now, rules) = (self.now_ms, self.faults.rules);
-        let (is_due, is_soon) = (self.choices.one_in(2), self.choices.one_in(2));
-        let process = &mut self.processes[who];
-        match process.commit.take() {
-            None => {
-                if process.partitions.wants_commit(is_due, is_soon) {
-                    let commit = process.partitions.begin_commit(now);
-                    let generation = process.generation;
-                    process.commit = Some(SentCommit { commit, generation, reply: None });
-                }
-            }
-            Some(sent @ SentCommit { reply: None, .. }) => {
-                let is_accepted = self.kafka.commit(sent.generation, &sent.commit.offsets);
-                self.windows.commit_of_earlier_generation += u64::from(!is_accepted);
-                if is_accepted {
-                    self.check_committed(&sent);
-                }
-                self.processes[who].commit = Some(SentCommit { reply: Some(is_accepted), ..sent });
-            }
-            Some(SentCommit { reply: Some(is_accepted), .. }) => {
-                let is_lost = self.choices.one_in(8);
-                self.windows.commit_reply_lost += u64::from(is_accepted && is_lost);
-                let process = &mut self.processes[who];
-                let commands = process.partitions.commit_ended(is_accepted && !is_lost, now, &rules);
-                process.execute(commands, now, &rules);
-            }
-        }
-    }
-
-    /// Every record below a committed offset must be in the table.
-    fn check_committed(&mut self, sent: &SentCommit) {
-        for (partition, next, _) in &sent.commit.offsets {
-            let partition = *partition as usize;
-            let records = (0..next.0).filter(|&offset| is_record(offset));
-            for offset in records {
-                if self.clickhouse.count(partition, offset) == 0 {
-                    self.problem = Some(format!(
-                        "offset {} was committed past record {offset} of partition {partition}",
-                        next.0
-                    ));
-                    return;
-                }
-            }
-        }
-    }
-
-    fn deliver_any(&mut self, who: usize) {
-        let nth = self.choices.index(self.processes[who].jobs.len());
-        let job = self.processes[who].jobs.remove(nth);
-        self.deliver(who, &job);
-    }
-
-    fn deliver(&mut self, who: usize, job: &Job) {
-        // A task of an earlier assignment ends before its step.
-        if job.assignment != self.processes[who].partitions.assignment() {
-            return;
-        }
-        let delivered = match &job.request {
-            Delivery::Wait { until_ms } if self.now_ms < *until_ms => {
-                self.processes[who].jobs.push(job.clone());
-                return;
-            }
-            Delivery::Wait { .. } => Delivered::Waited,
-            Delivery::ReadMarkers { blocks, end, .. } => match self.request_fails() {
-                Some(error) => Delivered::MarkersFailed(error),
-                None => {
-                    let end = end.0 as u64;
-                    Delivered::MarkersRead(self.clickhouse.markers(job.partition, *blocks, end))
-                }
-            },
-            Delivery::Insert { before_ms, .. } if self.now_ms >= *before_ms => {
-                self.windows.insert_expired += 1;
-                Delivered::Expired
-            }
-            Delivery::Insert { block, missing, token, .. } => {
-                let token = protocol::token(token, "t", job.partition as i32, *block);
-                let parts =
-                    job.blocks[*block].values().filter(|part| missing.contains(&part.table_partition));
-                let parts = parts.cloned().collect();
-                match self.insert(who, token, parts) {
-                    Ok(()) => Delivered::Inserted { block: *block },
-                    Err(error) => Delivered::InsertFailed { block: *block, error },
-                }
-            }
-        };
-        self.processes[who].reply(job, delivered);
-    }
-
-    fn request_fails(&mut self) -> Option<ErrorClass> {
-        if self.returns_permanent_errors {
-            return Some(ErrorClass::Permanent("table t is missing".into()));
-        }
-        self.choices.one_in(8).then(|| ErrorClass::Transient("connection reset".into()))
-    }
-
-    fn insert(
-        &mut self,
-        who: usize,
-        token: String,
-        parts: Vec<super::clickhouse::Part>,
-    ) -> Result<(), ErrorClass> {
-        if self.returns_permanent_errors {
-            self.windows.permanent_error_on_insert += 1;
-            return Err(ErrorClass::Permanent("table t is missing".into()));
-        }
-        self.tokens_sent += 1;
-        let token = if self.faults.sends_tokens { token } else { format!("{token}?{}", self.tokens_sent) };
-        let insert =
-            Insert { token, parts, sent_ms: self.now_ms, generation: self.processes[who].generation };
-        let lost = Err(ErrorClass::Transient("no reply".into()));
-        let count = self.choices.index(3);
-        match self.choices.choose(12) {
-            6 => {
-                self.windows.insert_reply_lost += 1;
-                self.clickhouse.execute(&insert, Executes::All);
-                lost
-            }
-            7 => lost,
-            8 if self.faults.delayed_inserts => {
-                self.delayed.push(insert);
-                lost
-            }
-            9 => {
-                self.windows.insert_partly_executed += 1;
-                self.clickhouse.execute(&insert, Executes::Parts(count));
-                lost
-            }
-            10 => {
-                let executes = Executes::PartsAndTokenWithoutRows(count);
-                self.windows.token_stored_without_rows +=
-                    u64::from(self.clickhouse.execute(&insert, executes));
-                lost
-            }
-            _ => {
-                self.clickhouse.execute(&insert, Executes::All);
-                Ok(())
-            }
-        }
-    }
-
-    fn read_newest_markers(&mut self, who: usize) {
-        let assignment = self.processes[who].partitions.assignment();
-        match self.request_fails() {
-            Some(ErrorClass::Permanent(cause)) => {
-                let process = &mut self.processes[who];
-                self.windows.permanent_error_in_mid_replay += u64::from(process.is_replaying());
-                if self.faults.discards_replay_on_error {
-                    process.discard_replayed_records();
-                }
-                for partition in 0..PARTITIONS {
-                    let signal = Signal::NewestMarkerFailed(cause.clone());
-                    process.replies.push(Reply { assignment, partition, signal });
-                }
-            }
-            Some(ErrorClass::Transient(_)) => (),
-            None => {
-                for partition in 0..PARTITIONS {
-                    let signal = Signal::NewestMarker(self.clickhouse.newest(partition));
-                    self.processes[who].replies.push(Reply { assignment, partition, signal });
-                }
-                self.processes[who].reads_newest_markers = false;
-            }
         }
     }
 
