@@ -15,7 +15,7 @@ use rdkafka::{
 };
 use runtime::{
     config::Settings,
-    failpoint::{self, Safeguard},
+    failpoint::{self, Safeguard, Step},
     shutdown::Shutdown,
     stage::{Polled, Record, Source, StartPosition},
 };
@@ -274,7 +274,11 @@ impl GroupConsumer {
         let consumer = Arc::clone(&self.consumer);
         let commit = move || {
             // librdkafka reports the result of an asynchronous commit to a callback that rdkafka does not offer here.
+            failpoint::before(Step::CommitOffsets);
             let result = consumer.commit(&list, CommitMode::Sync);
+            if result.is_ok() {
+                failpoint::after(Step::CommitOffsets);
+            }
             consumer.context().set_commit_result(result);
         };
         let spawned = std::thread::Builder::new().name("commit".into()).spawn(commit);

@@ -44,6 +44,8 @@ named! {
         RestoreState = "restore_state",
         /// Kafka to ClickHouse: the intent is committed.
         Intent = "intent",
+        /// Kafka to ClickHouse: offsets are committed, with intents or without, on a thread of their own.
+        CommitOffsets = "commit_offsets",
         /// Kafka to ClickHouse: a block is inserted.
         Insert = "insert",
         /// Kafka to ClickHouse: the markers are read.

@@ -18,7 +18,7 @@ const STAGES: &[(&str, &[Step])] = &[
     ("ingest", TRANSACTION),
     ("enrich", &[Step::RestoreState]),
     ("enrich", TRANSACTION),
-    ("aggregate", &[Step::Intent, Step::Insert, Step::ReadMarkers, Step::Done]),
+    ("aggregate", &[Step::Intent, Step::CommitOffsets, Step::Insert, Step::ReadMarkers, Step::Done]),
 ];
 
 /// Kills one stage at each of its steps, one after the other, and leaves it running.

@@ -10,6 +10,8 @@ mod cubes;
 mod exact_totals;
 mod metrics;
 mod operations;
+#[cfg(debug_assertions)] // A release build has no failpoints.
+mod panics;
 mod reconcile;
 mod recovery;
 #[cfg(debug_assertions)] // A release build cannot switch a safeguard off.
