@@ -14,7 +14,7 @@ fn assert_ended_with_a_reason(process: &Process, code: Option<i32>) {
     let log = process.log_tail(3);
     assert_eq!(code, Some(1), "{}: {log}", process.name());
     let last = log.lines().next_back().unwrap_or_default();
-    let says_why = last.contains("stage failed") || last.contains("ended without a clean stop");
+    let says_why = last.contains("stage failed") || last.contains("stop took too long");
     assert!(says_why && last.contains("ERROR"), "{}: {log}", process.name());
 }
 

@@ -25,9 +25,6 @@ pub enum Error {
         /// Its error, or that of the connection.
         cause: String,
     },
-    /// The lane does not exist.
-    #[error("aggregate.lanes: there is no lane `{0}`; known: live, report, dead_letters, events")]
-    UnknownLane(String),
     /// The process was asked to stop before it was ready, or a part of it ended.
     #[error("{0}")]
     Stopped(String),

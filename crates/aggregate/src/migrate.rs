@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::cube::Cubes;
 use crate::error::Error;
 use crate::server;
-use crate::table::{self, EVENTS_LANE, TableSpec, ViewSpec, quoted};
+use crate::table::{self, TableSpec, ViewSpec, quoted};
 
 /// Creates what is missing and returns one line per change; nothing when all is there. Waits for a server that does not
 /// answer yet.
@@ -23,7 +23,7 @@ pub async fn migrate(client: &Client, settings: &Settings, cubes: &Cubes) -> Res
     for spec in table::views(cubes, database) {
         done.extend(create_or_replace_view(client, settings, &spec).await?);
     }
-    if settings.aggregate.lanes.iter().any(|lane| lane == EVENTS_LANE) {
+    if settings.aggregate.lanes.contains(&event::Lane::Events) {
         done.extend(migrate_table(client, settings, &table::events_table()).await?);
         done.extend(create_or_replace_view(client, settings, &table::events_view(database)).await?);
     }

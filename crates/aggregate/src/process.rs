@@ -3,9 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event::Topic;
-use jiff::tz::TimeZone;
 use kafka::{GroupConsumer, partition_count};
-use runtime::config::{ConfigError, Settings};
+use runtime::config::Settings;
 use runtime::failpoint::{self, Safeguard};
 use runtime::health::Health;
 use runtime::shutdown::Shutdown;
@@ -15,7 +14,7 @@ use crate::cube::CubeLane;
 use crate::fold::{Accumulator, CompiledLane, DeadLetters, Events, LaneFold};
 use crate::lane::{self, LaneOptions};
 use crate::protocol::Rules;
-use crate::table::{self, EVENTS_LANE, LaneTable, TableSpec};
+use crate::table::{self, LaneTable, TableSpec};
 use crate::time::now_ms;
 use crate::{BlockWriter, Cubes, Error, cube, metric, server};
 
@@ -52,8 +51,8 @@ fn start(settings: &Settings, shutdown: &Shutdown, health: &Health) -> Result<()
     let tokio = Handle::current();
     let cubes = cubes(settings)?;
     let mut lanes = Vec::new();
-    for name in &settings.aggregate.lanes {
-        lanes.push(lane_called(name, settings, &cubes)?);
+    for &lane in &settings.aggregate.lanes {
+        lanes.push(resolve_lane(lane, settings, &cubes));
     }
     let client = server::client(settings);
     let version = tokio.block_on(server::wait_until_up(&client, settings, || shutdown.requested()))?;
@@ -134,41 +133,37 @@ enum LaneKind {
     Events(u16),
 }
 
-fn lane_called(name: &str, settings: &Settings, cubes: &Cubes) -> Result<Lane, Error> {
+fn resolve_lane(lane: event::Lane, settings: &Settings, cubes: &Cubes) -> Lane {
     let of_cubes = |lane: CubeLane, flush_interval| {
-        let zone = &settings.business_timezone;
-        let wrong =
-            |_| ConfigError::value("business_timezone", zone, "an IANA time zone such as Asia/Shanghai");
-        let zone = TimeZone::get(zone).map_err(wrong).map_err(runtime::Error::from)?;
+        let zone = settings.business_timezone.zone().clone();
         let compiled = CompiledLane::new(cubes, lane, days(settings.ingest.max_event_age), zone);
-        Ok(Lane {
+        Lane {
             name: lane.as_str(),
             topic: Topic::EnrichedEvents,
             table: table::lane_table(&LaneTable::new(cubes, lane)),
             flush_interval,
             kind: LaneKind::Cubes(Arc::new(compiled)),
-        })
+        }
     };
-    match name {
-        "live" => of_cubes(CubeLane::Live, settings.aggregate.live_flush_interval),
-        "report" => of_cubes(CubeLane::Report, settings.aggregate.report_flush_interval),
-        "dead_letters" => Ok(Lane {
-            name: "dead_letters",
+    match lane {
+        event::Lane::Live => of_cubes(CubeLane::Live, settings.aggregate.live_flush_interval),
+        event::Lane::Report => of_cubes(CubeLane::Report, settings.aggregate.report_flush_interval),
+        event::Lane::DeadLetters => Lane {
+            name: lane.as_str(),
             topic: Topic::DeadLetters,
             table: table::dead_letters_table(),
             flush_interval: settings.aggregate.dead_letters_flush_interval,
             kind: LaneKind::DeadLetters,
-        }),
-        EVENTS_LANE => Ok(Lane {
-            name: EVENTS_LANE,
+        },
+        event::Lane::Events => Lane {
+            name: lane.as_str(),
             topic: Topic::EnrichedEvents,
             table: table::events_table(),
             flush_interval: settings.aggregate.events_flush_interval,
             kind: LaneKind::Events(days(
                 settings.aggregate.events_retention.max(settings.ingest.max_event_age),
             )),
-        }),
-        other => Err(Error::UnknownLane(other.to_owned())),
+        },
     }
 }
 

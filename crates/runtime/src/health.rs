@@ -1,4 +1,4 @@
-//! What the process says about itself: alive, ready, and where each worker stands.
+//! The state of the process for `/livez`, `/readyz` and `/status`: heartbeats, readiness and details of its components.
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A worker that has said nothing for this long is stuck, and the process should be restarted.
+/// A component without a heartbeat for this long is stuck; the process should be restarted.
 const STUCK_AFTER: Duration = Duration::from_secs(120);
 
-/// Shared between the workers, which report, and the HTTP server, which answers.
+/// Shared between the workers, which report, and the HTTP server, which reads.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
     components: Arc<Mutex<BTreeMap<String, Component>>>,
@@ -18,22 +18,22 @@ pub struct Health {
 #[derive(Debug)]
 struct Component {
     ready: bool,
-    heard: Instant,
+    last_heartbeat: Instant,
     details: BTreeMap<String, Value>,
 }
 
 impl Health {
-    /// Says whether a component does its work. The process is ready when all of them are.
+    /// Sets whether a component is ready. The process is ready when all of them are.
     pub fn set_ready(&self, component: &str, ready: bool) {
         self.with(component, |c| c.ready = ready);
     }
 
-    /// Says that a component is alive. Call it at least every few seconds, also while waiting.
+    /// A heartbeat of a component. Call it at least every few seconds, also while waiting.
     pub fn heartbeat(&self, component: &str) {
         self.with(component, |_| ());
     }
 
-    /// Adds a fact to a component's part of `/status`.
+    /// Sets a detail of a component in `/status`.
     pub fn report(&self, component: &str, key: &str, value: impl Into<Value>) {
         let value = value.into();
         self.with(component, |c| {
@@ -47,17 +47,17 @@ impl Health {
         !components.is_empty() && components.values().all(|c| c.ready)
     }
 
-    /// The components that have been silent for too long.
+    /// The components without a heartbeat for too long.
     pub fn stuck(&self) -> Vec<String> {
         let components = self.lock();
-        let silent = |c: &Component| c.heard.elapsed() > STUCK_AFTER;
-        components.iter().filter(|(_, c)| silent(c)).map(|(name, _)| name.clone()).collect()
+        let is_stuck = |c: &Component| c.last_heartbeat.elapsed() > STUCK_AFTER;
+        components.iter().filter(|(_, c)| is_stuck(c)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Everything, as JSON.
+    /// All components, as JSON.
     pub fn status(&self) -> Value {
         let components = self.lock();
-        let details = |c: &Component| json!({"ready": c.ready, "heard_seconds_ago": c.heard.elapsed().as_secs(), "details": c.details});
+        let details = |c: &Component| json!({"ready": c.ready, "heard_seconds_ago": c.last_heartbeat.elapsed().as_secs(), "details": c.details});
         components
             .iter()
             .map(|(name, c)| (name.clone(), details(c)))
@@ -68,17 +68,17 @@ impl Health {
     fn with(&self, name: &str, change: impl FnOnce(&mut Component)) {
         let mut components = self.lock();
         if !components.contains_key(name) {
-            let new = Component { ready: false, heard: Instant::now(), details: BTreeMap::new() };
+            let new = Component { ready: false, last_heartbeat: Instant::now(), details: BTreeMap::new() };
             components.insert(name.to_owned(), new);
         }
         if let Some(component) = components.get_mut(name) {
-            component.heard = Instant::now();
+            component.last_heartbeat = Instant::now();
             change(component);
         }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Component>> {
-        // A panic elsewhere leaves plain values behind, never a broken one.
+        // A panic while the lock was held cannot have left a broken value.
         self.components.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

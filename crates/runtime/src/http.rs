@@ -1,4 +1,4 @@
-//! `/metrics`, `/livez`, `/readyz` and `/status`, for Prometheus, the orchestrator and people.
+//! The HTTP server with `/metrics`, `/livez`, `/readyz` and `/status`.
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 use crate::{Error, health::Health, shutdown::Shutdown};
 
-/// What the handlers answer from.
+/// What the handlers read.
 #[derive(Clone)]
 pub(crate) struct Pages {
     pub(crate) stage: &'static str,
@@ -15,7 +15,7 @@ pub(crate) struct Pages {
     pub(crate) health: Health,
 }
 
-/// Binds the address and answers until the process ends; returns the address really bound.
+/// Binds the address and serves until `shutdown`. Returns the bound address, which has a number where the given port is 0.
 pub(crate) async fn serve(
     address: SocketAddr,
     pages: Pages,
@@ -49,7 +49,7 @@ async fn livez(State(pages): State<Pages>) -> (StatusCode, String) {
     if stuck.is_empty() {
         (StatusCode::OK, "alive\n".into())
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("no sign of life from {}\n", stuck.join(", ")))
+        (StatusCode::SERVICE_UNAVAILABLE, format!("no heartbeat from {}\n", stuck.join(", ")))
     }
 }
 

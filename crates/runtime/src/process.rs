@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     Error,
-    config::{self, Settings},
+    config::{Settings, Written},
     crash,
     health::Health,
     http::{self, Pages},
@@ -23,11 +23,11 @@ use crate::{
 /// Exit code for bad configuration (EX_CONFIG of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
 
-/// A stop takes no longer than this, whatever hangs: a broker or server that does not answer, a client that cannot be
-/// closed. Orchestrators kill after 30 s, and a stop that fails by itself says so. The parts give up earlier.
+/// A stop takes no longer than this, even if a server does not answer or a client cannot be closed. Orchestrators kill after
+/// 30 s; ending before that leaves a log line. The parts of a process give up earlier.
 const STOP_WITHIN: Duration = Duration::from_secs(18);
 
-/// How often old samples are folded into the histograms' buckets; without it they grow until scraped.
+/// How often samples are added to the histograms' buckets. Without it they use memory until the next scrape.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// Settings come from the built-in defaults, then --config FILE, then MILLRACE__SECTION__KEY in the environment.
@@ -46,8 +46,8 @@ struct Arguments {
     version: bool,
 }
 
-/// The whole of a stage's `main`. `run` is called on the main thread inside a Tokio context
-/// (`tokio::runtime::Handle::current()` works) and must return soon after `shutdown` was requested.
+/// The whole of a stage's `main`. Calls `run` on the main thread inside a Tokio context
+/// (`tokio::runtime::Handle::current()` works). `run` must return soon after `shutdown` is requested.
 pub fn main(stage: &'static str, run: fn(Settings, Shutdown, Health) -> Result<(), Error>) -> ExitCode {
     let name = [OsString::from(stage)];
     let arguments = Arguments::parse_from(name.into_iter().chain(std::env::args_os().skip(1)));
@@ -55,12 +55,14 @@ pub fn main(stage: &'static str, run: fn(Settings, Shutdown, Health) -> Result<(
         print_line(&format!("{stage} {}", env!("CARGO_PKG_VERSION")));
         return ExitCode::SUCCESS;
     }
-    let settings = match config::load(arguments.config.as_deref()) {
-        Ok(settings) => settings,
-        Err(error) => return fail(&error.into()),
-    };
+    let written = Written::read(arguments.config.as_deref());
+    let (shown, settings) =
+        match written.and_then(|written| Ok((written.masked(), Settings::resolve(written)?))) {
+            Ok(read) => read,
+            Err(error) => return fail(&error.into()),
+        };
     if arguments.check_config {
-        print_line(&config::masked(&settings));
+        print_line(&shown);
         return ExitCode::SUCCESS;
     }
     telemetry::log(&settings.log);
@@ -86,12 +88,12 @@ fn start(
         .worker_threads(1)
         .enable_all()
         .build()
-        .map_err(|source| Error::System { action: "cannot start the asynchronous runtime", source })?;
+        .map_err(|source| Error::System { action: "starting the asynchronous runtime", source })?;
     let metrics = telemetry::metrics().map_err(|error| Error::Stage(format!("metrics: {error}")))?;
     let (health, shutdown) = (Health::default(), Shutdown::default());
     let pages = Pages { stage, metrics: metrics.clone(), health: health.clone() };
-    let address = listen_address(stage, &settings)?;
-    // The HTTP server outlives the stage: it answers while the last transaction finishes.
+    let address = settings.http.listen.unwrap_or_else(|| default_address(stage));
+    // The HTTP server answers until the process ends, also during a stop.
     let bound = tokio.block_on(http::serve(address, pages, Shutdown::default()))?;
     tracing::info!(stage, version = env!("CARGO_PKG_VERSION"), http = %bound, instance = settings.instance, "started");
     metric::describe();
@@ -103,44 +105,41 @@ fn start(
         }
     });
     tokio.spawn(stop_on_signal(shutdown.clone()));
-    tokio.spawn(end_a_stop_that_hangs(shutdown.clone()));
+    tokio.spawn(limit_stop(shutdown.clone()));
     let ended = {
         let _context = tokio.enter();
         run(settings, shutdown, health)
     };
-    // Dropping it would wait for blocking tasks, such as a name that is being looked up.
+    // Dropping the runtime would wait for blocking tasks, such as the lookup of a host name.
     tokio.shutdown_background();
     ended
 }
 
-async fn end_a_stop_that_hangs(shutdown: Shutdown) {
+async fn limit_stop(shutdown: Shutdown) {
     shutdown.wait().await;
     tokio::time::sleep(STOP_WITHIN).await;
     let seconds = STOP_WITHIN.as_secs();
-    tracing::error!(seconds, "ended without a clean stop; what was unfinished will be done again");
+    tracing::error!(
+        seconds,
+        "stop took too long, exiting; unfinished work will be done again at the next start"
+    );
     std::process::exit(1);
 }
 
-fn listen_address(stage: &str, settings: &Settings) -> Result<SocketAddr, Error> {
-    let listen = settings.http.listen.as_str();
-    if listen.is_empty() {
-        let port = match stage {
-            "ingest" => 9464,
-            "enrich" => 9465,
-            _ => 9466,
-        };
-        return Ok((Ipv4Addr::LOCALHOST, port).into());
-    }
-    let wrong =
-        || config::ConfigError::value("http.listen", listen, "an address and port such as 0.0.0.0:9464");
-    Ok(listen.parse().map_err(|_| wrong())?)
+fn default_address(stage: &str) -> SocketAddr {
+    let port = match stage {
+        "ingest" => 9464,
+        "enrich" => 9465,
+        _ => 9466,
+    };
+    (Ipv4Addr::LOCALHOST, port).into()
 }
 
 async fn stop_on_signal(shutdown: Shutdown) {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
-        tracing::error!("signals cannot be received: only SIGKILL will stop this process");
+        tracing::error!("signals cannot be received, only SIGKILL stops this process");
         return;
     };
     let mut received = 0;
@@ -151,10 +150,12 @@ async fn stop_on_signal(shutdown: Shutdown) {
         }
         received += 1;
         if received > 1 {
-            tracing::warn!("stopped at once by a second signal; what was unfinished will be done again");
+            tracing::warn!(
+                "second signal, exiting at once; unfinished work will be done again at the next start"
+            );
             std::process::exit(1);
         }
-        tracing::info!("stopping: finishing what was begun");
+        tracing::info!("stopping, finishing the work in progress");
         shutdown.trigger();
     }
 }

@@ -5,7 +5,7 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// A request to stop that any part of the process may make or watch.
+/// A request to stop. Any part of the process may make it or wait for it.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     inner: Arc<Inner>,
@@ -18,27 +18,27 @@ struct Inner {
 }
 
 impl Shutdown {
-    /// Whether the process should stop.
+    /// Whether a stop was requested.
     pub fn requested(&self) -> bool {
         self.inner.requested_at.get().is_some()
     }
 
-    /// How long ago the process was asked to stop; nothing while it should run.
+    /// Time since a stop was requested; none if it was not.
     pub fn requested_for(&self) -> Option<Duration> {
         self.inner.requested_at.get().map(Instant::elapsed)
     }
 
-    /// Asks the process to stop; asking again changes nothing.
+    /// Requests a stop. A second request changes nothing.
     pub fn trigger(&self) {
         self.inner.requested_at.get_or_init(Instant::now);
         self.inner.notify.notify_waiters();
     }
 
-    /// Returns once the process should stop.
+    /// Returns once a stop is requested.
     pub async fn wait(&self) {
         let notified = self.inner.notify.notified();
         tokio::pin!(notified);
-        // Registered before the flag is read, so a request in between is not missed.
+        // Registers before it reads the flag, so that it does not miss a request in between.
         notified.as_mut().enable();
         if !self.requested() {
             notified.await;

@@ -28,7 +28,7 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
     metric::describe();
     let agents = UserAgents::default();
     compile_rules(&agents);
-    let days = business_days(&settings)?;
+    let days = BusinessDays::in_zone(settings.business_timezone.zone().clone());
     let rules = Arc::new(channel_rules(&settings)?);
     let definitions = Definitions::parse(&settings.enrich.active);
     let definitions = definitions.map_err(|e| ConfigError::Unreadable(e.to_string()))?;
@@ -49,12 +49,6 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
     run_stage(options, &settings, &shutdown, &health, |worker| {
         Ok(EnrichStage::new(&settings, inputs.clone(), worker))
     })
-}
-
-fn business_days(settings: &Settings) -> Result<BusinessDays, Error> {
-    let zone = &settings.business_timezone;
-    let wrong = |_| ConfigError::value("business_timezone", zone, "an IANA time zone such as Asia/Shanghai");
-    Ok(BusinessDays::new(zone).map_err(wrong)?)
 }
 
 /// Compiles the user agent rules on a thread of their own. It takes a quarter of a second, in which the process joins its

@@ -69,8 +69,9 @@ impl ReportCommand {
         };
         let Context { settings, output, tokio } = context;
         let catalogue = MetricCatalogue::built_in().map_err(Error::Failed)?;
-        let (day, calendar) = period_of(length, common.date, &settings.business_timezone, Timestamp::now())
-            .map_err(Error::Usage)?;
+        let (day, calendar) =
+            period_of(length, common.date, settings.business_timezone.name(), Timestamp::now())
+                .map_err(Error::Usage)?;
         let client = MetricClient::new(settings, &aggregate::cubes(settings)?);
         let data = ReportData {
             catalogue: &catalogue,

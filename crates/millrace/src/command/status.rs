@@ -122,7 +122,7 @@ impl Status {
             ("aggregate-dead_letters", Topic::DeadLetters),
         ] {
             let lane = stage.strip_prefix("aggregate-");
-            if lane.is_some_and(|lane| !settings.aggregate.lanes.iter().any(|known| known == lane)) {
+            if lane.is_some_and(|lane| !settings.aggregate.lanes.iter().any(|known| known.as_str() == lane)) {
                 continue;
             }
             let bounds = bounds.iter().find(|(of, _)| *of == topic).map_or(&[][..], |(_, bounds)| bounds);

@@ -67,7 +67,7 @@ impl QueryMetric {
         let metric = catalogue.metric(&self.name).map_err(Error::Usage)?;
         let definition = metric.definition(self.definition.as_deref()).map_err(Error::Usage)?;
         let calendar =
-            BusinessCalendar::new(&settings.business_timezone, self.at.unwrap_or_else(Timestamp::now))
+            BusinessCalendar::new(settings.business_timezone.name(), self.at.unwrap_or_else(Timestamp::now))
                 .map_err(Error::Usage)?;
         let query = self.metric_query(metric, definition, &calendar).map_err(Error::Usage)?;
         let client = MetricClient::new(settings, &aggregate::cubes(settings)?);
@@ -80,7 +80,7 @@ impl QueryMetric {
             "metric": metric.name, "version": metric.version, "definition": definition.name,
             "unit": key(&metric.unit), "kind": metric.kind, "by": values.dimensions, "step": query.step,
             "from": query.range.from.timestamp().to_string(), "to": query.range.to.timestamp().to_string(),
-            "timezone": settings.business_timezone, "rows": values.rows,
+            "timezone": settings.business_timezone.name(), "rows": values.rows,
         }))?)
     }
 

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use clickhouse::Row;
-use event::Topic;
+use event::{Lane, Topic};
 use runtime::config::Settings;
 use serde::Deserialize;
 
@@ -41,10 +41,10 @@ impl StoredLedgers {
         let live = written(settings, "live_local", Topic::EnrichedEvents, DUPLICATES).await?;
         let mut other_lanes = Vec::new();
         for (lane, table, duplicates, what) in [
-            ("report", "report_local", DUPLICATES, "enrich sent = lane report has + in flight"),
-            ("events", "events_local", NONE, "enrich sent = lane events has + in flight"),
+            (Lane::Report, "report_local", DUPLICATES, "enrich sent = lane report has + in flight"),
+            (Lane::Events, "events_local", NONE, "enrich sent = lane events has + in flight"),
         ] {
-            if settings.aggregate.lanes.iter().any(|known| known == lane) {
+            if settings.aggregate.lanes.contains(&lane) {
                 other_lanes.push((what, written(settings, table, Topic::EnrichedEvents, duplicates).await?));
             }
         }

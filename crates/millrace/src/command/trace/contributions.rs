@@ -9,11 +9,9 @@ use aggregate::{
     fold::{Accumulator, CompiledLane},
 };
 use event::Batch;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use runtime::config::Settings;
 use serde::Serialize;
-
-use crate::error::Error;
 
 /// What an event adds to one group of a cube.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,17 +34,8 @@ impl CubeContribution {
 }
 
 /// What the event adds, by cube and group. A pure function of the settings, the cubes and the event.
-///
-/// # Errors
-/// `business_timezone` is not a time zone.
-pub(crate) fn contributions(
-    settings: &Settings,
-    cubes: &Cubes,
-    event: &Batch,
-) -> Result<Vec<CubeContribution>, Error> {
-    let zone = TimeZone::get(&settings.business_timezone).map_err(|error| {
-        Error::Failed(format!("business_timezone {}: {error}", settings.business_timezone))
-    })?;
+pub(crate) fn contributions(settings: &Settings, cubes: &Cubes, event: &Batch) -> Vec<CubeContribution> {
+    let zone = settings.business_timezone.zone();
     let mut groups = Groups::default();
     for &lane in CubeLane::ALL {
         let compiled = CompiledLane::new(cubes, lane, u16::MAX, zone.clone());
@@ -55,7 +44,7 @@ pub(crate) fn contributions(
         let (blocks, _) = accumulator.flush(0, Mark::new("trace", 0));
         blocks.iter().for_each(|block| groups.read(block));
     }
-    Ok(groups.contributions())
+    groups.contributions()
 }
 
 /// By cube and dimensions: the buckets, and what is added.
@@ -147,7 +136,7 @@ mod tests {
         builder.end_row();
         let batch = Batch::decode(&builder.finish()).unwrap();
         let settings = runtime::config::load_from(None, []).unwrap();
-        contributions(&settings, &Cubes::parse(BUILT_IN).unwrap(), &batch).unwrap()
+        contributions(&settings, &Cubes::parse(BUILT_IN).unwrap(), &batch)
     }
 
     #[test]

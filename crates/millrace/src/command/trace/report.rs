@@ -67,7 +67,7 @@ impl<'a> TraceReport<'a> {
                 time: reasons::time(event),
                 verdict: reasons::kind(event, original, settings),
                 stamps: reasons::stamps(event),
-                cubes: contributions(settings, cubes, &event.batch)?,
+                cubes: contributions(settings, cubes, &event.batch),
                 fields: event.fields()?,
             });
         }

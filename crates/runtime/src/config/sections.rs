@@ -1,0 +1,76 @@
+//! Sections of the configuration that the program uses as they are written.
+use event::{Start, Topic};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, time::Duration};
+
+/// Section `kafka`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "default.toml documents every key")]
+pub struct Kafka {
+    pub brokers: String,
+    pub topic_prefix: String,
+    pub start: Start,
+    pub partitions: u32,
+    pub replication: u32,
+    #[serde(with = "humantime_serde")]
+    pub batch_interval: Duration,
+    pub batch_records: usize,
+    #[serde(with = "humantime_serde")]
+    pub transaction_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    pub session_timeout: Duration,
+    pub allow_create_time: bool,
+}
+
+impl Kafka {
+    /// The full name of a topic.
+    pub fn topic(&self, topic: Topic) -> String {
+        format!("{}{}", self.topic_prefix, topic.name())
+    }
+}
+
+/// Section `log`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "default.toml documents every key")]
+pub struct Log {
+    pub level: String,
+    pub format: LogFormat,
+}
+
+/// Format of the log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// One JSON object per line.
+    Json,
+    /// Text.
+    Text,
+}
+
+/// Section `ingest`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "default.toml documents every key")]
+pub struct Ingest {
+    pub apps: Vec<String>,
+    pub unknown_events: UnknownEvents,
+    #[serde(with = "humantime_serde")]
+    pub max_event_age: Duration,
+}
+
+/// What ingest does with event names that the contract does not list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownEvents {
+    /// Processes them like any other.
+    Accept,
+    /// Rejects them.
+    Reject,
+}
+
+/// Section `enrich.active`: the steps of each definition of an active device, in the `where` language.
+pub type ActiveDefinitions = BTreeMap<String, Vec<serde_json::Map<String, serde_json::Value>>>;
