@@ -304,6 +304,29 @@ fn an_alert_that_repeats_a_default_follows_it() {
 }
 
 #[test]
+fn every_path_and_heading_that_a_document_links_exists() {
+    let mut seen = 0;
+    for document in ["README.md", "deploy/runbook.md", "deploy/measurements.md", "schemas/README.md"] {
+        let directory = root().join(document).parent().unwrap().to_path_buf();
+        for link in links(&read(document)) {
+            let (path, heading) = link.split_once('#').unwrap_or((&link, ""));
+            let target = if path.is_empty() { root().join(document) } else { directory.join(path) };
+            assert!(target.exists(), "{document} links {link}, which does not exist");
+            if !heading.is_empty() {
+                let text = fs::read_to_string(&target).unwrap();
+                let anchors: Vec<String> = text.lines().filter_map(anchor).collect();
+                assert!(
+                    anchors.iter().any(|anchor| anchor == heading),
+                    "{document} links {link}: no such heading"
+                );
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen >= 30, "only {seen} links were checked");
+}
+
+#[test]
 fn every_page_file_that_clickhouse_serves_is_there_and_asks_only_clickhouse() {
     let config = read("deploy/clickhouse/config.d/millrace.xml");
     let served: Vec<&str> =
@@ -321,6 +344,19 @@ fn every_page_file_that_clickhouse_serves_is_there_and_asks_only_clickhouse() {
         assert!(config.contains(&format!("<url>/live/api/{query}</url>")), "nothing answers {query}");
         assert!(page.contains(&format!("\"{query}\"")), "the page does not ask {query}");
     }
+}
+
+/// The targets of the links of a Markdown text that point into the tree.
+fn links(text: &str) -> Vec<String> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    targets.filter(|target| !target.contains("://")).map(str::to_owned).collect()
+}
+
+/// The anchor that a heading gets: lower case, hyphens for spaces, no punctuation.
+fn anchor(line: &str) -> Option<String> {
+    let heading = line.starts_with('#').then(|| line.trim_start_matches('#').trim())?;
+    let kept = heading.chars().filter(|char| char.is_alphanumeric() || matches!(char, ' ' | '-' | '_'));
+    Some(kept.collect::<String>().to_lowercase().replace(' ', "-"))
 }
 
 fn alerts() -> Vec<Value> {
