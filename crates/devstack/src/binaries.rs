@@ -13,7 +13,7 @@ use crate::progress::Progress;
 use crate::spawn::{HOST_NAME, Host, spawn};
 
 const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-/// What a pipeline runs. The programs that only tests and measurements need are not among them.
+/// The packages of a pipeline's programs; those that only tests and measurements need are not among them.
 const PACKAGES: [&str; 4] = ["ingest", "enrich", "aggregate", "millrace"];
 
 /// A cargo profile.
@@ -74,9 +74,15 @@ fn build(profile: Profile, progress: &Progress) -> Result<PathBuf, Error> {
             }
         }
     }
-    // This process is the newest `devstack` already; with other packages beside it, cargo would build it again.
-    let devstack = this.is_none().then_some(HOST_NAME);
-    command.args(PACKAGES.into_iter().chain(devstack).flat_map(|package| ["--package", package]));
+    if profile == Profile::Dev {
+        // What `cargo test --workspace` has compiled already: examples are compiled with the features that the
+        // dev-dependencies add. Without them cargo would compile every crate of the workspace a second time.
+        command.args(["--workspace", "--exclude", "bench", "--examples"]);
+    } else {
+        // This process is the newest `devstack` already; with other packages beside it, cargo would build it again.
+        let devstack = this.is_none().then_some(HOST_NAME);
+        command.args(PACKAGES.into_iter().chain(devstack).flat_map(|package| ["--package", package]));
+    }
     command.current_dir(WORKSPACE).stdin(Stdio::null()).stdout(Stdio::piped());
     if !progress.is_silent() {
         command.stderr(Stdio::piped());
@@ -132,9 +138,12 @@ fn crates_built(line: &str) -> Option<String> {
     Some(format!("{} of {}: {names}", done.trim(), total.trim()))
 }
 
+/// The path in a message about a program; examples are in another directory.
 fn executable_path(message: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(message).ok()?;
-    message.get("executable")?.as_str().map(PathBuf::from)
+    let kinds = message.pointer("/target/kind")?.as_array()?;
+    let path = message.get("executable")?.as_str().map(PathBuf::from);
+    path.filter(|_| kinds.iter().any(|kind| kind == "bin"))
 }
 
 #[cfg(test)]
@@ -142,10 +151,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_executable_is_found_among_cargos_messages() {
+    fn the_path_of_a_program_is_found_among_cargos_messages() {
         for (message, path) in [
-            (r#"{"reason":"compiler-artifact","executable":"/t/debug/ingest"}"#, Some("/t/debug/ingest")),
-            (r#"{"reason":"compiler-artifact","executable":null}"#, None),
+            (r#"{"target":{"kind":["bin"]},"executable":"/t/debug/ingest"}"#, Some("/t/debug/ingest")),
+            (r#"{"target":{"kind":["example"]},"executable":"/t/debug/examples/rate"}"#, None),
+            (r#"{"target":{"kind":["lib"]},"executable":null}"#, None),
             (r#"{"reason":"build-finished","success":true}"#, None),
             ("warning: not json", None),
         ] {
