@@ -420,14 +420,12 @@ fn histogram(series: &str) -> Option<&str> {
 
 const KINDS: [&str; 3] = ["counter", "gauge", "histogram"];
 
-/// What the `metric.rs` of all crates describe: name and kind.
+/// What the code describes: name and kind.
 fn described() -> BTreeMap<String, &'static str> {
     let mut found = BTreeMap::new();
-    for file in files("crates", "/src/metric.rs") {
-        let text = fs::read_to_string(file).unwrap();
-        for kind in KINDS {
-            found.extend(metrics_after(&text, &format!("describe_{kind}!("), kind));
-        }
+    let text = code();
+    for kind in KINDS {
+        found.extend(metrics_after(&text, &format!("describe_{kind}!("), kind));
     }
     found
 }
