@@ -86,7 +86,7 @@ fn processes_wait_for_a_clickhouse_that_was_killed_and_no_number_changes() {
         assert_eq!(process.exit_status().unwrap(), None, "{}: {}", process.name(), process.log_tail(5));
     }
     assert!(
-        stages[2].log_tail(usize::MAX).contains("repeating it until it does"),
+        stages[2].log_tail(usize::MAX).contains("retrying until clickhouse accepts it"),
         "no insert met the outage"
     );
     settle(&pipeline, &truth, stages);

@@ -82,7 +82,7 @@ fn a_wrong_setting_gives_one_line_that_names_it_and_the_right_exit_code() {
     check_failure(
         "aggregate",
         &[("MILLRACE__AGGREGATE__LANES", "lvie"), topics, tables],
-        1,
+        78,
         &["lvie", "live"],
     );
 }

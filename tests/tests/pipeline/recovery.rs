@@ -131,7 +131,7 @@ fn lost_replies_and_a_stop_without_clickhouse_change_no_number() {
     proxy.cut_off(true);
     send(&pipeline, &mut simulator, 5_000, None);
     eventually("retrying", WAIT, || {
-        stages[2].log_tail(usize::MAX).contains("repeating it until it does").then_some(())
+        stages[2].log_tail(usize::MAX).contains("retrying until clickhouse accepts it").then_some(())
     });
     thread::sleep(Duration::from_secs(2));
     let status = stages[2].terminate(WAIT).unwrap();
