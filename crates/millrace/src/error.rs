@@ -57,10 +57,10 @@ impl Error {
         }
         ExitCode::from(match self {
             Self::Usage(_) | Self::Activity(_) => 2,
-            Self::Config(_) => runtime::process::EXIT_CONFIG,
+            Self::Config(_) => runtime::EXIT_CONFIG,
             Self::Runtime(error) | Self::Aggregate(aggregate::Error::Runtime(error)) => error.exit_code(),
             Self::Aggregate(aggregate::Error::Cubes(_) | aggregate::Error::CubesFile { .. }) => {
-                runtime::process::EXIT_CONFIG
+                runtime::EXIT_CONFIG
             }
             _ => 1,
         })

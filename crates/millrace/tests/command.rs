@@ -348,7 +348,7 @@ fn a_second_migrate_changes_nothing() {
 
 #[test]
 fn an_error_is_one_line_that_says_what_to_do() {
-    let pipeline = Pipeline::new("trouble");
+    let pipeline = Pipeline::new("errors");
     pipeline.succeed(&["topics", "create"]);
     for (line, variable, value, code, expected) in [
         ("topics create", "KAFKA__BROKERS", "127.0.0.1:1", 1, "check kafka.brokers"),

@@ -1,6 +1,9 @@
 //! Why a process cannot go on. Each message is one line that says what failed and what to do.
 use std::{error, net::SocketAddr};
 
+/// Exit code for bad configuration (EX_CONFIG of sysexits.h).
+pub const EXIT_CONFIG: u8 = 78;
+
 /// Why a process cannot go on. A bad record is never one of these.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -52,7 +55,7 @@ impl Error {
     /// The exit code: 78 for bad configuration, 1 for everything else.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => crate::process::EXIT_CONFIG,
+            Self::Config(_) => EXIT_CONFIG,
             _ => 1,
         }
     }

@@ -17,4 +17,4 @@ pub mod shutdown;
 pub mod stage;
 mod telemetry;
 
-pub use error::Error;
+pub use error::{EXIT_CONFIG, Error};

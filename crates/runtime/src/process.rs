@@ -20,9 +20,6 @@ use crate::{
     telemetry,
 };
 
-/// Exit code for bad configuration (EX_CONFIG of sysexits.h).
-pub const EXIT_CONFIG: u8 = 78;
-
 /// A stop takes no longer than this, even if a server does not answer or a client cannot be closed. Orchestrators kill after
 /// 30 s; ending before that leaves a log line. The parts of a process give up earlier.
 const STOP_WITHIN: Duration = Duration::from_secs(18);

@@ -7,6 +7,8 @@
 //!
 //! The rule: records leave the buffer only as the rows of a flush, in one range [b, c), and an offset is committed
 //! only when the rows of all records below it are in the table.
+//!
+//! It is one file because its transitions are read against each other: each half relies on what the other may do.
 use std::collections::BTreeSet;
 
 use event::NextOffset;
@@ -528,7 +530,7 @@ impl Running {
 /// What the model test needs to look into, and to break.
 #[cfg(test)]
 impl Partition {
-    pub(crate) fn halted_for_good(&self) -> Option<&str> {
+    pub(crate) fn permanent_halt(&self) -> Option<&str> {
         match self {
             Self::Halted { reason, .. } => Some(reason),
             Self::Running(_) => None,

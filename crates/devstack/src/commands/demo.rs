@@ -17,7 +17,7 @@ use devstack::{
 };
 use serde_json::Value;
 
-use super::Failure;
+use super::failure::Failure;
 
 /// The configuration of ClickHouse with the live page, as it is deployed.
 const CLICKHOUSE_OVERLAY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/clickhouse");

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use libloading::{Library, Symbol};
 
-use super::{Failure, die_with};
+use super::{failure::Failure, parent::die_with};
 
 /// Become a ClickHouse server by calling LIBRARY, killed when PARENT ends
 #[derive(Debug, clap::Args)]

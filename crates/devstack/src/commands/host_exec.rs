@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-use super::{Failure, die_with};
+use super::{failure::Failure, parent::die_with};
 
 /// Become PROGRAM, killed when PARENT ends
 #[derive(Debug, clap::Args)]

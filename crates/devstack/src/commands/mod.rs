@@ -1,15 +1,16 @@
 //! The subcommands, one file each.
 
 mod demo;
+mod failure;
 mod host_clickhouse;
 mod host_exec;
+mod parent;
 mod up;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 /// Real Kafka and ClickHouse on this machine, downloaded from package registries
 #[derive(Debug, Parser)]
@@ -29,9 +30,6 @@ enum Command {
     HostClickhouse(host_clickhouse::HostClickHouse),
 }
 
-/// Why a command failed; printed as one line.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
 pub(crate) fn run(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
         Command::Up(command) => command.run(),
@@ -47,16 +45,4 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Has the kernel kill this process when `parent` ends.
-///
-/// # Errors
-/// `parent` has ended already.
-fn die_with(parent: i32) -> Result<(), Failure> {
-    set_parent_process_death_signal(Some(Signal::KILL))?;
-    if getppid().map(Pid::as_raw_nonzero).is_some_and(|pid| pid.get() == parent) {
-        return Ok(());
-    }
-    Err(format!("process {parent}, which started this one, has ended").into())
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use devstack::{ProgressLine, Stack, StackOptions, on_interrupt};
 
-use super::Failure;
+use super::failure::Failure;
 
 const POLL: Duration = Duration::from_millis(50);
 

@@ -112,9 +112,9 @@ impl<'a> Integers<'a> {
         match self.width {
             _ if bytes.is_empty() => (),
             1 => into.extend(bytes.iter().map(|&byte| value(byte.into()))),
-            2 => into.extend(fixed(bytes)?.iter().map(|&chunk| value(u16::from_le_bytes(chunk).into()))),
-            4 => into.extend(fixed(bytes)?.iter().map(|&chunk| value(u32::from_le_bytes(chunk).into()))),
-            8 => into.extend(fixed(bytes)?.iter().map(|&chunk| value(u64::from_le_bytes(chunk)))),
+            2 => into.extend(fixed(bytes)?.iter().map(|&number| value(u16::from_le_bytes(number).into()))),
+            4 => into.extend(fixed(bytes)?.iter().map(|&number| value(u32::from_le_bytes(number).into()))),
+            8 => into.extend(fixed(bytes)?.iter().map(|&number| value(u64::from_le_bytes(number)))),
             _ => return Err(Malformed("its numbers have a width other than 1, 2, 4 or 8 bytes")),
         }
         Ok(())

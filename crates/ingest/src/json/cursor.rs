@@ -47,10 +47,10 @@ impl<'a> JsonCursor<'a> {
     #[inline(always)]
     pub(crate) fn skip_key(&mut self, key: &KeyLiteral) -> bool {
         let rest = self.text.as_bytes().get(self.at..);
-        let Some(chunk) = rest.and_then(|rest| rest.first_chunk::<{ KeyLiteral::MAX_BYTES }>()) else {
+        let Some(next) = rest.and_then(|rest| rest.first_chunk::<{ KeyLiteral::MAX_BYTES }>()) else {
             return false;
         };
-        let (words, _) = chunk.as_chunks::<8>();
+        let (words, _) = next.as_chunks::<8>();
         let differs = |at: usize| (u64::from_le_bytes(words[at]) ^ key.words[at]) & key.masks[at];
         let same = differs(0) | differs(1) | differs(2) == 0;
         if same {

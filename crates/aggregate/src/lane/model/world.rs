@@ -154,7 +154,7 @@ impl World {
         self.processes[who] = process.killed();
     }
 
-    /// The group assigns all partitions to this process, which starts anew when it is not running.
+    /// The group assigns all partitions to this process, which starts again when it is not running.
     fn take_over(&mut self, who: usize) {
         let generation = self.kafka.next_generation();
         let code = self.code;
@@ -244,7 +244,7 @@ impl World {
             self.trace(u64::from(command));
         }
         let process = &self.processes[who];
-        let halted = process.partitions.iter().find_map(|(_, partition)| partition.halted_for_good());
+        let halted = process.partitions.iter().find_map(|(_, partition)| partition.permanent_halt());
         // A process that was taken over may find the markers of its successor; its halt is harmless.
         if let Some(reason) = halted
             && process.owns(self.kafka.generation())
