@@ -1,24 +1,24 @@
-//! Errors of the tests themselves: a run without a result. A wrong number is a result, not an error.
+//! Errors that end a test run without a result. A wrong number is a result.
 
 use rdkafka::error::KafkaError;
 
-/// Something that the tests need does not work.
+/// Why a test run ended without a result.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A server, a process or a query.
     #[error(transparent)]
     Stack(#[from] devstack::Error),
-    /// Not every event was delivered, so the truth is unknown.
+    /// Some events were not delivered, so the expected numbers are unknown.
     #[error("events were not delivered: {0}")]
     Produce(#[from] simulator::produce::Error),
-    /// Kafka did not respond when the result was read.
+    /// Reading the result from Kafka failed.
     #[error("kafka: {0}")]
     Kafka(#[from] KafkaError),
-    /// A response that is not what was requested.
+    /// A reply differs from the expected one.
     #[error("{what} is not {wanted}")]
     Answer {
-        /// The response.
+        /// The reply.
         what: String,
         /// What was expected.
         wanted: &'static str,

@@ -1,4 +1,4 @@
-//! The `aggregate` process: events in, deltas of cubes in ClickHouse out.
+//! The `aggregate` process: reads events from Kafka and inserts deltas of cubes into ClickHouse.
 use std::process::ExitCode;
 
 #[global_allocator]

@@ -1,8 +1,7 @@
-//! The outcome of everything a stage has read from an input partition, as counts that Kafka keeps.
+//! The ledger of a stage: counts of everything it has read from an input partition, by outcome.
 //!
-//! The totals are the metadata of the committed offset they belong to, and commit in the same transaction as the
-//! messages they count. So they are exact after every crash, and anyone who can read the group's offsets can audit
-//! the stage.
+//! The counts are the metadata of the committed offset, which commits in the same transaction as the messages they
+//! count. They are exact after every crash. Read access to the group's offsets is enough to audit the stage.
 use std::{fmt, str::FromStr};
 
 use crate::offset::NextOffset;
@@ -12,12 +11,12 @@ const VERSION: &str = "1";
 
 /// Counts of one batch, or of one partition since [`LedgerEntry::from`].
 ///
-/// Every event is either emitted or rejected: `events = emitted + rejected`. Duplicates are emitted too.
+/// Every event is either emitted or rejected: `events = emitted + rejected`. `emitted` includes duplicates.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LedgerCounts {
     /// Kafka records read.
     pub records: u64,
-    /// Events in those records; an element of an array counts as one, and so does a record that cannot be parsed.
+    /// Events in those records; each element of an array is one event, and a record that cannot be parsed is one event.
     pub events: u64,
     /// Events sent to the output topic.
     pub emitted: u64,

@@ -40,8 +40,8 @@ pub fn encode(event: &RawEvent<'_>, validated: &Validated, origin: RecordOrigin,
     batch.end_row();
 }
 
-/// The output partition. All events of a device share one; events of a server without an `anonymous_id` are spread by
-/// their `event_id`. `key` is a reused buffer for the partition key, so that no event allocates one.
+/// The output partition. It is the same for all events of a device. Events of a server without an `anonymous_id` are
+/// spread by their `event_id`. `key` is a buffer for the partition key, reused to avoid an allocation for each event.
 pub fn partition(event: &RawEvent<'_>, validated: &Validated, partitions: u32, key: &mut Vec<u8>) -> u32 {
     key.clear();
     match event.text(ANONYMOUS_ID) {
@@ -62,7 +62,7 @@ fn fields(event: &RawEvent<'_>, batch: &mut BatchBuilder) {
             JsonValue::Whole(number) => batch.number(field, number),
             JsonValue::Text(text) if is_mostly_unique(field) => batch.unique_text(field, &text.read()),
             JsonValue::Text(text) => batch.text(field, &text.read()),
-            // Properties are stored as sent.
+            // Properties are stored byte for byte as sent.
             JsonValue::Object { json, .. } if field == Field::Properties => batch.unique_text(field, json),
             _ => (),
         }
@@ -76,8 +76,8 @@ fn fields(event: &RawEvent<'_>, batch: &mut BatchBuilder) {
     }
 }
 
-/// Whether a text usually differs from one device or page to the next. Searching the batch for an equal text would
-/// cost more than it saves.
+/// Whether the texts of a field usually differ between devices or pages. For these fields, searching the batch for an
+/// equal text costs more than it saves.
 fn is_mostly_unique(field: Field) -> bool {
     matches!(
         field,

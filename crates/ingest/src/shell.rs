@@ -1,4 +1,4 @@
-//! The shell around the pure core: what reads the clock, publishes metrics, or uses types of the runtime.
+//! Everything outside the pure functions: it reads the clock, publishes metrics, or uses types of the runtime.
 mod dead_letter;
 mod stage;
 mod telemetry;

@@ -1,11 +1,11 @@
-//! One request to stop, seen by threads and by tasks.
+//! A request to stop, for threads and for async tasks.
 use std::{
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 use tokio::sync::Notify;
 
-/// A request to stop. Any part of the process may make it or wait for it.
+/// A request to stop. Every part of the process can trigger it or wait for it.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     inner: Arc<Inner>,
@@ -23,7 +23,7 @@ impl Shutdown {
         self.inner.requested_at.get().is_some()
     }
 
-    /// Time since a stop was requested; none if it was not.
+    /// Time since a stop was requested; none before.
     pub fn requested_for(&self) -> Option<Duration> {
         self.inner.requested_at.get().map(Instant::elapsed)
     }
@@ -38,7 +38,7 @@ impl Shutdown {
     pub async fn wait(&self) {
         let notified = self.inner.notify.notified();
         tokio::pin!(notified);
-        // Registers before it reads the flag, so that it does not miss a request in between.
+        // Registers before it reads the flag, so a request in between is received.
         notified.as_mut().enable();
         if !self.requested() {
             notified.await;

@@ -3,12 +3,12 @@
 use crate::activity::ActivityPlan;
 use crate::clock::Timing;
 
-/// Number of clients, how often they do what, and the detail of the truth.
+/// Number of clients, how often they do what, and the level of detail of the truth (the expected results).
 ///
 /// Every share is a probability between 0 and 1.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The same seed gives the same bytes. Different seeds give disjoint devices, so that their truths can be added.
+    /// The same seed gives the same bytes. Different seeds give disjoint devices, so their truths can be added.
     pub seed: u64,
     /// Number of devices. A few are far more active than the rest.
     pub devices: u32,
@@ -38,10 +38,10 @@ pub struct Config {
     pub lost: f64,
     /// Share of events sent by servers, most of them without an `anonymous_id` and key.
     pub server: f64,
-    /// Set it if ingest runs with `unknown_events = "reject"`: invalid events then include `unknown_event`, and
+    /// Set this when ingest runs with `unknown_events = "reject"`: rejected events then include `unknown_event`, and
     /// valid events have standard names only.
     pub reject_unknown_events: bool,
-    /// `ingest.max_event_age` in milliseconds. Events that are `too_old` are at least a day older.
+    /// `ingest.max_event_age` in milliseconds. Simulated `too_old` events are at least a day older.
     pub max_event_age_ms: i64,
     /// Largest `too_large` record in bytes. Raise it above 1 MB if the topic accepts such records.
     pub largest_bad_bytes: usize,

@@ -1,5 +1,4 @@
-//! Counts what is sent, while it is sent. Cells have packed numbers as keys; [`TruthTally::truth`] converts them to
-//! text.
+//! Counts events while they are sent. The key of a cell is a packed number; [`TruthTally::truth`] converts it to text.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +15,7 @@ use crate::truth::{ActivityCell, ExpectedCounts, MinuteCell, QualityCell, Traffi
 
 type Map<V> = HashMap<u64, V, FixedState>;
 
-/// One event of a record, and what the pipeline must do with it.
+/// One event of a record, and its expected result.
 #[derive(Debug, Clone)]
 pub(crate) enum Element {
     Valid(ExpectedEvent),
@@ -41,7 +40,7 @@ pub(crate) struct ExpectedEvent {
     /// None without an `anonymous_id`.
     pub(crate) device: Option<u32>,
     pub(crate) touch: Option<(Pair, Status)>,
-    /// The kind when it is sent for the first time: event, test or bot.
+    /// The kind of the first copy that is sent: event, test or bot.
     pub(crate) kind: EventKind,
     /// `original_timestamp` as sent, epoch milliseconds of the client's clock.
     pub(crate) original: i64,

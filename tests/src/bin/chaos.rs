@@ -105,7 +105,7 @@ fn run_chaos(arguments: Arguments) -> Result<ExitCode, Failure> {
     Ok(if report.is_exact() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A bar on a terminal, a line every ten seconds elsewhere.
+/// Shows the progress: as a bar on a terminal, otherwise as a line every ten seconds.
 struct ProgressDisplay {
     bar: Option<ProgressBar>,
     printed: Cell<Instant>,

@@ -1,5 +1,5 @@
-//! The processes of all stages and their supervisor. It restarts a process that has exited after a second, as systemd
-//! does, and a process with a fault when the fault ends.
+//! The processes of all stages and their supervisor. One second after a process has exited, the supervisor restarts
+//! it, as systemd does. A process that a fault stops is restarted when the fault ends.
 
 use std::time::{Duration, Instant};
 
@@ -16,9 +16,9 @@ pub(super) struct Members<'a> {
     pipeline: &'a Pipeline,
     session_timeout: Duration,
     members: Vec<Member>,
-    /// Frozen or resumed while another process has their name.
+    /// Frozen or resumed processes whose name another process has.
     replaced: Vec<Zombie>,
-    /// What happened so far.
+    /// Counts since the start of the run.
     pub(super) counts: ProcessCounts,
 }
 
@@ -89,7 +89,7 @@ impl<'a> Members<'a> {
         Ok(Some(name))
     }
 
-    /// Starts one more process. Returns its name, or none when the stage has one that joined already.
+    /// Starts one more process. Returns its name, or none when an added process of the stage is still there.
     pub(super) fn join(&mut self, stage: usize, stay: Duration) -> Result<Option<String>, Error> {
         if self.members.iter().any(|member| member.stage == stage && member.leaves.is_some()) {
             return Ok(None);
@@ -101,14 +101,14 @@ impl<'a> Members<'a> {
         Ok(Some(name))
     }
 
-    /// Whether a process of the stage is frozen, or was and has not exited yet although it was replaced.
+    /// Whether a process of the stage is frozen, or a replaced one has not exited yet.
     pub(super) fn has_zombies(&self, stage: usize) -> bool {
         let is_of_stage = |name: &str| STAGES.get(stage).is_some_and(|stage| name.starts_with(stage));
         let is_frozen = |m: &Member| m.stage == stage && matches!(m.state, MemberState::Frozen { .. });
         self.replaced.iter().any(|zombie| is_of_stage(&zombie.name)) || self.members.iter().any(is_frozen)
     }
 
-    /// Ends every fault now: frozen processes resume, stopped ones restart, those that joined leave.
+    /// Ends every fault now: frozen processes resume, stopped ones restart, added ones stop.
     pub(super) fn end_faults(&mut self) {
         let now = Instant::now();
         for member in &mut self.members {
@@ -124,7 +124,8 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// Does what is due. `has_progressed` is whether each stage has committed an offset since the last call.
+    /// Ends the faults and restarts the processes that are due. `has_progressed`, for each stage: it has committed an
+    /// offset since the last call.
     pub(super) fn supervise(&mut self, has_progressed: [bool; STAGES.len()]) -> Result<(), Error> {
         let now = Instant::now();
         let mut left = Vec::new();
@@ -155,7 +156,7 @@ impl<'a> Members<'a> {
         Ok(())
     }
 
-    /// Stops everything, stage after stage. An exit code other than 0 is a finding.
+    /// Stops all processes, stage after stage. An exit code other than 0 is a finding.
     pub(super) fn stop(&mut self) -> Result<(), Error> {
         self.members.sort_by_key(|member| member.stage);
         for member in &mut self.members {

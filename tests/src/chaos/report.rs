@@ -9,7 +9,7 @@ use simulator::ExpectedCounts;
 use super::{fault::FaultKind, member::ProcessCounts, recovery::RecoveryTimes};
 use crate::compare::Difference;
 
-/// Most differences in a report.
+/// The largest number of differences that a report lists.
 const MOST_SHOWN: usize = 20;
 
 /// The outcome of a run.
@@ -21,11 +21,11 @@ pub struct Report {
     pub length: Duration,
     /// Time from the last fault until everything was counted.
     pub drain: Duration,
-    /// Faults by kind; requests, for the kinds that are faults of requests.
+    /// Number of faults by kind. For kinds that are faults of requests, the number of requests.
     pub injected: BTreeMap<FaultKind, u64>,
-    /// Faults without a process to happen to: every process of the stage was stopped already.
+    /// Faults without a target: every process of the stage was already stopped.
     pub missed: u64,
-    /// What happened to processes.
+    /// Counts of what happened to the processes.
     pub processes: ProcessCounts,
     /// Events that clients sent.
     pub sent: ExpectedCounts,

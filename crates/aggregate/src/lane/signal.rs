@@ -1,4 +1,4 @@
-//! The language of a partition: the [`Signal`]s that come in and the [`Command`]s that go out. Values only.
+//! The input and the output of a partition's state machine: [`Signal`]s and [`Command`]s, plain values.
 use std::collections::BTreeSet;
 
 use event::NextOffset;
@@ -6,7 +6,7 @@ use event::NextOffset;
 use crate::protocol::{BlockPartitions, FoundMarkers, TokenParts};
 use crate::server::ErrorClass;
 
-/// Something happened to a partition.
+/// Something that happened to a Kafka partition.
 #[derive(Debug, Clone)]
 pub(crate) enum Signal {
     /// The consumer returned a record.
@@ -33,7 +33,7 @@ pub(crate) enum Signal {
     Revoked,
 }
 
-/// What the blocks of a flush look like.
+/// Hash and table partitions of the blocks of a flush.
 #[derive(Debug, Clone)]
 pub(crate) struct Built {
     /// Hash of all blocks.
@@ -49,7 +49,7 @@ pub(crate) enum Delivered {
     Waited,
     /// The insert was not started, because the intent had expired.
     Expired,
-    /// ClickHouse said OK to the insert of this block.
+    /// ClickHouse returned OK for the insert of this block.
     Inserted { block: usize },
     /// The insert of this block ended with an error or without a reply.
     InsertFailed { block: usize, error: ErrorClass },
@@ -74,7 +74,7 @@ pub(crate) enum Command {
     Build {
         /// Epoch of the markers.
         epoch: u32,
-        /// c, which the markers carry.
+        /// c: the offset in the markers.
         end: NextOffset,
         /// The table partition whose marker carries the ledger, if an earlier process chose it.
         ledger_partition: Option<u32>,
@@ -90,7 +90,7 @@ pub(crate) enum Command {
 pub(crate) enum Delivery {
     /// Wait until this time, epoch milliseconds.
     Wait { until_ms: i64 },
-    /// Read which markers of the first `blocks` blocks say `end` or more.
+    /// Read which of the first `blocks` blocks have markers whose offset is `end` or above.
     ReadMarkers { epoch: u32, blocks: usize, end: NextOffset },
     /// Insert these table partitions of a block, but not at `before_ms` (epoch milliseconds) or later.
     Insert { block: usize, missing: BTreeSet<u32>, token: TokenParts, before_ms: i64 },
@@ -99,9 +99,9 @@ pub(crate) enum Delivery {
 /// How long a delivery task waits before its step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Delay {
-    /// Not at all.
+    /// No delay.
     None,
-    /// Longer with each transient error in a row; this is the first, second, ….
+    /// Back off: longer with each transient error in a row. The number of errors so far.
     Backoff(u32),
     /// A pause before markers are read a second time.
     MarkersAgain,
@@ -109,16 +109,16 @@ pub(crate) enum Delay {
     Permanent,
 }
 
-/// Something an operator wants to know.
+/// What the log and the metrics show to an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Report {
-    /// The partition stops at a record or halts. What to do.
+    /// The partition stops at a record or halts; the text contains what to do.
     Halted(String),
     /// ClickHouse returned a permanent error; the request is retried.
     Blocked(String),
     /// ClickHouse accepts requests again.
     Unblocked,
-    /// The records of an earlier process's intent were read again. An insert of other rows that the earlier program
+    /// The records of an earlier process's intent were replayed. An insert of other rows that the earlier program
     /// built may run until `waits_until_ms`.
     Replayed { begin: NextOffset, end: NextOffset, waits_until_ms: Option<i64> },
     /// Markers were read; `new_token` when a remembered token without rows must be replaced.
@@ -135,6 +135,6 @@ pub(crate) struct CommitRequest {
     pub(crate) metadata: String,
     /// The commit carries an intent.
     pub(crate) announces: bool,
-    /// The commit also says that everything below this offset is in the table.
+    /// The end that the commit also confirms: the rows of all records below this offset are in the table.
     pub(crate) end: Option<NextOffset>,
 }

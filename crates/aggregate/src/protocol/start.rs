@@ -1,13 +1,13 @@
-//! How a partition starts after it was assigned: from what Kafka and the markers in ClickHouse say, and nothing else.
-//! Where starting could lose records or count them twice, the partition halts with a message that says what to do.
+//! How an assigned Kafka partition starts, given its offsets in Kafka and its newest marker in ClickHouse.
+//! Where a start could lose records or count them twice, the partition halts with a message that contains what to do.
 use event::NextOffset;
 
 use super::{Halt, Intent};
 
-/// What Kafka says about an assigned partition.
+/// The committed offset of an assigned partition, and the offsets of its first and last records.
 #[derive(Debug, Clone, Copy)]
 pub struct CommittedOffset<'a> {
-    /// The group's offset, if it ever committed one.
+    /// The group's committed offset, if there is one.
     pub next: Option<NextOffset>,
     /// The metadata of that offset.
     pub metadata: &'a str,
@@ -22,12 +22,11 @@ pub struct CommittedOffset<'a> {
 pub enum Start {
     /// Read from this offset.
     Read(NextOffset),
-    /// Replay the records from this offset to the end of the intent, then find out which of their rows are in the
-    /// table.
+    /// Replay the records from this offset to the end of the intent, then read which of their markers are in the table.
     Replay(NextOffset, Intent),
 }
 
-/// Decides how a partition starts, from Kafka alone. [`check_newest_marker`] adds what ClickHouse knows.
+/// Decides how a partition starts, from Kafka alone. [`check_newest_marker`] then compares it with ClickHouse.
 ///
 /// # Errors
 /// The partition needs an operator.
@@ -61,8 +60,8 @@ pub fn check_newest_marker(start: &Start, newest: Option<u64>) -> Result<(), Hal
         Start::Read(next) => (next.0, next.0),
         Start::Replay(next, intent) => (next.0, intent.end.0),
     };
-    // A marker between the two belongs to a flush that began at the same offset as this intent and ended elsewhere:
-    // the intent was committed late by a process that no longer owned the partition.
+    // A marker between `next` and `end` belongs to a flush that began at the same offset as this intent and ended at
+    // another one: a process that no longer owned the partition committed the intent late.
     let is_known = |marker: u64| i64::try_from(marker).is_ok_and(|marker| marker <= next || marker == end);
     match newest {
         Some(marker) if !is_known(marker) => Err(Halt::BelowMarker { offset: next, marker }),

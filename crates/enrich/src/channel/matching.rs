@@ -7,7 +7,7 @@ use super::{
     site::Site,
 };
 
-/// The evidence of an event, with the sites that it names.
+/// The evidence of an event, with the sites found for it.
 pub(super) struct ResolvedEvidence<'a> {
     pub(super) evidence: &'a Evidence<'a>,
     pub(super) has_campaign: bool,
@@ -29,7 +29,7 @@ pub(super) enum Mismatch {
     ClickIdType,
     /// The install source is not in the list.
     InstallSource,
-    /// Campaign source, store or referrer is no site of these classes.
+    /// The site of the campaign, store or referrer is missing or of another class.
     Site,
     /// The referrer is not one of the platform's own hosts.
     NotOwn,
@@ -39,7 +39,7 @@ pub(super) enum Mismatch {
     InAppBrowser,
 }
 
-/// Matches a rule of own evidence.
+/// Matches a rule against the event's own evidence.
 pub(super) fn match_own(rule: &ChannelRule, resolved: &ResolvedEvidence<'_>) -> Result<(), Mismatch> {
     let evidence = resolved.evidence;
     match rule.evidence {
@@ -68,7 +68,7 @@ pub(super) fn match_own(rule: &ChannelRule, resolved: &ResolvedEvidence<'_>) -> 
     }
 }
 
-/// Matches a rule of the fallback.
+/// Matches a fallback rule, for an event without evidence on a device without a touch.
 pub(super) fn match_fallback(
     rule: &ChannelRule,
     platform: &str,

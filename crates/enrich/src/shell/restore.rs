@@ -4,9 +4,10 @@
 //!
 //! 1. wait until every transaction that an earlier owner left open has ended, because its records may still become
 //!    visible;
-//! 2. read the changelog `enrich-state` to its end: the slow parts of all devices;
+//! 2. read the changelog `enrich-state` to its end: the devices, up to date in their slow parts (a change of the slow
+//!    part is always written, a change of the fast part only now and then);
 //! 3. read the end of `enriched-events`, to find where the last de-duplication window starts;
-//! 4. read that window: the events seen, and the fast parts of their devices.
+//! 4. read that window: the IDs of its events, and the newest fast parts of their devices.
 mod newest;
 mod offsets;
 
@@ -33,12 +34,12 @@ use self::{
 };
 use crate::{channel::ChannelRules, partition::Partition};
 
-/// Longest time of one step, so that the worker sends its heartbeat and sees a shutdown.
+/// Longest time of one step. Between steps the worker sends its heartbeat and checks for a shutdown.
 const STEP: Duration = Duration::from_millis(200);
 /// Longest wait within a step.
 const WAIT: Duration = Duration::from_millis(50);
 const LOG_INTERVAL: Duration = Duration::from_secs(2);
-/// How far the clocks of enrich and the broker may be apart: read in addition to the window.
+/// Largest difference between the clocks of enrich and the broker. The restore reads this much more than the window.
 const CLOCK_MARGIN_MS: i64 = 60_000;
 
 /// What every restore of a stage needs.
@@ -59,9 +60,9 @@ pub(super) struct Restore {
     options: RestoreOptions,
     state_topic: String,
     events_topic: String,
-    /// Sees committed records only.
+    /// Reads committed records only.
     committed: PartitionReader,
-    /// Sees records of open transactions as well.
+    /// Reads records of open transactions as well.
     uncommitted: PartitionReader,
     partitions: BTreeSet<i32>,
     phase: Phase,
@@ -74,7 +75,7 @@ pub(super) struct Restore {
 }
 
 enum Phase {
-    /// Waits until the last stable offset has reached these ends, taken at the assignment.
+    /// Waits until the last stable offset reaches these end offsets, which were read at the start of the restore.
     OpenTransactions(BTreeMap<(Source, i32), i64>),
     Changelog,
     NewestEvents(NewestSearch),
@@ -118,7 +119,7 @@ impl Restore {
         Ok(restore)
     }
 
-    /// Works for the time of one step; true when all partitions are restored.
+    /// Runs for the time of one step; true when all partitions are restored.
     pub(super) fn step(&mut self, memory: &mut HashMap<i32, Partition>) -> Result<bool, Error> {
         let until = Instant::now() + STEP;
         let done = match &self.phase {
@@ -171,7 +172,7 @@ impl Restore {
         })?;
         self.devices += devices;
         if at_end {
-            // A request for bounds would wait behind a fetch that waits for new records.
+            // A fetch that waits for new records would delay the request for bounds.
             self.committed.unassign().map_err(|e| failed("reading state", &e))?;
             let partitions: Vec<_> =
                 self.partitions.iter().map(|&partition| (Source::Events, partition)).collect();
@@ -203,7 +204,7 @@ impl Restore {
             self.read(Source::Events, &further)?;
             return Ok(false);
         }
-        // The timestamp of a message is never before the receive times of its events.
+        // The timestamp of a message is at or after the receive times of its events.
         let margin_ms = self.options.window_ms + CLOCK_MARGIN_MS;
         let starts =
             search.newest().map(|(partition, received_ms)| (partition, (received_ms - margin_ms).max(0)));
@@ -273,7 +274,7 @@ impl Restore {
     }
 }
 
-/// Hands messages to `take` until `until`; true when every partition has been read to its end.
+/// Passes messages to `take` until the time `until`; true when every partition has been read to its end.
 fn read_until(
     reader: &mut PartitionReader,
     until: Instant,
@@ -288,7 +289,7 @@ fn read_until(
             Err(error) => tracing::warn!(%error, "restoring state: reading failed, librdkafka retries"),
         }
         taken += 1;
-        // Reading the clock costs more than a message.
+        // Reading the clock costs more CPU time than reading a message.
         if taken.is_multiple_of(256) && Instant::now() >= until {
             return Ok(false);
         }

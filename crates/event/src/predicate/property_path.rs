@@ -1,4 +1,4 @@
-//! Names of values inside `properties`.
+//! Paths of values inside `properties`.
 use std::fmt;
 
 /// Prefix of every path.
@@ -27,7 +27,7 @@ impl PropertyPath {
         })
     }
 
-    /// Its keys, the outermost first.
+    /// The keys of the path, the outermost first.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(AsRef::as_ref)
     }

@@ -1,13 +1,13 @@
-//! Reads the `where` language into conditions.
+//! Parses the `where` language into conditions.
 use serde_json::Value;
 
 use super::{condition::Condition, property_path::PropertyPath, test::Test};
 use crate::field::{FIELDS, Field, FieldKind};
 
-/// A `where` as written: for each field what its value must be.
+/// A `where` table as written: the test on the value of each field.
 pub type Where = serde_json::Map<String, Value>;
 
-/// What a condition is about, which decides the tests that are possible.
+/// What a condition tests. The possible tests depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Subject {
     Field(FieldKind),
@@ -31,10 +31,10 @@ impl Subject {
     }
 }
 
-/// Reads a `where` table.
+/// Parses a `where` table.
 ///
 /// # Errors
-/// A sentence that names the field, the problem and what is possible.
+/// A message with the field, the problem and what is possible.
 pub fn parse(table: &Where) -> Result<Vec<Condition>, String> {
     let mut conditions = Vec::with_capacity(table.len());
     for (name, value) in table {
@@ -44,7 +44,7 @@ pub fn parse(table: &Where) -> Result<Vec<Condition>, String> {
     Ok(conditions)
 }
 
-/// Reads one entry of a `where` table.
+/// Parses one entry of a `where` table.
 ///
 /// # Errors
 /// As [`parse`].
@@ -60,10 +60,10 @@ pub fn condition(name: &str, value: &Value) -> Result<Condition, String> {
     Ok(Condition { field, path, test })
 }
 
-/// Reads a test on a text.
+/// Parses a test on a text.
 ///
 /// # Errors
-/// A sentence that names the problem and what is possible.
+/// A message with the problem and what is possible.
 pub fn text_test(value: &Value) -> Result<Test, String> {
     test_of(Subject::Field(FieldKind::Text), value)
 }
@@ -71,7 +71,7 @@ pub fn text_test(value: &Value) -> Result<Test, String> {
 /// The field of the catalogue with this name.
 ///
 /// # Errors
-/// There is none; the sentence names the nearest one.
+/// No field has this name; the message names the nearest one.
 pub fn field_called(name: &str) -> Result<Field, String> {
     Field::parse(name).ok_or_else(|| {
         let nearest = FIELDS
@@ -165,7 +165,7 @@ fn operators(subject: Subject, table: &Where) -> Result<Test, String> {
     if tests.is_empty() { Err("the table is empty".into()) } else { Ok(Test::All(tests)) }
 }
 
-/// A kind of field in words.
+/// The kind of a field, in words for messages.
 pub fn described(kind: FieldKind) -> &'static str {
     match kind {
         FieldKind::Text => "a text",

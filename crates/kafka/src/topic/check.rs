@@ -1,5 +1,5 @@
-//! Whether the existing topics fit the pipeline. `millrace topics check` reports all problems; a stage that starts
-//! returns the first one as an error.
+//! Checks whether the existing topics fit the pipeline. `millrace topics check` prints all problems. At the start of a
+//! stage, the first problem is an error.
 use event::Topic;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use runtime::{
@@ -14,7 +14,7 @@ use crate::{client, error::Error};
 /// Timeout of the request for all topics.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A topic at the broker.
+/// An existing topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// Which topic.
@@ -45,16 +45,16 @@ impl From<Problem> for Error {
 /// The problems of these topics; empty when there is none.
 ///
 /// # Errors
-/// The broker returned an error or did not answer.
+/// The broker returned an error or sent no reply.
 pub async fn check(settings: &Settings, topics: &[Topic]) -> Result<Vec<Problem>, Error> {
     Ok(problems(&settings.kafka, topics, &find(settings, topics).await?))
 }
 
-/// As [`check`], for a stage that starts: waits for a broker until `startup_timeout`, and returns the first problem as an
-/// error. Must be called inside a Tokio context, on a thread that may block.
+/// As [`check`], for the start of a stage: waits for a broker until `startup_timeout`, and returns the first problem as
+/// an error. Call it inside a Tokio context, on a thread that may block.
 ///
 /// # Errors
-/// A topic is missing or has a problem, no broker answered in time, or a shutdown was requested.
+/// A topic is missing or has a problem, no broker replied in time, or a shutdown was requested.
 pub fn check_at_start(settings: &Settings, topics: &[Topic], shutdown: &Shutdown) -> Result<(), Error> {
     let started = Instant::now();
     let consumer: BaseConsumer =
@@ -66,7 +66,7 @@ pub fn check_at_start(settings: &Settings, topics: &[Topic], shutdown: &Shutdown
     loop {
         match Handle::current().block_on(check(settings, topics)) {
             Ok(problems) => return problems.into_iter().next().map_or(Ok(()), |problem| Err(problem.into())),
-            // The broker answered a moment ago, so it is restarting. Many kinds of errors are transient then.
+            // The broker replied a moment ago, so it is restarting. Until it has restarted, many errors are transient.
             Err(error) if started.elapsed() < settings.startup_timeout && !shutdown.requested() => {
                 tracing::warn!(%error, "checking the topics failed, retrying");
                 std::thread::sleep(Duration::from_millis(500));
@@ -79,7 +79,7 @@ pub fn check_at_start(settings: &Settings, topics: &[Topic], shutdown: &Shutdown
 /// Those of `topics` that exist.
 ///
 /// # Errors
-/// The broker returned an error or did not answer.
+/// The broker returned an error or sent no reply.
 pub async fn find(settings: &Settings, topics: &[Topic]) -> Result<Vec<Found>, Error> {
     let failed = |e| Error::call("listing the topics", "admin", e);
     let consumer: BaseConsumer = client::client(settings).create().map_err(failed)?;
@@ -152,7 +152,7 @@ fn check_one(kafka: &Kafka, found: &Found, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Enrich writes to the partition number it reads from, and so does its changelog.
+/// Enrich writes its events and its changelog to the partition number from which it reads.
 fn check_partitions(kafka: &Kafka, found: &[Found], problems: &mut Vec<Problem>) {
     let Some(clean) = found.iter().find(|found| found.topic == Topic::CleanEvents) else { return };
     for other in found {
@@ -177,7 +177,7 @@ fn check_partitions(kafka: &Kafka, found: &[Found], problems: &mut Vec<Problem>)
     }
 }
 
-/// A dead letter is the raw record with headers. If it is too large for its topic, ingest cannot go on.
+/// A dead letter is the raw record with headers. Ingest stops at a dead letter that is too large for its topic.
 fn check_room_for_dead_letters(kafka: &Kafka, found: &[Found], problems: &mut Vec<Problem>) {
     let limit = |topic| {
         let found = found.iter().find(|found| found.topic == topic)?;
@@ -200,7 +200,7 @@ fn check_room_for_dead_letters(kafka: &Kafka, found: &[Found], problems: &mut Ve
 }
 
 impl Found {
-    /// The value of a configuration key; '' when the broker does not have it.
+    /// The value of a configuration key; empty when the broker has none.
     pub fn setting(&self, key: &str) -> &str {
         self.settings.iter().find(|(name, _)| name == key).map_or("", |(_, value)| value)
     }

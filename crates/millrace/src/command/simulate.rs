@@ -1,5 +1,5 @@
-//! `millrace simulate`: sends events of simulated clients. The expected result of every event is known, so that the output
-//! of the pipeline can be compared.
+//! `millrace simulate`: sends events of simulated clients, and prints the expected results. Compare them with the
+//! output of the pipeline.
 use std::{
     fs::File,
     io::{BufWriter, Write},
@@ -37,8 +37,8 @@ use crate::{
     registry, topic_reader,
 };
 
-/// Pause after registering activities. Enrich reads the registry a moment after the write; it would stamp earlier events as
-/// unregistered, which differs from the expected result.
+/// Pause between the registration of activities and the first event. Enrich reads the registry a moment after the
+/// write, and stamps events before that as unregistered, which differs from the expected results.
 const REGISTRY_PAUSE: Duration = Duration::from_secs(2);
 
 /// Send events of simulated clients to raw-events, and print the expected results
@@ -125,7 +125,7 @@ impl Simulate {
         let settings = &context.settings;
         let topic = settings.kafka.topic(Topic::RawEvents);
         topic_reader::partitions(settings, &topic_reader::connect(settings)?, &topic)?;
-        // Opened now, so that an unwritable file is an error before a long run.
+        // Opened before the run, so that an unwritable file is an error at the start.
         let truth_file = self.truth.as_deref().map(create).transpose()?;
         warn_about_apps(settings, self.bad);
 
@@ -173,14 +173,14 @@ impl Simulate {
             reject_unknown_events: settings.ingest.unknown_events == UnknownEvents::Reject,
             max_event_age_ms: settings.ingest.max_event_age.as_millis() as i64,
             activities,
-            // Details are kept in memory, so a run without --truth keeps none.
+            // Details use memory, so only a run with --truth keeps them.
             detail: Detail { devices: with_details, minutes: with_details, dead_letters: with_details },
             ..Config::default()
         }
     }
 }
 
-/// The expected results are right only if ingest.apps equals the apps of the simulator.
+/// Prints a note when ingest.apps differs from the apps of the simulator: the expected results are wrong then.
 fn warn_about_apps(settings: &Settings, bad: f64) {
     let (configured, ours) = (&settings.ingest.apps, simulator::APP_IDS);
     let unknown: Vec<_> = ours.iter().filter(|id| !configured.iter().any(|app| app == *id)).collect();

@@ -1,7 +1,7 @@
 //! The buffer of the lanes `live` and `report`: what has been counted of each Kafka partition since its last flush.
 //!
-//! The rule: [`Accumulator::flush`] is a pure function of the batches added since the partition's last flush. No clock,
-//! no number of the interner and nothing of earlier flushes influences it.
+//! [`Accumulator::flush`] is a pure function of the batches added since the partition's last flush. Its result is
+//! independent of the clock, of the interner's numbers and of earlier flushes.
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ struct Counted {
 }
 
 impl Accumulator {
-    /// An empty accumulator. At most `max_groups` groups of each cube and flush are kept apart; further ones are counted
+    /// An empty accumulator. Each cube has at most `max_groups` groups in a flush; events of further groups are counted
     /// in the group [`OTHER`](super::OTHER).
     pub fn new(lane: Arc<CompiledLane>, max_groups: usize) -> Self {
         Self {
@@ -53,7 +53,7 @@ impl Accumulator {
         }
     }
 
-    /// Folds a batch of a partition.
+    /// Adds a batch of a Kafka partition to its cubes.
     pub fn add(&mut self, partition: i32, batch: &Batch) {
         let Self { lane, max_groups, interner, days, partitions, facts, selection } = self;
         let counted = partitions.entry(partition).or_insert_with(|| Counted {
@@ -76,8 +76,8 @@ impl Accumulator {
         counted.counts.received_max = counted.counts.received_max.max(newest);
     }
 
-    /// Takes everything counted of a partition, as rows in their fixed order, cut into blocks. `mark` goes into the
-    /// marker rows.
+    /// Returns and removes everything counted of a Kafka partition, as rows in a fixed order, cut into blocks. `mark`
+    /// goes into the marker rows.
     pub fn flush(&mut self, partition: i32, mark: Mark) -> (Vec<Block>, FlushCounts) {
         let mut counted = self.partitions.remove(&partition).unwrap_or_default();
         let ledger = [
@@ -104,7 +104,7 @@ impl Accumulator {
         (builder.finish(), counted.counts)
     }
 
-    /// Drops everything counted of a partition.
+    /// Drops everything counted of a Kafka partition.
     pub fn discard(&mut self, partition: i32) {
         self.partitions.remove(&partition);
         self.clear_interner();
@@ -124,7 +124,7 @@ impl LaneFold for Accumulator {
         };
         let batch = Batch::decode(value).map_err(|error| error.to_string())?;
         Self::add(self, input.partition, &batch);
-        // A cell takes some hundred bytes, but most events fall into an existing one; an ID takes 16.
+        // Per event: a new cell uses some hundred bytes, an ID 16, and most events fall into an existing cell.
         Ok(Added { events: batch.rows() as u64, bytes: batch.rows() * 64 })
     }
 
@@ -140,7 +140,7 @@ impl LaneFold for Accumulator {
 /// Number of rows of kind `duplicate`.
 fn duplicates(batch: &Batch) -> u64 {
     let kinds = batch.text_column(Field::Kind);
-    // Most rows have the kind of the row before, so its text is compared once per run.
+    // Most rows have the kind of the row before, so the text is compared once per run of equal kinds.
     let mut last = (u32::MAX, false);
     let mut count = 0;
     for &kind in kinds {
