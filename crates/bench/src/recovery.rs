@@ -17,10 +17,14 @@ use crate::Failure;
 /// After a kill the group waits for the session timeout; this is the time from then until events are counted again.
 const AFTER_SESSION_SECONDS: f64 = 2.0;
 const RESTART_LIMIT_SECONDS: f64 = 2.0;
+/// Enrich applies a change of the registry within 2 s; the rest is the command and the flush.
+const REGISTRY_LIMIT_SECONDS: f64 = 3.0;
 /// A backlog is to be counted at least this many times as fast as events arrive.
 const CATCH_UP_LIMIT: f64 = 3.0;
 
 /// Kill and restart each process and stop ClickHouse, under load, and print how long no event was counted
+///
+/// Also changes the activity registry, and prints how long no event was counted for a new activity.
 ///
 /// A number is the time from the kill or start until an event received after it is in ClickHouse. Exits 1 when a limit
 /// is missed or the totals are not exact.
@@ -48,6 +52,8 @@ struct Measured {
     /// Seconds from the kill until events are counted, by stage.
     kills: Vec<f64>,
     restarts: Vec<Restart>,
+    /// Seconds until a change of the activity registry is seen.
+    registry_change: f64,
     outage: Outage,
     sent: u64,
     totals: Totals,
@@ -67,12 +73,14 @@ impl Recovery {
             line.show(&format!("restarting {stage}"));
             restarts.push(pipeline.restart(nth)?);
         }
+        line.show("changing the activity registry");
+        let registry_change = pipeline.registry_change()?;
         line.show(&format!("clickhouse is stopped for {:#}", self.outage));
         let outage = pipeline.outage(self.outage.unsigned_abs())?;
         line.show("waiting until every event is stored");
         let (sent, totals) = pipeline.end()?;
         line.finish();
-        let measured = Measured { caps, kills, restarts, outage, sent, totals };
+        let measured = Measured { caps, kills, restarts, registry_change, outage, sent, totals };
         let missed = measured.missed();
         measured.print(&missed)?;
         if self.json {
@@ -105,6 +113,12 @@ impl Measured {
                 ));
             }
         }
+        let seconds = self.registry_change;
+        if seconds > REGISTRY_LIMIT_SECONDS {
+            missed.push(format!(
+                "a registry change was seen after {seconds:.2} s, the limit is {REGISTRY_LIMIT_SECONDS:.0} s"
+            ));
+        }
         let times = self.outage.times_live_rate();
         if times < CATCH_UP_LIMIT {
             missed.push(format!(
@@ -133,6 +147,7 @@ impl Measured {
             row(format!("{stage} restart, from the start"), restart.from_start, Some(RESTART_LIMIT_SECONDS))?;
             row(format!("{stage} restart, from SIGTERM"), restart.from_stop, None)?;
         }
+        row("registry change seen".to_owned(), self.registry_change, Some(REGISTRY_LIMIT_SECONDS))?;
         let outage = &self.outage;
         row("clickhouse back, from its first response".to_owned(), outage.first_counted_seconds, None)?;
         writeln!(
@@ -188,6 +203,8 @@ impl Measured {
             "kill_limit_seconds": self.kill_limit(),
             "restart": by_stage(self.restarts.iter().map(restart).collect()),
             "restart_limit_seconds": RESTART_LIMIT_SECONDS,
+            "registry_change_seconds": self.registry_change,
+            "registry_change_limit_seconds": REGISTRY_LIMIT_SECONDS,
             "outage": {
                 "seconds": outage.seconds,
                 "memory": memory.collect::<Map<_, _>>(),

@@ -132,6 +132,25 @@ impl LoadedPipeline {
         })
     }
 
+    /// Registers an activity with a rule; seconds from the start of the command until an event is counted for it.
+    pub(super) fn registry_change(&mut self) -> Result<f64, Failure> {
+        self.settle()?;
+        let started = Instant::now();
+        let rule = ["--event", "seen=Seen", "--rule", "key=seen,event=content_view"];
+        let create = ["activity", "create", "--id", "registry-change", "--name", "Registry change"];
+        self.pipeline.millrace(&[&create[..], &rule].concat())?;
+        let counted = format!("SELECT count() FROM {NAME}.activity WHERE activity_id = 'registry-change'");
+        while query(self.stack.clickhouse_url(), &counted)?.trim() == "0" {
+            self.check_processes()?;
+            if started.elapsed() > TIMEOUT {
+                let seconds = TIMEOUT.as_secs();
+                return Err(format!("no event was counted for a new activity within {seconds} s").into());
+            }
+            std::thread::sleep(QUERY_EVERY);
+        }
+        Ok(started.elapsed().as_secs_f64())
+    }
+
     /// Stops ClickHouse for `length`.
     pub(super) fn outage(&mut self, length: Duration) -> Result<Outage, Failure> {
         self.settle()?;
