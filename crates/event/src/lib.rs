@@ -28,7 +28,7 @@ pub use identity::{IdentityKey, partition_for};
 pub use kind::{ActivityStatus, Kind, Platform, TimeSource};
 pub use lane::Lane;
 pub use ledger::{LedgerCounts, LedgerEntry, LedgerError};
-pub use limit::Limits;
+pub use limit::{Limits, StageLimits};
 pub use offset::{NextOffset, Offset, Start};
 pub use topic::Topic;
 pub use verdict::{Rejection, Verdict};

@@ -20,3 +20,15 @@ impl Limits {
     /// Most entries in `content.tags`.
     pub const TAGS: usize = 20;
 }
+
+/// Limits of what the stages write to each other's topics.
+#[derive(Debug)]
+pub struct StageLimits;
+
+impl StageLimits {
+    /// Largest message between the stages, in bytes before compression, key and headers included. A single larger row
+    /// is sent alone.
+    pub const MESSAGE_BYTES: usize = 1024 * 1024;
+    /// Most output of one transaction, in bytes before compression, keys and headers included.
+    pub const TRANSACTION_BYTES: usize = 16 * 1024 * 1024;
+}

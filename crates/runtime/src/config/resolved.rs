@@ -19,6 +19,8 @@ pub struct Settings {
     pub instance: String,
     pub startup_timeout: Duration,
     pub workers: usize,
+    /// Bytes.
+    pub memory_limit: u64,
     pub business_timezone: BusinessTimeZone,
     pub kafka: Kafka,
     pub clickhouse: ClickHouse,
@@ -95,6 +97,7 @@ impl Settings {
     pub fn resolve(written: Written) -> Result<Self, ConfigError> {
         check(&written)?;
         Ok(Self {
+            memory_limit: memory_limit(&written.memory_limit)?,
             business_timezone: BusinessTimeZone::parse(written.business_timezone)?,
             clickhouse: ClickHouse::resolve(written.clickhouse)?,
             http: Http { listen: listen_address(&written.http.listen)? },
@@ -192,6 +195,16 @@ impl Aggregate {
 /// The secret in the file, or the one written when there is no file.
 fn secret(written: Secret, file_key: &str, file: &str) -> Result<Secret, ConfigError> {
     if file.is_empty() { Ok(written) } else { Secret::read(file_key, file) }
+}
+
+/// The smallest limit with which every stage can hold one batch and its output.
+const LEAST_MEMORY: u64 = 256 * 1024 * 1024;
+
+fn memory_limit(written: &str) -> Result<u64, ConfigError> {
+    match written.parse::<bytesize::ByteSize>() {
+        Ok(limit) if limit.as_u64() >= LEAST_MEMORY => Ok(limit.as_u64()),
+        _ => Err(ConfigError::value("memory_limit", written, "at least 256MiB, such as 1GiB")),
+    }
 }
 
 fn listen_address(listen: &str) -> Result<Option<SocketAddr>, ConfigError> {

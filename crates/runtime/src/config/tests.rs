@@ -43,6 +43,17 @@ fn definitions_of_active_may_have_any_name_and_join_the_default_ones() {
 }
 
 #[test]
+fn the_memory_limit_has_a_unit_or_is_a_number_of_bytes() {
+    for (written, bytes) in [("512MiB", 512 << 20), ("2GB", 2_000_000_000), ("1073741824", 1 << 30)] {
+        assert_eq!(
+            load_with(&[("MILLRACE__MEMORY_LIMIT", written)]).unwrap().memory_limit,
+            bytes,
+            "{written}"
+        );
+    }
+}
+
+#[test]
 fn an_unknown_key_names_its_origin_and_the_nearest_key() {
     let error = load_with(&[("MILLRACE__KAFKA__BROKER", "k:1")]).unwrap_err().to_string();
     assert!(error.contains("MILLRACE__KAFKA__BROKER") && error.contains("kafka.brokers"), "{error}");
@@ -58,6 +69,8 @@ fn a_wrong_value_names_its_key() {
     for (variable, value, expected) in [
         ("MILLRACE__WORKERS", "many", "workers"),
         ("MILLRACE__WORKERS", "0", "workers"),
+        ("MILLRACE__MEMORY_LIMIT", "1 potato", "memory_limit"),
+        ("MILLRACE__MEMORY_LIMIT", "64MiB", "memory_limit"),
         ("MILLRACE__KAFKA__BATCH_INTERVAL", "fast", "batch_interval"),
         ("MILLRACE__KAFKA__START", "middle", "start"),
         ("MILLRACE__PIPELINE", "a b", "pipeline"),

@@ -18,6 +18,7 @@ pub struct Written {
     #[serde(with = "humantime_serde")]
     pub(super) startup_timeout: Duration,
     pub(super) workers: usize,
+    pub(super) memory_limit: String,
     pub(super) business_timezone: String,
     pub(super) kafka: Kafka,
     pub(super) clickhouse: WrittenClickHouse,
