@@ -4,6 +4,7 @@
 //! need not do so inside the callback. So the callback only records the rebalance, [`GroupConsumer::poll`] returns it,
 //! and the worker answers with [`GroupConsumer::assign`] or [`GroupConsumer::unassign`] when its work is done. The
 //! group waits as long: a revoked partition gets no new owner before its last transaction or insert has ended.
+mod backlog;
 mod context;
 
 use event::{NextOffset, Start};

@@ -7,7 +7,18 @@ pub(crate) fn describe() {
     describe_gauge!(
         "millrace_consumer_lag_records",
         Unit::Count,
-        "Records of a partition that its group has not read yet, control records of transactions included."
+        "Records of a partition up to its high watermark that its group has not read yet, records of open transactions and \
+         control records included."
+    );
+    describe_gauge!(
+        "millrace_open_transaction_seconds",
+        Unit::Seconds,
+        "How long the oldest open transaction of a partition has kept the records behind it from being read; 0 without one."
+    );
+    describe_gauge!(
+        "millrace_partition_readers",
+        Unit::Count,
+        "Consumers of this process that read a partition. A partition whose sum over all processes is 0 is read by nobody."
     );
     describe_counter!(
         "millrace_records_total",

@@ -7,12 +7,15 @@ use rdkafka::{
     types::RDKafkaRespErr,
 };
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Instant,
 };
+
+use super::backlog::Backlog;
 
 /// A rebalance that the group has announced.
 pub(super) enum Announced {
@@ -26,8 +29,16 @@ pub(super) struct Context {
     is_closing: AtomicBool,
     /// Result of the last commit, once it is there.
     commit: Mutex<Option<Result<(), KafkaError>>>,
-    /// Partitions whose lag was reported last.
-    reported: Mutex<BTreeSet<(String, i32)>>,
+    reported: Mutex<Reported>,
+}
+
+/// What the last statistics reported.
+#[derive(Default)]
+struct Reported {
+    /// Every partition of the topic.
+    known: BTreeSet<(String, i32)>,
+    /// The partitions that this consumer reads.
+    backlogs: BTreeMap<(String, i32), Backlog>,
 }
 
 impl Context {
@@ -45,9 +56,13 @@ impl Context {
         lock(&self.rebalance).take()
     }
 
-    /// From now on, rebalances end the assignment without asking anyone.
+    /// From now on, rebalances end the assignment without asking anyone, and nothing is reported as read.
     pub(super) fn close(&self) {
         self.is_closing.store(true, Ordering::Release);
+        for (topic, partition) in std::mem::take(&mut lock(&self.reported).backlogs).into_keys() {
+            self.report_backlog(&topic, partition, 0, 0.0);
+            self.add_readers(&topic, partition, -1.0);
+        }
     }
 
     pub(super) fn set_commit_result(&self, result: Result<(), KafkaError>) {
@@ -58,37 +73,59 @@ impl Context {
         lock(&self.commit).take()
     }
 
-    fn report_lag(&self, topic: &str, partition: i32, lag: i64) {
-        let labels = [
-            ("group", self.group.clone()),
-            ("topic", topic.to_owned()),
-            ("partition", partition.to_string()),
-        ];
-        metrics::gauge!("millrace_consumer_lag_records", &labels).set(lag as f64);
+    fn labels(&self, topic: &str, partition: i32) -> [(&'static str, String); 3] {
+        [("group", self.group.clone()), ("topic", topic.to_owned()), ("partition", partition.to_string())]
+    }
+
+    fn report_backlog(&self, topic: &str, partition: i32, records: i64, open_seconds: f64) {
+        let labels = self.labels(topic, partition);
+        metrics::gauge!("millrace_consumer_lag_records", &labels).set(records as f64);
+        metrics::gauge!("millrace_open_transaction_seconds", &labels).set(open_seconds);
+    }
+
+    /// Adds to the number of consumers of this process that read a partition. 0 makes a partition known that this
+    /// process does not read.
+    fn add_readers(&self, topic: &str, partition: i32, change: f64) {
+        let labels = self.labels(topic, partition);
+        metrics::gauge!("millrace_partition_readers", &labels).increment(change);
     }
 }
 
 impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
-        let mut assigned = BTreeSet::new();
+        if self.is_closing.load(Ordering::Acquire) {
+            return;
+        }
+        let now = Instant::now();
+        let mut reported = lock(&self.reported);
+        let mut backlogs = BTreeMap::new();
         for (topic, stats) in &statistics.topics {
-            for (partition, stats) in stats.partitions.iter().filter(|(id, stats)| **id >= 0 && stats.desired)
-            {
+            for (&partition, stats) in stats.partitions.iter().filter(|(id, _)| **id >= 0) {
+                let key = (topic.clone(), partition);
+                if reported.known.insert(key.clone()) {
+                    self.add_readers(topic, partition, 0.0);
+                }
+                if !stats.desired {
+                    continue;
+                }
                 // librdkafka's own lag counts from offsets committed by this consumer, but a transaction's offsets
                 // are committed by its producer.
                 let position = if stats.app_offset >= 0 { stats.app_offset } else { stats.next_offset };
-                if position >= 0 && stats.ls_offset >= 0 {
-                    self.report_lag(topic, *partition, (stats.ls_offset - position).max(0));
-                    assigned.insert((topic.clone(), *partition));
+                let earlier = reported.backlogs.get(&key).copied();
+                let backlog = Backlog::new(position, stats.ls_offset, stats.hi_offset, now, earlier);
+                self.report_backlog(topic, partition, backlog.records(), backlog.open_for(now).as_secs_f64());
+                if earlier.is_none() {
+                    self.add_readers(topic, partition, 1.0);
                 }
+                backlogs.insert(key, backlog);
             }
         }
-        let mut reported = lock(&self.reported);
         // The next owner reports these now; a value left here would be added to its value.
-        for (topic, partition) in reported.difference(&assigned) {
-            self.report_lag(topic, *partition, 0);
+        for (topic, partition) in reported.backlogs.keys().filter(|key| !backlogs.contains_key(key)) {
+            self.report_backlog(topic, *partition, 0, 0.0);
+            self.add_readers(topic, *partition, -1.0);
         }
-        *reported = assigned;
+        reported.backlogs = backlogs;
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
