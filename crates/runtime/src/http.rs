@@ -41,6 +41,9 @@ pub(crate) async fn serve(
 }
 
 async fn metrics(State(pages): State<Pages>) -> String {
+    for (reason, components) in pages.health.degraded() {
+        metrics::gauge!("millrace_degraded", "reason" => reason.as_str()).set(components as f64);
+    }
     pages.metrics.render()
 }
 

@@ -5,6 +5,11 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 pub(crate) fn describe() {
     describe_gauge!("millrace_build_info", "Always 1. The labels are the stage and its version.");
     describe_gauge!(
+        "millrace_degraded",
+        Unit::Count,
+        "Workers and other components that are degraded, by reason. /status has the cause of each."
+    );
+    describe_gauge!(
         "millrace_consumer_lag_records",
         Unit::Count,
         "Records of a partition up to its high watermark that its group has not read yet, records of open transactions and \
