@@ -58,11 +58,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         (0..BATCH).for_each(|_| copy.end_row());
         drop(copy.finish());
         let passed = cpu_time();
-        let (message, _) = stamper.stamp(Batch::decode(&clean)?, &mut partition);
+        let (messages, _) = stamper.stamp(Batch::decode(&clean)?, &mut partition);
         stamping += (cpu_time() - passed).as_secs_f64();
         passing += (passed - started).as_secs_f64();
-        written.extend_from_slice(&message);
-        ends.push(written.len());
+        for message in messages {
+            written.extend_from_slice(&message);
+            ends.push(written.len());
+        }
         if batch % TRANSACTION == TRANSACTION - 1 {
             let started = cpu_time();
             let mut value = Vec::new();

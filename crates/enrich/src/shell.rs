@@ -9,6 +9,7 @@
 )]
 
 mod channel_file;
+mod dead_letter;
 mod metric;
 mod registry;
 mod restore;

@@ -9,7 +9,9 @@ mod decision;
 mod tests;
 mod write;
 
-use event::{ActivityStatus, Batch, BatchBuilder, Field, IdentityKey, Kind, calendar::BusinessDays};
+use event::{
+    ActivityStatus, Batch, BatchBuilder, Field, IdentityKey, Kind, StageLimits, calendar::BusinessDays,
+};
 use std::rc::Rc;
 
 pub use self::counts::StampCounts;
@@ -49,8 +51,9 @@ pub struct Stamper<'a> {
 }
 
 impl<'a> Stamper<'a> {
-    /// Stamps a batch. Returns the enriched batch, encoded, and the number of events of each kind.
-    pub fn stamp(&mut self, batch: Batch, partition: &mut Partition) -> (Vec<u8>, StampCounts) {
+    /// Stamps a batch. Returns the enriched batch as one message, or as several when it exceeds the limit of a message,
+    /// and the number of events of each kind.
+    pub fn stamp(&mut self, batch: Batch, partition: &mut Partition) -> (Vec<Vec<u8>>, StampCounts) {
         let mut decisions = self.identify(&batch);
         let counts = self.decide_kinds(&batch, &mut decisions, partition);
         self.apply_to_devices(&batch, &mut decisions, partition);
@@ -58,7 +61,7 @@ impl<'a> Stamper<'a> {
         for (row, decision) in decisions.iter().enumerate() {
             self.write(row, decision, &mut writer);
         }
-        (writer.out.finish(), counts)
+        (writer.out.finish_within(StageLimits::MESSAGE_BYTES), counts)
     }
 
     fn identify(&self, batch: &Batch) -> Vec<EventDecision<'a>> {

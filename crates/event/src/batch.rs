@@ -8,6 +8,7 @@ mod column;
 mod decoded;
 mod error;
 mod recent_text;
+mod split;
 #[cfg(test)]
 mod tests;
 mod texts;

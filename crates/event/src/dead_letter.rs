@@ -26,6 +26,14 @@ pub mod header {
     pub const PLATFORM: &str = "platform";
     /// The event's `library.name`, if it could be read.
     pub const LIBRARY: &str = "library";
+    /// Bytes of the original value, on a dead letter that has only its beginning.
+    pub const VALUE_BYTES: &str = "value_bytes";
+    /// SHA-256 of the original value in hexadecimal digits, on a dead letter that has only its beginning.
+    pub const VALUE_SHA256: &str = "value_sha256";
+    /// `1` on a dead letter that has only the beginning of the original value.
+    pub const VALUE_TRUNCATED: &str = "value_truncated";
+    /// Bytes of the original key, on a dead letter that has only its beginning.
+    pub const KEY_BYTES: &str = "key_bytes";
     /// When the broker received the raw record, epoch milliseconds.
     pub const RECEIVED_AT: &str = "received_at";
 }

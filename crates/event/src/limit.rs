@@ -29,6 +29,10 @@ impl StageLimits {
     /// Largest message between the stages, in bytes before compression, key and headers included. A single larger row
     /// is sent alone.
     pub const MESSAGE_BYTES: usize = 1024 * 1024;
+    /// What a dead letter keeps of a value that is too large to be kept whole, in bytes.
+    pub const TRUNCATED_VALUE_BYTES: usize = 64 * 1024;
+    /// What a dead letter keeps of its key, in bytes.
+    pub const DEAD_LETTER_KEY_BYTES: usize = 1024;
     /// Most output of one transaction, in bytes before compression, keys and headers included.
     pub const TRANSACTION_BYTES: usize = 16 * 1024 * 1024;
 }

@@ -17,6 +17,13 @@ pub struct ChannelTexts<'a> {
 }
 
 impl<'a> ChannelTexts<'a> {
+    /// The same with each text changed.
+    pub(super) fn map(self, change: impl Fn(&'a str) -> &'a str) -> Self {
+        let Self { group, source, medium, campaign, rule } = self;
+        let [group, source, medium, campaign, rule] = [group, source, medium, campaign, rule].map(change);
+        Self { group, source, medium, campaign, rule }
+    }
+
     /// As a `Channel` message.
     pub(super) fn encode(self) -> Box<[u8]> {
         let Self { group, source, medium, campaign, rule } = self;

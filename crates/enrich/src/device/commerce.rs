@@ -5,7 +5,7 @@
 //! page is matched to one order.
 use std::rc::Rc;
 
-use super::{heap::RC_COUNTERS, recent::Recent};
+use super::{heap::RC_COUNTERS, recent::Recent, shared::cut};
 
 const ORDERS: usize = 32;
 const PAGE_LASTS_MS: i64 = 30 * 60 * 1000;
@@ -58,7 +58,7 @@ impl Commerce {
         let mut stamps = CommerceStamps::default();
         match *event {
             CommerceEvent::Page { entry_point } => {
-                self.page = Some(VipPage { entry_point: entry_point.into(), time_ms });
+                self.page = Some(VipPage { entry_point: cut(entry_point).into(), time_ms });
             }
             CommerceEvent::Order { id, .. } if self.orders.contains(id) => {
                 self.orders.push(id);

@@ -1,7 +1,8 @@
 //! Values that many devices have in common, kept once: channels and short texts, as shared pointers.
 //!
 //! Equal values of one [`Shared`] are one pointer, so devices stay small and are compared without reading texts. Values
-//! that no device uses any more are dropped when the number of values has doubled.
+//! that no device uses any more are dropped when the number of values has doubled. A text is cut at the limit of texts
+//! that become dimensions: whatever a client sends, a device keeps little of it.
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::{hash::BuildHasher, rc::Rc};
@@ -48,6 +49,9 @@ pub struct Shared {
     sweep_at: [usize; 2],
 }
 
+/// Longest text of a channel or of a device, in characters.
+const MAX_CHARACTERS: usize = 256;
+
 /// Fewer values are not worth a sweep.
 const SWEEP_FROM: usize = 4096;
 
@@ -65,6 +69,7 @@ impl Default for Shared {
 impl Shared {
     /// The one pointer to the channel of these texts.
     pub fn channel(&mut self, texts: ChannelTexts<'_>) -> Rc<SharedChannel> {
+        let texts = texts.map(cut);
         let Self { hasher, channels, sweep_at, .. } = self;
         let hash = hasher.hash_one(texts);
         if let Some(known) = channels.find(hash, |known| known.texts() == texts) {
@@ -89,6 +94,7 @@ impl Shared {
 
     /// The one pointer to this text.
     pub fn text(&mut self, text: &str) -> Rc<str> {
+        let text = cut(text);
         let Self { hasher, texts, sweep_at, .. } = self;
         let hash = hasher.hash_one(text);
         if let Some(known) = texts.find(hash, |known| **known == *text) {
@@ -104,9 +110,28 @@ impl Shared {
     }
 }
 
+/// The beginning of a text that is longer than a device keeps.
+pub(crate) fn cut(text: &str) -> &str {
+    // A character has at least one byte, so most texts need no look at their characters.
+    if text.len() <= MAX_CHARACTERS {
+        return text;
+    }
+    text.char_indices().nth(MAX_CHARACTERS).map_or(text, |(end, _)| &text[..end])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_at_a_character() {
+        let mut shared = Shared::default();
+        for (text, kept) in [("a".repeat(256), 256), ("a".repeat(257), 256), ("活".repeat(300), 256)] {
+            assert_eq!(shared.text(&text).chars().count(), kept);
+            let channel = shared.channel(ChannelTexts { campaign: &text, ..ChannelTexts::default() });
+            assert_eq!(channel.campaign.chars().count(), kept);
+        }
+    }
 
     #[test]
     fn equal_values_are_one_and_unused_ones_are_dropped_in_time() {

@@ -11,6 +11,7 @@ use std::{sync::Arc, thread};
 
 use super::{
     channel_file::channel_rules,
+    dead_letter::DeadLetters,
     metric,
     registry::Registry,
     stage::{EnrichStage, WorkerInputs},
@@ -18,7 +19,8 @@ use super::{
 use crate::{device::active::Definitions, user_agent::UserAgents};
 
 /// The topics of the stage. Events keep their partition number through the first three.
-const TOPICS: &[Topic] = &[Topic::CleanEvents, Topic::EnrichedEvents, Topic::EnrichState, Topic::Activities];
+const TOPICS: &[Topic] =
+    &[Topic::CleanEvents, Topic::EnrichedEvents, Topic::EnrichState, Topic::Activities, Topic::DeadLetters];
 
 /// Runs the stage until `shutdown`.
 ///
@@ -36,6 +38,12 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
     topic::check_at_start(&settings, TOPICS, &shutdown)?;
     let registry = Registry::follow(&settings, &shutdown, &health)?;
     let identity = IdentityKey::new(settings.enrich.identity_secret.expose());
+    let dead_letters = settings.kafka.topic(Topic::DeadLetters);
+    let dead_letters = DeadLetters {
+        partitions: kafka::partition_count(&settings, &dead_letters, &shutdown)?,
+        topic: dead_letters,
+        origin: settings.kafka.topic(Topic::CleanEvents),
+    };
     let inputs = WorkerInputs {
         identity,
         rules,
@@ -43,6 +51,7 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
         definitions: Arc::new(definitions),
         days,
         agents,
+        dead_letters,
         health: health.clone(),
     };
     let options = StageOptions { name: "enrich", input: Topic::CleanEvents };

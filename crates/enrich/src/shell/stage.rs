@@ -1,7 +1,8 @@
 //! Enrich as a stage: one memory per assigned partition, one enriched batch for each clean batch.
-use event::{
-    Batch, BatchError, IdentityKey, LedgerCounts, RejectCode, Topic, calendar::BusinessDays, header,
-};
+#[cfg(test)]
+mod tests;
+
+use event::{Batch, IdentityKey, LedgerCounts, Topic, calendar::BusinessDays};
 use hashbrown::HashMap;
 use runtime::{
     Error,
@@ -13,6 +14,7 @@ use runtime::{
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
+    dead_letter::DeadLetters,
     registry::Registry,
     restore::{Restore, RestoreOptions},
 };
@@ -37,6 +39,7 @@ pub(super) struct WorkerInputs {
     pub(super) definitions: Arc<Definitions>,
     pub(super) days: BusinessDays,
     pub(super) agents: UserAgents,
+    pub(super) dead_letters: DeadLetters,
     pub(super) health: Health,
 }
 
@@ -47,7 +50,6 @@ pub(super) struct EnrichStage {
     input: String,
     output: String,
     state: String,
-    dead_letters: String,
     limits: PartitionLimits,
     partitions: HashMap<i32, Partition>,
     /// Assigned partitions whose restore has not ended.
@@ -84,7 +86,6 @@ impl EnrichStage {
             input: settings.kafka.topic(Topic::CleanEvents),
             output: settings.kafka.topic(Topic::EnrichedEvents),
             state: settings.kafka.topic(Topic::EnrichState),
-            dead_letters: settings.kafka.topic(Topic::DeadLetters),
             limits: PartitionLimits { window, devices },
             partitions: HashMap::new(),
             to_restore: BTreeSet::new(),
@@ -132,32 +133,6 @@ impl EnrichStage {
         metrics::gauge!("millrace_enrich_devices").set(devices as f64);
         metrics::gauge!("millrace_enrich_device_horizon_days").set(f64::from(days));
     }
-
-    /// Sends a message that is no batch to the dead letters.
-    fn reject(&self, record: &Record<'_>, cause: &BatchError, output: &mut dyn Output) -> Result<(), Error> {
-        let code = RejectCode::EnrichmentError;
-        tracing::error!(partition = record.partition, offset = record.offset, %cause, "message rejected: it is no batch of ingest");
-        metrics::counter!("millrace_dead_letters_total", "stage" => "enrich", "code" => code.as_str())
-            .increment(1);
-        output.send(Message {
-            topic: &self.dead_letters,
-            partition: record.partition,
-            key: record.key,
-            value: record.value.unwrap_or_default(),
-            headers: &[
-                (header::CODE, code.as_str()),
-                (header::MESSAGE, &cause.to_string()),
-                (header::POINTER, ""),
-                (header::ORIGIN_TOPIC, &self.input),
-                (header::ORIGIN_PARTITION, &record.partition.to_string()),
-                (header::ORIGIN_OFFSET, &record.offset.to_string()),
-                (header::ORIGIN_INDEX, "0"),
-                (header::STAGE, "enrich"),
-                (header::VERSION, env!("CARGO_PKG_VERSION")),
-                (header::RECEIVED_AT, &record.timestamp_ms.to_string()),
-            ],
-        })
-    }
 }
 
 impl Stage for EnrichStage {
@@ -203,20 +178,21 @@ impl Stage for EnrichStage {
             let batch = match Batch::decode(record.value.unwrap_or_default()) {
                 Ok(batch) => batch,
                 // A newer ingest wrote it, so a newer enrich can read it.
-                Err(source @ BatchError::Format(_)) => {
+                Err(source) if source.is_newer() => {
                     let (partition, offset) = (record.partition, record.offset);
                     return Err(Error::Batch { topic: self.input.clone(), partition, offset, source });
                 }
                 Err(cause) => {
-                    self.reject(record, &cause, output)?;
+                    self.inputs.dead_letters.reject(record, &cause, output)?;
                     let rejected = LedgerCounts { events: 1, rejected: 1, ..LedgerCounts::default() };
                     output.count(record.partition, &rejected);
                     continue;
                 }
             };
             let WorkerInputs { identity, rules, definitions, days, agents, .. } = &mut self.inputs;
-            let limits = self.limits;
-            let partition = self.partitions.entry(record.partition).or_insert_with(|| Partition::new(limits));
+            let Some(partition) = self.partitions.get_mut(&record.partition) else {
+                return Err(not_assigned(record));
+            };
             let mut stamper = Stamper {
                 identity,
                 rules,
@@ -226,17 +202,19 @@ impl Stage for EnrichStage {
                 days,
                 agents,
             };
-            let (value, batch_counts) = stamper.stamp(batch, partition);
+            let (messages, batch_counts) = stamper.stamp(batch, partition);
             counts.add(&batch_counts);
             output.count(record.partition, &batch_counts.ledger());
-            output.send(Message {
-                topic: &self.output,
-                // The same partition number, so that the events of a device stay together and in order.
-                partition: record.partition,
-                key: None,
-                value: &value,
-                headers: &[],
-            })?;
+            for value in &messages {
+                output.send(Message {
+                    topic: &self.output,
+                    // The same partition number, so that the events of a device stay together and in order.
+                    partition: record.partition,
+                    key: None,
+                    value,
+                    headers: &[],
+                })?;
+            }
         }
         self.write_changes(output)?;
         let StampCounts { events, duplicates, tests, bots } = counts;
@@ -254,4 +232,13 @@ impl Stage for EnrichStage {
     fn aborted(&mut self) {
         self.partitions.values_mut().for_each(Partition::abort);
     }
+}
+
+/// Without the state of its partition every device would be new and no event a duplicate.
+fn not_assigned(record: &Record<'_>) -> Error {
+    let Record { partition, offset, .. } = record;
+    Error::Stage(format!(
+        "record {offset} of partition {partition} was read without the state of the partition, which is not assigned; this \
+         is a fault of the program: restart it, and report the log lines before this one"
+    ))
 }

@@ -105,7 +105,9 @@ fn stamp(batch: Batch, partition: &mut Partition) -> (Vec<u8>, StampCounts) {
         days: &mut BusinessDays::new("Asia/Shanghai").unwrap(),
         agents: &mut user_agents(),
     };
-    stamper.stamp(batch, partition)
+    let (messages, counts) = stamper.stamp(batch, partition);
+    let [message] = <[Vec<u8>; 1]>::try_from(messages).unwrap();
+    (message, counts)
 }
 
 /// A value as text; a list joined by `+`.

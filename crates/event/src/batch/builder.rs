@@ -159,10 +159,29 @@ impl BatchBuilder {
 
     /// Returns the batch as the bytes of one Kafka message, and empties the builder.
     pub fn finish(&mut self) -> Vec<u8> {
-        let Batch { texts, columns, unknown, .. } = &mut self.batch;
-        let filled = FIELDS.iter().zip(&*columns).filter(|(_, column)| !column.is_empty());
+        let message = self.encode();
+        self.clear();
+        message
+    }
+
+    /// As [`finish`](Self::finish), in as many messages as are needed for none of them to exceed `most` bytes. A row
+    /// that alone exceeds it is a message of its own.
+    pub fn finish_within(&mut self, most: usize) -> Vec<Vec<u8>> {
+        let message = self.encode();
+        let messages = self.batch.split(self.row, message, most);
+        self.clear();
+        messages
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let Batch { texts, columns, unknown, .. } = &self.batch;
+        let filled = FIELDS.iter().zip(columns).filter(|(_, column)| !column.is_empty());
         let named = filled.map(|(&field, column)| (field, column));
-        let message = wire::encode(self.row, texts, named, unknown);
+        wire::encode(self.row, texts, named, unknown)
+    }
+
+    fn clear(&mut self) {
+        let Batch { texts, columns, unknown, .. } = &mut self.batch;
         // Keeps the allocations for the next batch.
         self.row = 0;
         self.known.clear();
@@ -171,7 +190,6 @@ impl BatchBuilder {
         texts.ends.clear();
         unknown.clear();
         columns.iter_mut().for_each(Column::clear);
-        message
     }
 }
 

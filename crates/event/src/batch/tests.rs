@@ -105,6 +105,61 @@ fn a_builder_can_be_used_again() {
     assert_eq!((batch.rows(), batch.text(Field::EventName, 0)), (1, "share"));
 }
 
+#[test]
+fn only_a_format_of_a_newer_program_is_newer() {
+    for (bytes, newer) in [
+        (&b""[..], false),
+        // The first field of many Protobuf messages is a number.
+        (b"\x08\x03", false),
+        (b"\x08\x03\x10\x01", true),
+        (b"\x08\x01\x10\x01", false),
+        (b"\x08\xff\xff\x03\x10\x01", false),
+        (b"{\"event\":1}", false),
+    ] {
+        let error = Batch::decode(bytes).unwrap_err();
+        assert_eq!(error.is_newer(), newer, "{bytes:?}: {error}");
+    }
+}
+
+#[test]
+fn a_batch_is_split_into_messages_of_bounded_size_and_a_large_row_goes_alone() {
+    let mut builder = BatchBuilder::default();
+    for row in 0..100_u64 {
+        let length = if row == 60 { 9_000 } else { 50 };
+        builder.unique_text(Field::PageUrl, &row.to_string().repeat(length));
+        builder.text(Field::EventName, ["login", "share"][row as usize % 2]);
+        builder.uuid(Field::EventId, u128::from(row) << 64 | 1);
+        builder.key(Field::DeviceKey, row);
+        builder.number(Field::PlayedMs, -(row as i64));
+        if row % 3 == 1 {
+            builder.push_list(Field::Tags, "music");
+            builder.push_list(Field::Tags, &row.to_string());
+        }
+        builder.end_row();
+    }
+    let shown = |message: &[u8]| {
+        let batch = Batch::decode(message).unwrap();
+        let row = |row| {
+            let tags: Vec<&str> =
+                batch.list(Field::Tags, row).iter().map(|&tag| batch.resolve(tag)).collect();
+            let name = batch.text(Field::EventName, row);
+            let (url, id) = (batch.text(Field::PageUrl, row), batch.uuid(Field::EventId, row));
+            let (key, played) = (batch.key(Field::DeviceKey, row), batch.number(Field::PlayedMs, row));
+            format!("{name} {url} {id} {key} {played} {tags:?}")
+        };
+        (0..batch.rows()).map(row).collect::<Vec<_>>()
+    };
+    let whole = builder.clone().finish_within(1 << 20);
+    assert_eq!(whole, [builder.clone().finish()]);
+    let parts = builder.finish_within(2_000);
+    assert_eq!(parts.iter().flat_map(|part| shown(part)).collect::<Vec<_>>(), shown(&whole[0]));
+    let large: Vec<_> = parts.iter().filter(|part| part.len() > 2_000).collect();
+    assert_eq!(large.len(), 1);
+    assert_eq!(Batch::decode(large[0]).unwrap().rows(), 1);
+    assert!(parts.len() < 20, "{} parts", parts.len());
+    assert_eq!(builder.rows(), 0);
+}
+
 proptest! {
     #[test]
     fn numbers_of_any_width_are_read_back(

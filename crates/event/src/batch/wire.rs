@@ -58,7 +58,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Message<'_>, BatchError> {
             _ => {}
         }
     }
-    if format == FORMAT { Ok(message) } else { Err(BatchError::Format(format)) }
+    if format == FORMAT { Ok(message) } else { Err(BatchError::of_format(format, message.rows)) }
 }
 
 impl<'a> RawColumn<'a> {

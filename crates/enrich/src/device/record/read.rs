@@ -17,7 +17,7 @@ use crate::device::{
     fast::Fast,
     playback::{Playback, Playbacks},
     sessions::{Session, Sessions},
-    shared::{Shared, SharedChannel},
+    shared::{Shared, SharedChannel, cut},
     state::{Device, Extras, Slow},
     touch::Touch,
 };
@@ -81,7 +81,7 @@ impl RecordReader {
                 (15, Bytes(list)) => extras.commerce.orders.append(numbers(list)?),
                 (16, Bytes(message)) => {
                     let (entry_point, time_ms) = text_and_time(message)?;
-                    extras.commerce.page = Some(VipPage { entry_point: shared.text(entry_point), time_ms });
+                    extras.commerce.page = Some(VipPage { entry_point: cut(entry_point).into(), time_ms });
                 }
                 (17, Bytes(list)) => extras.activities.append(numbers(list)?),
                 (18, Bytes(message)) => {
@@ -144,9 +144,14 @@ fn channel(
         return Ok(Rc::clone(channel));
     }
     let channel = shared.channel(ChannelTexts::decode(message)?);
-    known.insert(message.into(), Rc::clone(&channel));
+    if message.len() <= MAX_KNOWN_CHANNEL {
+        known.insert(message.into(), Rc::clone(&channel));
+    }
     Ok(channel)
 }
+
+/// A longer message was written before the texts of channels were cut, and is decoded each time.
+const MAX_KNOWN_CHANNEL: usize = 4096;
 
 const NO_DAYS: ActiveDays = ActiveDays { newest: 0, days: 0 };
 
