@@ -112,7 +112,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         restored.restore_batch(&written[from..to], &identity, &rules)?;
         from = to;
     }
-    restored.restored();
+    restored.restored(&mut BusinessDays::new("Asia/Shanghai")?);
     print_rate("events restored", EVENTS, started);
     println!("{} events in the de-duplication window", restored.window.len());
     Ok(())

@@ -124,8 +124,12 @@ impl Partition {
         Ok(batch.rows())
     }
 
-    /// All messages of the window are restored.
-    pub fn restored(&mut self) {
+    /// All messages of the window are restored. The partition's own time is that of the newest of them, so the horizon of
+    /// the devices is where it was before the restart.
+    pub fn restored(&mut self, days: &mut BusinessDays) {
         self.devices.restored();
+        if self.newest_received_ms > i64::MIN {
+            self.devices.advance(self.newest_received_ms, days.day(self.newest_received_ms));
+        }
     }
 }

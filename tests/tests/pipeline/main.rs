@@ -8,6 +8,7 @@ mod channels;
 mod crash_points;
 mod cubes;
 mod exact_totals;
+mod foreign_clean_events;
 mod metrics;
 mod operations;
 #[cfg(debug_assertions)] // A release build has no failpoints.

@@ -38,6 +38,11 @@ pub(crate) fn describe() {
         Unit::Count,
         "Events of enriched-events read by restores."
     );
+    describe_counter!(
+        "millrace_enrich_restore_skipped_total",
+        Unit::Count,
+        "Messages of enrich-state and enriched-events that restores skipped because enrich did not write them."
+    );
     describe_histogram!(
         "millrace_enrich_restore_seconds",
         Unit::Seconds,

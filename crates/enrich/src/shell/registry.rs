@@ -2,7 +2,7 @@
 //! change takes effect as soon as the broker delivers it.
 use event::{Activity, Topic};
 use kafka::{Isolation, PartitionReader, Read, first_offsets};
-use rdkafka::{Message, Offset, consumer::Consumer, error::KafkaError};
+use rdkafka::{Message, Offset, consumer::Consumer, error::KafkaError, message::BorrowedMessage};
 use runtime::{Error, config::Settings, health::Health, shutdown::Shutdown};
 use std::{
     sync::{Arc, OnceLock, PoisonError, RwLock},
@@ -122,7 +122,7 @@ impl Follower {
         reader.read_to_end(topic, &first_offsets(reader.consumer(), topic, &partitions))?;
         while !self.shutdown.requested() {
             match reader.next(POLL) {
-                Ok(Read::Record(message)) => apply(activities, message.key(), message.payload()),
+                Ok(Read::Record(message)) => apply(activities, topic, &message),
                 Ok(Read::Idle) => (),
                 Ok(Read::End) => break,
                 Err(error) => {
@@ -145,7 +145,7 @@ impl Follower {
             while applied < MAX_CHANGES {
                 match reader.next(timeout) {
                     Ok(Read::Record(message)) => {
-                        apply(&mut activities, message.key(), message.payload());
+                        apply(&mut activities, &self.topic, &message);
                         applied += 1;
                     }
                     Ok(Read::Idle | Read::End) => break,
@@ -197,17 +197,49 @@ fn is_complete(reader: &PartitionReader, topic: &str, partitions: i32) -> Result
     Ok(true)
 }
 
-/// Applies a record. A tombstone removes the activity; an entry that cannot be read is ignored.
-fn apply(activities: &mut Activities, key: Option<&[u8]>, payload: Option<&[u8]>) {
-    let key = String::from_utf8_lossy(key.unwrap_or_default());
-    match payload {
-        None => activities.remove(&key),
-        Some(payload) => match Activity::parse(payload) {
-            Ok(activity) => activities.insert(activity),
-            Err(error) => {
-                metrics::counter!("millrace_enrich_registry_errors_total").increment(1);
-                tracing::error!(%key, %error, "entry of the activity registry cannot be read and is ignored; write it again with `millrace activity`");
-            }
-        },
+/// Applies a record. An entry that cannot be used is ignored: the activity stays as it was.
+fn apply(activities: &mut Activities, topic: &str, message: &BorrowedMessage<'_>) {
+    let key = message.key().unwrap_or_default();
+    if let Err(problem) = change(activities, key, message.payload()) {
+        metrics::counter!("millrace_enrich_registry_errors_total").increment(1);
+        let (partition, offset, key) = (message.partition(), message.offset(), String::from_utf8_lossy(key));
+        tracing::error!(topic, partition, offset, %key, problem, "entry of the activity registry cannot be read and is ignored; write it again with `millrace activity`");
+    }
+}
+
+/// Applies an entry; without a value it removes the activity.
+fn change(activities: &mut Activities, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+    let Some(value) = value else {
+        activities.remove(&String::from_utf8_lossy(key));
+        return Ok(());
+    };
+    let activity = Activity::parse(value).map_err(|error| error.to_string())?;
+    // Under another key a later change or removal of the activity would leave this entry in force.
+    if activity.activity_id.as_bytes() != key {
+        return Err(format!("its key is not its activity_id {}", activity.activity_id));
+    }
+    activities.insert(activity);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_of_another_program_leaves_the_activity_as_it_was() {
+        let mut activities = Activities::default();
+        let spring = br#"{"activity_id":"spring","type":"template","events":[{"key":"join"}]}"#;
+        change(&mut activities, b"spring", Some(spring)).unwrap();
+        for (key, value) in
+            [(&b"spring"[..], &b""[..]), (b"spring", b"{\"id\":7}"), (b"", spring), (b"summer", spring)]
+        {
+            let problem = change(&mut activities, key, Some(value)).unwrap_err();
+            assert!(!problem.is_empty() && activities.len() == 1, "{problem}");
+        }
+        change(&mut activities, b"\xff", None).unwrap();
+        assert_eq!(activities.len(), 1);
+        change(&mut activities, b"spring", None).unwrap();
+        assert_eq!(activities.len(), 0);
     }
 }

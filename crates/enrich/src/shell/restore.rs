@@ -8,10 +8,14 @@
 //!    part is always written, a change of the fast part only now and then);
 //! 3. read the end of `enriched-events`, to find where the last de-duplication window starts;
 //! 4. read that window: the IDs of its events, and the newest fast parts of their devices.
+//!
+//! A message that enrich did not write is skipped, counted and logged with its place. Only one of a newer enrich ends the
+//! process.
 mod newest;
 mod offsets;
+mod skipped;
 
-use event::{Batch, Field, IdentityKey, Topic};
+use event::{Batch, Field, IdentityKey, Topic, calendar::BusinessDays};
 use hashbrown::HashMap;
 use kafka::{Isolation, PartitionReader, Read, first_offsets};
 use rdkafka::{Message, Offset, message::BorrowedMessage};
@@ -31,6 +35,7 @@ use std::{
 use self::{
     newest::NewestSearch,
     offsets::{bounds, ends, failed, offsets_at},
+    skipped::Skipped,
 };
 use crate::{channel::ChannelRules, partition::Partition};
 
@@ -48,6 +53,7 @@ pub(super) struct RestoreOptions {
     pub(super) settings: Settings,
     pub(super) identity: IdentityKey,
     pub(super) rules: Arc<ChannelRules>,
+    pub(super) days: BusinessDays,
     pub(super) health: Health,
     /// The worker's name in health and log.
     pub(super) worker: String,
@@ -72,6 +78,7 @@ pub(super) struct Restore {
     devices: u64,
     /// Events of the window that were read.
     events: u64,
+    skipped: Skipped,
 }
 
 enum Phase {
@@ -109,6 +116,7 @@ impl Restore {
             logged: now,
             devices: 0,
             events: 0,
+            skipped: Skipped::default(),
             options,
         };
         let sources = |&partition| [(Source::State, partition), (Source::Events, partition)];
@@ -158,17 +166,16 @@ impl Restore {
         memory: &mut HashMap<i32, Partition>,
         until: Instant,
     ) -> Result<bool, Error> {
-        let (mut devices, topic) = (0, &self.state_topic);
+        let Self { state_topic: topic, skipped, .. } = self;
+        let mut devices = 0;
         let at_end = read_until(&mut self.committed, until, |message| {
             let Some(partition) = memory.get_mut(&message.partition()) else { return Ok(()) };
             devices += 1;
-            partition.restore_record(message.key().unwrap_or_default(), message.payload()).map_err(|error| {
-                Error::Stage(format!(
-                    "{topic}/{} offset {}: {error}; which other program writes to this topic?",
-                    message.partition(),
-                    message.offset()
-                ))
-            })
+            if let Err(error) = partition.restore_record(message.key().unwrap_or_default(), message.payload())
+            {
+                skipped.record(topic, message, &error);
+            }
+            Ok(())
         })?;
         self.devices += devices;
         if at_end {
@@ -190,8 +197,12 @@ impl Restore {
         let Phase::NewestEvents(search) = &mut self.phase else { return Ok(false) };
         let topic = &self.events_topic;
         let at_end = read_until(&mut self.committed, until, |message| {
-            let batch = Batch::decode(message.payload().unwrap_or_default());
-            let batch = batch.map_err(|source| batch_error(topic, message, source))?;
+            let batch = match Batch::decode(message.payload().unwrap_or_default()) {
+                Ok(batch) => batch,
+                Err(source) if source.is_newer() => return Err(batch_error(topic, message, source)),
+                // The next phase reads it again and counts it.
+                Err(_) => return Ok(()),
+            };
             let received_ms = batch.number_column(Field::ReceivedAt).iter().copied().max().unwrap_or(0);
             search.found(message.partition(), received_ms);
             Ok(())
@@ -216,17 +227,20 @@ impl Restore {
 
     fn read_window(&mut self, memory: &mut HashMap<i32, Partition>, until: Instant) -> Result<bool, Error> {
         let RestoreOptions { identity, rules, .. } = &self.options;
-        let (mut events, topic) = (0, &self.events_topic);
+        let Self { events_topic: topic, skipped, events, .. } = self;
         let at_end = read_until(&mut self.committed, until, |message| {
             let Some(partition) = memory.get_mut(&message.partition()) else { return Ok(()) };
-            let restored = partition.restore_batch(message.payload().unwrap_or_default(), identity, rules);
-            events += restored.map_err(|source| batch_error(topic, message, source))? as u64;
+            match partition.restore_batch(message.payload().unwrap_or_default(), identity, rules) {
+                Ok(restored) => *events += restored as u64,
+                Err(source) if source.is_newer() => return Err(batch_error(topic, message, source)),
+                Err(error) => skipped.record(topic, message, &error),
+            }
             Ok(())
         })?;
-        self.events += events;
         if at_end {
+            let days = &mut self.options.days;
             for partition in &self.partitions {
-                memory.entry(*partition).and_modify(Partition::restored);
+                memory.entry(*partition).and_modify(|memory| memory.restored(days));
             }
         }
         Ok(at_end)
@@ -263,6 +277,7 @@ impl Restore {
             json!({"phase": phase, "partitions": partitions, "devices": devices, "events": events, "seconds": seconds}),
         );
         if done {
+            self.skipped.report();
             tracing::info!(worker, ?partitions, devices, events, seconds, "state restored");
             metrics::counter!("millrace_enrich_restored_devices_total").increment(devices);
             metrics::counter!("millrace_enrich_restored_events_total").increment(events);

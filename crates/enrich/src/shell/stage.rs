@@ -76,6 +76,7 @@ impl EnrichStage {
             settings: settings.clone(),
             identity: inputs.identity.clone(),
             rules: Arc::clone(&inputs.rules),
+            days: inputs.days.clone(),
             health: inputs.health.clone(),
             worker: format!("enrich-{worker}"),
             window_ms: window.length_ms,

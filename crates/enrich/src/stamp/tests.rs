@@ -53,10 +53,14 @@ fn user_agents() -> UserAgents {
     AGENTS.get_or_init(|| UserAgents::new(Arc::new(Parser::new().unwrap()))).clone()
 }
 
-fn partition() -> Partition {
+fn partition_limits() -> PartitionLimits {
     let window = DedupeLimits { length_ms: HOUR, max_entries: 100_000 };
     let devices = DeviceLimits { ttl_days: 400, max_devices: 1000, window_ms: HOUR };
-    Partition::new(PartitionLimits { window, devices })
+    PartitionLimits { window, devices }
+}
+
+fn partition() -> Partition {
+    Partition::new(partition_limits())
 }
 
 /// A clean batch of one event per text: fields of the catalogue as `name=value`, and `m=` for the minute after Monday's

@@ -86,6 +86,40 @@ fn any_event() -> impl Strategy<Value = String> {
     )
 }
 
+/// The devices of a restored partition were not forgotten before a newer event came.
+#[test]
+fn a_restored_partition_forgets_the_devices_that_it_had_forgotten_before() {
+    let limits = PartitionLimits {
+        devices: DeviceLimits { ttl_days: 3, ..partition_limits().devices },
+        ..partition_limits()
+    };
+    let (mut before, mut changelog) = (Partition::new(limits), BTreeMap::new());
+    let event = |device: &str, day: i64| {
+        let time_ms = MONDAY + day * 24 * HOUR;
+        format!("anonymous_id={device} event_time={time_ms} received_at={time_ms}")
+    };
+    stamp(clean(1, &[event("old", 0)]), &mut before);
+    for (key, device) in before.devices.changes() {
+        let mut record = Vec::new();
+        device.unwrap().encode(&mut record);
+        changelog.insert(key, record);
+    }
+    before.commit();
+    let (message, _) = stamp(clean(2, &[event("new", 4)]), &mut before);
+
+    let mut restored = Partition::new(limits);
+    for (key, value) in &changelog {
+        restored.restore_record(&key.to_be_bytes(), Some(value)).unwrap();
+    }
+    restored.restore_batch(&message, &IdentityKey::new("secret"), &RULES).unwrap();
+    restored.restored(&mut BusinessDays::new("Asia/Shanghai").unwrap());
+    // Received at the same time as the event before the restart, and not later.
+    let again = event("old", 4);
+    let expected = all(&stamp(clean(3, &[again.clone()]), &mut before).0);
+    assert!(expected[0].contains("is_new_device=1"), "{expected:?}");
+    assert_eq!(all(&stamp(clean(3, &[again]), &mut restored).0), expected);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
@@ -128,7 +162,7 @@ proptest! {
                 for (_, message) in written.iter().filter(|(received_ms, _)| *received_ms >= newest - HOUR) {
                     restarted.restore_batch(message, &IdentityKey::new("secret"), &RULES).unwrap();
                 }
-                restarted.restored();
+                restarted.restored(&mut BusinessDays::new("Asia/Shanghai").unwrap());
             }
             let (expected, _) = stamp(batch.clone(), &mut steady);
             steady.devices.changes().for_each(drop);
