@@ -78,7 +78,7 @@ fn enrich_goes_on_behind_messages_that_it_cannot_read() {
     let letters = eventually("in dead-letters", WAIT, letters);
     let kept: Vec<&[u8]> = letters.iter().map(|(_, value)| value.as_deref().unwrap_or_default()).collect();
     assert_eq!(kept, foreign.map(Option::unwrap_or_default));
-    assert!(letters.is_sorted() && letters[0].0 > 0, "{letters:?}");
+    assert!(letters.is_sorted(), "{letters:?}");
 
     stages[1].kill().unwrap();
     stages[1] = start(&pipeline, "enrich", "0");
