@@ -28,8 +28,13 @@ const TRANSACTION: u64 = 40;
 const START_MS: i64 = 1_772_452_800_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let window = DedupeLimits { length_ms: 3_600_000, max_entries: usize::MAX };
-    let devices = DeviceLimits { ttl_days: 400, max_devices: usize::MAX, window_ms: window.length_ms };
+    let window = DedupeLimits { length_ms: 3_600_000, max_entries: usize::MAX, max_bytes: usize::MAX };
+    let devices = DeviceLimits {
+        ttl_days: 400,
+        max_devices: usize::MAX,
+        max_bytes: usize::MAX,
+        window_ms: window.length_ms,
+    };
     let limits = PartitionLimits { window, devices };
     let identity = IdentityKey::new("secret");
     let rules = ChannelRules::parse(BUILT_IN, &["www.example.tv".to_owned()])?;

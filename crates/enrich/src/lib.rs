@@ -13,6 +13,7 @@
 //! | [`device`] | what an event is to its device: first days, session, touch, playback, orders |
 //! | [`channel`] | which channel a visit comes from, by `schemas/channels.toml` |
 //! | [`activity`] | which activity an event belongs to |
+//! | [`memory`] | how `memory_limit` is divided |
 //! | [`user_agent`] | browser, system and device of a sender, and whether it is a crawler |
 //! | `row` | reads what these need from the rows of a batch |
 //!
@@ -21,6 +22,7 @@
 pub mod activity;
 pub mod channel;
 pub mod device;
+pub mod memory;
 pub mod partition;
 mod row;
 mod shell;

@@ -57,6 +57,17 @@ impl Partition {
         }
     }
 
+    /// Changes the limits, between two transactions.
+    pub fn set_limits(&mut self, limits: PartitionLimits) {
+        self.window.set_limits(limits.window);
+        self.devices.set_limits(limits.devices);
+    }
+
+    /// Bytes of memory, as requested from the allocator.
+    pub fn memory_bytes(&self) -> usize {
+        self.window.memory_bytes() + self.devices.memory_bytes()
+    }
+
     /// The transaction is committed.
     pub fn commit(&mut self) {
         self.window.commit();

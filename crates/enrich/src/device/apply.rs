@@ -90,7 +90,7 @@ impl Device {
 
     /// Applies a later event.
     pub(crate) fn apply(&mut self, event: &DeviceEvent<'_>, context: &mut DeviceContext<'_>) -> DeviceStamps {
-        let active = self.slow.active.insert(event.day);
+        let active = self.slow.active.insert(event.day, context.definitions.days());
         let visit = event.visit();
         let session_start = self.slow.sessions.joined(visit, self.fast.latest_event_ms).is_none();
         if session_start {

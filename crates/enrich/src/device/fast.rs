@@ -19,6 +19,8 @@ use super::{
 pub(crate) struct Fast {
     /// Newest event time, epoch milliseconds.
     pub(crate) latest_event_ms: i64,
+    /// Newest time at which an event was received, epoch milliseconds.
+    pub(crate) received_ms: i64,
     /// Highest `event_number`; 0 before the first.
     pub(crate) event_number: i64,
     pub(crate) touch: Option<Touch>,
@@ -40,6 +42,7 @@ impl Default for Fast {
     fn default() -> Self {
         Self {
             latest_event_ms: i64::MIN,
+            received_ms: i64::MIN,
             event_number: 0,
             touch: None,
             activity: None,
@@ -59,6 +62,7 @@ impl Fast {
         shared: &mut Shared,
     ) -> FastStamps {
         self.latest_event_ms = self.latest_event_ms.max(event.time_ms);
+        self.received_ms = self.received_ms.max(event.received_ms);
         self.last_event = event.id;
         let lost_events = self.count_lost(event.number);
         Touch::update(&mut self.touch, own_channel, event.time_ms);

@@ -8,6 +8,7 @@ use hashbrown::HashTable;
 use std::{hash::BuildHasher, rc::Rc};
 
 pub use super::channel_texts::ChannelTexts;
+use super::heap::RC_COUNTERS;
 
 /// The channel of a visit, as devices keep it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,6 +34,12 @@ impl SharedChannel {
         ChannelTexts { group, source, medium, campaign, rule }
     }
 
+    fn memory_bytes(&self) -> usize {
+        let Self { group, source, medium, campaign, rule, record } = self;
+        let texts: usize = [group, source, medium, campaign, rule].map(|text| text.len()).iter().sum();
+        RC_COUNTERS + size_of::<Self>() + texts + record.len()
+    }
+
     /// The `Channel` message of the changelog.
     pub(super) fn record(&self) -> &[u8] {
         &self.record
@@ -45,6 +52,8 @@ pub struct Shared {
     hasher: RandomState,
     channels: HashTable<Rc<SharedChannel>>,
     texts: HashTable<Rc<str>>,
+    /// Bytes of all channels and texts, without the tables.
+    bytes: usize,
     /// Number of channels and of texts at which unused ones are dropped.
     sweep_at: [usize; 2],
 }
@@ -61,6 +70,7 @@ impl Default for Shared {
             hasher: RandomState::default(),
             channels: HashTable::new(),
             texts: HashTable::new(),
+            bytes: 0,
             sweep_at: [SWEEP_FROM; 2],
         }
     }
@@ -70,14 +80,12 @@ impl Shared {
     /// The one pointer to the channel of these texts.
     pub fn channel(&mut self, texts: ChannelTexts<'_>) -> Rc<SharedChannel> {
         let texts = texts.map(cut);
-        let Self { hasher, channels, sweep_at, .. } = self;
-        let hash = hasher.hash_one(texts);
-        if let Some(known) = channels.find(hash, |known| known.texts() == texts) {
+        let hash = self.hasher.hash_one(texts);
+        if let Some(known) = self.channels.find(hash, |known| known.texts() == texts) {
             return Rc::clone(known);
         }
-        if channels.len() >= sweep_at[0] {
-            channels.retain(|known| Rc::strong_count(known) > 1);
-            sweep_at[0] = (channels.len() * 2).max(SWEEP_FROM);
+        if self.channels.len() >= self.sweep_at[0] {
+            self.drop_unused_channels();
         }
         let ChannelTexts { group, source, medium, campaign, rule } = texts;
         let new = Rc::new(SharedChannel {
@@ -88,6 +96,8 @@ impl Shared {
             rule: rule.into(),
             record: texts.encode(),
         });
+        self.bytes += new.memory_bytes();
+        let Self { hasher, channels, .. } = self;
         channels.insert_unique(hash, Rc::clone(&new), |known| hasher.hash_one(known.texts()));
         new
     }
@@ -95,19 +105,57 @@ impl Shared {
     /// The one pointer to this text.
     pub fn text(&mut self, text: &str) -> Rc<str> {
         let text = cut(text);
-        let Self { hasher, texts, sweep_at, .. } = self;
-        let hash = hasher.hash_one(text);
-        if let Some(known) = texts.find(hash, |known| **known == *text) {
+        let hash = self.hasher.hash_one(text);
+        if let Some(known) = self.texts.find(hash, |known| **known == *text) {
             return Rc::clone(known);
         }
-        if texts.len() >= sweep_at[1] {
-            texts.retain(|known| Rc::strong_count(known) > 1);
-            sweep_at[1] = (texts.len() * 2).max(SWEEP_FROM);
+        if self.texts.len() >= self.sweep_at[1] {
+            self.drop_unused_texts();
         }
         let new: Rc<str> = text.into();
+        self.bytes += text_bytes(&new);
+        let Self { hasher, texts, .. } = self;
         texts.insert_unique(hash, Rc::clone(&new), |known| hasher.hash_one(&**known));
         new
     }
+
+    /// Drops what no device uses any more, and the room it took.
+    pub(crate) fn drop_unused(&mut self) {
+        self.drop_unused_channels();
+        self.drop_unused_texts();
+        let Self { hasher, channels, texts, .. } = self;
+        channels.shrink_to(2 * channels.len(), |known| hasher.hash_one(known.texts()));
+        texts.shrink_to(2 * texts.len(), |known| hasher.hash_one(&**known));
+    }
+
+    fn drop_unused_channels(&mut self) {
+        let Self { channels, bytes, sweep_at, .. } = self;
+        channels.retain(|known| {
+            let is_used = Rc::strong_count(known) > 1;
+            *bytes -= if is_used { 0 } else { known.memory_bytes() };
+            is_used
+        });
+        sweep_at[0] = (channels.len() * 2).max(SWEEP_FROM);
+    }
+
+    fn drop_unused_texts(&mut self) {
+        let Self { texts, bytes, sweep_at, .. } = self;
+        texts.retain(|known| {
+            let is_used = Rc::strong_count(known) > 1;
+            *bytes -= if is_used { 0 } else { text_bytes(known) };
+            is_used
+        });
+        sweep_at[1] = (texts.len() * 2).max(SWEEP_FROM);
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.bytes + self.channels.allocation_size() + self.texts.allocation_size()
+    }
+}
+
+fn text_bytes(text: &Rc<str>) -> usize {
+    RC_COUNTERS + text.len()
 }
 
 /// The beginning of a text that is longer than a device keeps.

@@ -65,12 +65,24 @@ impl Device {
         self.slow.active.newest
     }
 
+    /// When something was received from it last, epoch milliseconds.
+    pub(crate) fn received_ms(&self) -> i64 {
+        self.fast.received_ms
+    }
+
+    /// Counts as received at this time at least: an event of a raw partition that lags behind others may be older than the
+    /// horizon of the partition, and its device is not forgotten for that.
+    pub(crate) fn received_at_least(&mut self, received_ms: i64) {
+        self.fast.received_ms = self.fast.received_ms.max(received_ms);
+    }
+
     /// Bytes on the heap, without the values that devices share.
     pub(crate) fn heap_bytes(&self) -> usize {
         let extras = self.slow.extras.as_ref();
         let extras = extras.map_or(0, |extras| RC_COUNTERS + size_of::<Extras>() + extras.heap_bytes());
         let activity = self.fast.activity.as_ref().map_or(0, |_| RC_COUNTERS + size_of::<ActivityTouch>());
-        self.slow.sessions.heap_bytes() + extras + activity + self.fast.playbacks.heap_bytes()
+        let Slow { sessions, active, .. } = &self.slow;
+        sessions.heap_bytes() + active.heap_bytes() + extras + activity + self.fast.playbacks.heap_bytes()
     }
 }
 

@@ -15,12 +15,27 @@ pub struct DedupeLimits {
     pub length_ms: i64,
     /// Most events remembered. More make the window shorter.
     pub max_entries: usize,
+    /// Most bytes of memory. More events make the window shorter.
+    pub max_bytes: usize,
+}
+
+impl DedupeLimits {
+    /// Most events of one of the two sets.
+    fn entries_of_a_set(&self) -> usize {
+        // A set has a power of two of places, one byte each beside the key, and fills seven eighths of them. Both sets, the
+        // one that an open transaction may have dropped, and the half of a set that grows are in memory together.
+        let places = (self.max_bytes / (size_of::<u128>() + 1) * 2 / 7).max(16);
+        let most = (1_usize << places.ilog2()) / 8 * 7;
+        (self.max_entries / 2).min(most).max(1)
+    }
 }
 
 /// The events that one partition has accepted lately.
 #[derive(Debug)]
 pub struct DedupeWindow {
-    limits: DedupeLimits,
+    length_ms: i64,
+    /// Most events of one set.
+    set_entries: usize,
     current: HashSet<u128, RandomState>,
     previous: HashSet<u128, RandomState>,
     /// Receive time at which `current` started.
@@ -34,6 +49,9 @@ pub struct DedupeWindow {
     /// Rotations of the open transaction, oldest first.
     rotations: Vec<Rotation>,
 }
+
+/// Entries of a buffer that stay allocated between transactions.
+const KEPT_CAPACITY: usize = 65_536;
 
 /// What a rotation replaced, to undo it: after an abort the events before it come again.
 #[derive(Debug)]
@@ -50,10 +68,9 @@ struct Rotation {
 impl DedupeWindow {
     /// Creates an empty window.
     pub(super) fn new(limits: DedupeLimits) -> Self {
-        let limits =
-            DedupeLimits { length_ms: limits.length_ms.max(1), max_entries: limits.max_entries.max(2) };
         Self {
-            limits,
+            length_ms: limits.length_ms.max(1),
+            set_entries: limits.entries_of_a_set(),
             current: HashSet::default(),
             previous: HashSet::default(),
             current_since_ms: None,
@@ -62,6 +79,28 @@ impl DedupeWindow {
             uncommitted: Vec::new(),
             rotations: Vec::new(),
         }
+    }
+
+    /// Changes the limits, between two transactions. With less memory the window becomes shorter at once.
+    pub(super) fn set_limits(&mut self, limits: DedupeLimits) {
+        self.length_ms = limits.length_ms.max(1);
+        self.set_entries = limits.entries_of_a_set();
+        if self.current.len().max(self.previous.len()) > self.set_entries && !self.previous.is_empty() {
+            self.previous = HashSet::default();
+            self.cut_at_ms = self.current_since_ms;
+        }
+    }
+
+    /// Bytes of memory.
+    pub fn memory_bytes(&self) -> usize {
+        let dropped = self.rotations.iter().map(|rotation| {
+            let current = rotation.dropped_current.as_ref().map_or(0, HashSet::allocation_size);
+            rotation.dropped_previous.allocation_size() + current
+        });
+        self.current.allocation_size()
+            + self.previous.allocation_size()
+            + self.uncommitted.capacity() * size_of::<u128>()
+            + dropped.sum::<usize>()
     }
 
     /// Remembers an event; true when it is the first with this key.
@@ -84,6 +123,7 @@ impl DedupeWindow {
     /// The transaction is committed: its events stay.
     pub(super) fn commit(&mut self) {
         self.uncommitted.clear();
+        self.uncommitted.shrink_to(KEPT_CAPACITY);
         self.rotations.clear();
     }
 
@@ -115,16 +155,15 @@ impl DedupeWindow {
 
     /// How far back every duplicate is recognised: the window's length, unless `max_entries` has made it shorter.
     pub(crate) fn horizon_ms(&self) -> i64 {
-        let covered = self.cut_at_ms.map_or(self.limits.length_ms, |cut| self.newest_ms.saturating_sub(cut));
-        covered.clamp(0, self.limits.length_ms)
+        let covered = self.cut_at_ms.map_or(self.length_ms, |cut| self.newest_ms.saturating_sub(cut));
+        covered.clamp(0, self.length_ms)
     }
 
     fn rotate(&mut self, received_ms: i64) {
         self.newest_ms = self.newest_ms.max(received_ms);
         let since_ms = *self.current_since_ms.get_or_insert(received_ms);
-        let windows = received_ms.saturating_sub(since_ms) / self.limits.length_ms;
-        // Half of the limit for each of the two sets.
-        let full = self.current.len() >= self.limits.max_entries / 2;
+        let windows = received_ms.saturating_sub(since_ms) / self.length_ms;
+        let full = self.current.len() >= self.set_entries;
         if windows < 1 && !full {
             return;
         }
@@ -140,7 +179,7 @@ impl DedupeWindow {
         });
         if windows >= 1 {
             // In whole windows, so that a quiet hour does not keep old events for longer than two windows.
-            self.current_since_ms = Some(since_ms + windows * self.limits.length_ms);
+            self.current_since_ms = Some(since_ms + windows * self.length_ms);
         } else {
             self.current_since_ms = Some(received_ms);
             self.cut_at_ms = Some(since_ms);
@@ -156,7 +195,7 @@ mod tests {
     const HOUR: i64 = 3_600_000;
 
     fn window(length_ms: i64) -> DedupeWindow {
-        DedupeWindow::new(DedupeLimits { length_ms, max_entries: 1_000_000 })
+        DedupeWindow::new(DedupeLimits { length_ms, max_entries: 1_000_000, max_bytes: usize::MAX })
     }
 
     #[test]
@@ -208,7 +247,8 @@ mod tests {
 
     #[test]
     fn too_many_entries_make_the_window_and_the_horizon_shorter() {
-        let mut window = DedupeWindow::new(DedupeLimits { length_ms: HOUR, max_entries: 100 });
+        let mut window =
+            DedupeWindow::new(DedupeLimits { length_ms: HOUR, max_entries: 100, max_bytes: usize::MAX });
         assert_eq!(window.horizon_ms(), HOUR);
         for key in 0..1000 {
             assert!(window.accept(key, key as i64 * 1000));
@@ -220,6 +260,34 @@ mod tests {
         assert!(!accepted && window.horizon_ms() >= 40_000, "duplicates within the horizon are recognised");
     }
 
+    #[test]
+    fn bytes_bound_the_window_whatever_comes_and_less_of_them_shorten_it_at_once() {
+        let limits = |max_bytes| DedupeLimits { length_ms: HOUR, max_entries: usize::MAX, max_bytes };
+        let mut window = DedupeWindow::new(limits(1 << 20));
+        let mut most = 0;
+        for key in 0..300_000 {
+            assert!(window.accept(key, key as i64));
+            most = most.max(window.memory_bytes());
+            if key % 1000 == 0 {
+                window.commit();
+            }
+        }
+        assert!((500_000..=1 << 20).contains(&most), "{most} bytes");
+        assert!(!window.accept(299_000, 300_000));
+        window.commit();
+        let before = window.horizon_ms();
+        window.set_limits(limits(1 << 18));
+        assert!(window.horizon_ms() < before && window.memory_bytes() < most);
+        for key in 300_000..330_000 {
+            assert!(window.accept(key, key as i64));
+            if key % 1000 == 0 {
+                window.commit();
+            }
+        }
+        window.commit();
+        assert!(window.memory_bytes() <= 1 << 18, "{}", window.memory_bytes());
+    }
+
     proptest! {
         /// A batch that is aborted and processed again gets the same decisions.
         #[test]
@@ -227,7 +295,7 @@ mod tests {
             batches in prop::collection::vec((prop::collection::vec((0u128..30, 0i64..800), 1..20), 0..3_u8), 1..30),
             max_entries in prop_oneof![Just(8_usize), Just(1_000_000)],
         ) {
-            let limits = DedupeLimits { length_ms: 1_000, max_entries };
+            let limits = DedupeLimits { length_ms: 1_000, max_entries, max_bytes: usize::MAX };
             let (mut window, mut never_aborted) = (DedupeWindow::new(limits), DedupeWindow::new(limits));
             let mut now = 0;
             for (events, aborts) in batches {

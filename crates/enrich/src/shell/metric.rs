@@ -13,15 +13,25 @@ pub(crate) fn describe() {
     describe_gauge!(
         "millrace_enrich_dedupe_horizon_seconds",
         Unit::Seconds,
-        "How far back every duplicate is recognised; less than enrich.dedupe_window when enrich.dedupe_max_entries is \
-         reached."
+        "How far back every duplicate is recognised; less than enrich.dedupe_window when memory_limit or \
+         enrich.dedupe_max_entries is reached."
     );
     describe_gauge!("millrace_enrich_devices", Unit::Count, "Devices in memory.");
     describe_gauge!(
         "millrace_enrich_device_horizon_days",
         Unit::Count,
-        "Days of silence after which a device is forgotten; less than enrich.device_ttl when enrich.max_devices is \
-         reached."
+        "Days of silence after which a device is forgotten; less than enrich.device_ttl when memory_limit or \
+         enrich.max_devices is reached."
+    );
+    describe_gauge!(
+        "millrace_enrich_state_bytes",
+        Unit::Bytes,
+        "Memory of devices and of the de-duplication window, as requested from the allocator."
+    );
+    describe_gauge!(
+        "millrace_enrich_state_limit_bytes",
+        Unit::Bytes,
+        "Part of memory_limit for devices and the de-duplication window."
     );
     describe_counter!(
         "millrace_enrich_state_records_total",

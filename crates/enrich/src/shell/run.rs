@@ -34,6 +34,7 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
     let rules = Arc::new(channel_rules(&settings)?);
     let definitions = Definitions::parse(&settings.enrich.active);
     let definitions = definitions.map_err(|e| ConfigError::Unreadable(e.to_string()))?;
+    let definitions = definitions.for_events_of_age(settings.ingest.max_event_age);
     tracing::info!(version = rules.version(), rules = rules.len(), "channel rules loaded");
     topic::check_at_start(&settings, TOPICS, &shutdown)?;
     let registry = Registry::follow(&settings, &shutdown, &health)?;

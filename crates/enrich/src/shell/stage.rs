@@ -21,6 +21,7 @@ use super::{
 use crate::{
     channel::ChannelRules,
     device::active::Definitions,
+    memory::{MemoryBudget, PartitionBudget},
     partition::{Partition, PartitionLimits, dedupe::DedupeLimits, devices::DeviceLimits},
     stamp::{StampCounts, Stamper},
     user_agent::UserAgents,
@@ -50,6 +51,8 @@ pub(super) struct EnrichStage {
     input: String,
     output: String,
     state: String,
+    budget: MemoryBudget,
+    /// Those of each partition; the bytes depend on how many are assigned.
     limits: PartitionLimits,
     partitions: HashMap<i32, Partition>,
     /// Assigned partitions whose restore has not ended.
@@ -61,15 +64,19 @@ pub(super) struct EnrichStage {
 }
 
 impl EnrichStage {
-    pub(super) fn new(settings: &Settings, inputs: WorkerInputs, worker: usize) -> Self {
+    pub(super) fn new(settings: &Settings, mut inputs: WorkerInputs, worker: usize) -> Self {
+        let budget = MemoryBudget::of_worker(settings.memory_limit, settings.workers);
+        inputs.agents.set_limit(budget.agents());
         let enrich = &settings.enrich;
         let window = DedupeLimits {
             length_ms: enrich.dedupe_window.as_millis() as i64,
             max_entries: enrich.dedupe_max_entries,
+            max_bytes: 0,
         };
         let devices = DeviceLimits {
             ttl_days: i32::try_from(enrich.device_ttl.as_secs().div_ceil(DAY_SECONDS)).unwrap_or(i32::MAX),
             max_devices: enrich.max_devices,
+            max_bytes: 0,
             window_ms: window.length_ms,
         };
         let restore_options = RestoreOptions {
@@ -87,6 +94,7 @@ impl EnrichStage {
             input: settings.kafka.topic(Topic::CleanEvents),
             output: settings.kafka.topic(Topic::EnrichedEvents),
             state: settings.kafka.topic(Topic::EnrichState),
+            budget,
             limits: PartitionLimits { window, devices },
             partitions: HashMap::new(),
             to_restore: BTreeSet::new(),
@@ -94,6 +102,18 @@ impl EnrichStage {
             restore_options,
             value: Vec::new(),
         }
+    }
+
+    /// Divides the memory of the worker among its partitions.
+    fn divide_memory(&mut self) {
+        let PartitionBudget { window, devices } = self.budget.of_partition(self.partitions.len());
+        self.limits.window.max_bytes = window;
+        self.limits.devices.max_bytes = devices;
+        for partition in self.partitions.values_mut() {
+            partition.set_limits(self.limits);
+        }
+        metrics::gauge!("millrace_enrich_state_limit_bytes")
+            .set(((window + devices) * self.partitions.len()) as f64);
     }
 
     /// Writes the changes of the transaction to the changelog, one record per device.
@@ -128,11 +148,13 @@ impl EnrichStage {
         let remembered: usize = partitions().map(|partition| partition.window.len()).sum();
         let devices: usize = partitions().map(|partition| partition.devices.len()).sum();
         let horizon = partitions().map(|partition| partition.window.horizon_ms()).min().unwrap_or(0);
-        let days = partitions().map(|partition| partition.devices.horizon_days()).min().unwrap_or(0);
+        let days = partitions().map(|partition| partition.devices.horizon_days()).reduce(f64::min);
+        let bytes: usize = partitions().map(Partition::memory_bytes).sum();
         metrics::gauge!("millrace_enrich_dedupe_entries").set(remembered as f64);
         metrics::gauge!("millrace_enrich_dedupe_horizon_seconds").set(horizon as f64 / 1000.0);
         metrics::gauge!("millrace_enrich_devices").set(devices as f64);
-        metrics::gauge!("millrace_enrich_device_horizon_days").set(f64::from(days));
+        metrics::gauge!("millrace_enrich_device_horizon_days").set(days.unwrap_or(0.0));
+        metrics::gauge!("millrace_enrich_state_bytes").set(bytes as f64);
     }
 }
 
@@ -140,11 +162,13 @@ impl Stage for EnrichStage {
     fn assigned(&mut self, partition: i32) {
         self.partitions.insert(partition, Partition::new(self.limits));
         self.to_restore.insert(partition);
+        self.divide_memory();
     }
 
     fn revoked(&mut self, partition: i32) {
         self.partitions.remove(&partition);
         self.to_restore.remove(&partition);
+        self.divide_memory();
         // The worker revokes all partitions together, so the restore of the others starts again as well.
         self.restore = None;
     }

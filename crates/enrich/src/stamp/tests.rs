@@ -54,8 +54,8 @@ fn user_agents() -> UserAgents {
 }
 
 fn partition_limits() -> PartitionLimits {
-    let window = DedupeLimits { length_ms: HOUR, max_entries: 100_000 };
-    let devices = DeviceLimits { ttl_days: 400, max_devices: 1000, window_ms: HOUR };
+    let window = DedupeLimits { length_ms: HOUR, max_entries: 100_000, max_bytes: usize::MAX };
+    let devices = DeviceLimits { ttl_days: 400, max_devices: 1000, max_bytes: usize::MAX, window_ms: HOUR };
     PartitionLimits { window, devices }
 }
 

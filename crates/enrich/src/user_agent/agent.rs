@@ -20,6 +20,13 @@ pub struct UserAgent {
 }
 
 impl UserAgent {
+    /// Bytes on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let Self { browser, os_name, os_version, device_brand, device_model, in_app_browser: _, is_bot: _ } =
+            self;
+        [browser, os_name, os_version, device_brand, device_model].iter().map(|text| text.capacity()).sum()
+    }
+
     /// The result for a user agent that contains nothing known.
     pub(super) const NOTHING: &Self = &Self {
         browser: String::new(),

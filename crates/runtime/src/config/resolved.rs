@@ -215,6 +215,9 @@ fn listen_address(listen: &str) -> Result<Option<SocketAddr>, ConfigError> {
     listen.parse().map(Some).map_err(|_| ConfigError::value("http.listen", listen, expected))
 }
 
+/// Ten years: enrich keeps a bit for each day and device.
+const MAX_EVENT_AGE: Duration = Duration::from_secs(3650 * 86_400);
+
 /// Limits of values that their types do not have.
 fn check(written: &Written) -> Result<(), ConfigError> {
     check_name("pipeline", &written.pipeline)?;
@@ -236,6 +239,11 @@ fn check(written: &Written) -> Result<(), ConfigError> {
         if value == 0 {
             return Err(ConfigError::value(key, "0", "at least 1"));
         }
+    }
+    if written.ingest.max_event_age > MAX_EVENT_AGE {
+        let value = humantime_serde::re::humantime::format_duration(written.ingest.max_event_age).to_string();
+        let expected = "at most 3650d: enrich remembers for each device on which of these days it was active";
+        return Err(ConfigError::value("ingest.max_event_age", value, expected));
     }
     if EnvFilter::try_new(&written.log.level).is_err() {
         let expected = "error, warn, info, debug, trace or a filter such as info,runtime=debug";

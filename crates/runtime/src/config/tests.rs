@@ -73,6 +73,7 @@ fn a_wrong_value_names_its_key() {
         ("MILLRACE__MEMORY_LIMIT", "64MiB", "memory_limit"),
         ("MILLRACE__KAFKA__BATCH_INTERVAL", "fast", "batch_interval"),
         ("MILLRACE__KAFKA__START", "middle", "start"),
+        ("MILLRACE__INGEST__MAX_EVENT_AGE", "11y", "ingest.max_event_age"),
         ("MILLRACE__PIPELINE", "a b", "pipeline"),
         ("MILLRACE__CLICKHOUSE__PASSWORD_FILE", "/nowhere", "password_file"),
         ("MILLRACE__LOG__LEVEL", "a=b=c", "log.level"),

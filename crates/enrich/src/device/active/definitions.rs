@@ -5,6 +5,8 @@ use event::{
 };
 use std::collections::BTreeMap;
 
+use super::days::WORD;
+
 /// The definition that every event fulfils.
 pub(crate) const ANY: &str = "any";
 /// Most steps of all definitions together: an event's fulfilled steps are the bits of a u64.
@@ -28,6 +30,8 @@ pub struct Definitions {
     steps: Vec<Vec<Condition>>,
     /// Reads the properties that any step names, all at once.
     properties: PropertyReader,
+    /// Days that a device remembers, when they are more than the least.
+    days: i32,
 }
 
 #[derive(Debug, Clone)]
@@ -39,6 +43,23 @@ pub(super) struct Definition {
 }
 
 impl Definitions {
+    /// Makes devices remember so many active days that an event of this age is still the first of its day, week and month
+    /// exactly once.
+    #[must_use]
+    pub fn for_events_of_age(mut self, most: std::time::Duration) -> Self {
+        const DAY_SECONDS: u64 = 86_400;
+        /// The longest month, and a day each because age and device clock begin within a day.
+        const MORE_DAYS: i32 = 33;
+        let days = i32::try_from(most.as_secs().div_ceil(DAY_SECONDS)).unwrap_or(i32::MAX);
+        self.days = days.saturating_add(MORE_DAYS);
+        self
+    }
+
+    /// Active days that a device remembers, up to the newest.
+    pub(crate) fn days(&self) -> i32 {
+        self.days.max(WORD)
+    }
+
     /// Reads and checks the configuration.
     ///
     /// # Errors

@@ -7,9 +7,6 @@ use super::{
 };
 use crate::device::{heap::RC_COUNTERS, shared::Shared};
 
-/// Most unfinished days of one definition; the newest are kept. An event may be seven days late.
-const MAX_UNFINISHED_DAYS: usize = 10;
-
 /// The definitions for which a device has done something.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ActiveByDefinition(pub(crate) Option<Rc<[DefinitionState]>>);
@@ -33,7 +30,9 @@ pub(crate) struct UnfinishedDay {
 impl ActiveByDefinition {
     /// Whether one of the fulfilled steps is the next step of its definition.
     pub(crate) fn changes(&self, definitions: &Definitions, fulfilled_steps: u64, day: i32) -> bool {
-        definitions.iter().any(|definition| self.next_step(definition, fulfilled_steps, day).is_some())
+        let is_next =
+            |definition| self.next_step(definition, fulfilled_steps, day, definitions.days()).is_some();
+        definitions.iter().any(is_next)
     }
 
     /// Applies the steps that an event fulfils. Returns each definition that it completes, by index, and what it is the
@@ -47,15 +46,17 @@ impl ActiveByDefinition {
     ) -> Vec<(usize, FirstOf)> {
         let mut completed = Vec::new();
         for (index, definition) in definitions.iter().enumerate() {
-            let Some(step) = self.next_step(definition, fulfilled_steps, day) else { continue };
+            let Some(step) = self.next_step(definition, fulfilled_steps, day, definitions.days()) else {
+                continue;
+            };
             let state = self.state_mut(&definition.name, shared);
             state.unfinished.retain(|unfinished| unfinished.day != day);
             if step + 1 < definition.steps {
-                state.remember(UnfinishedDay { day, steps_done: step + 1 });
+                state.remember(UnfinishedDay { day, steps_done: step + 1 }, definitions.days());
                 continue;
             }
             let first = match &mut state.active {
-                Some(active) => active.insert(day),
+                Some(active) => active.insert(day, definitions.days()),
                 none => {
                     *none = Some(ActiveDays::of(day));
                     FirstOf::ALL
@@ -67,14 +68,16 @@ impl ActiveByDefinition {
     }
 
     /// The definition's next step, when the event fulfils it.
-    fn next_step(&self, definition: &Definition, fulfilled_steps: u64, day: i32) -> Option<u32> {
+    fn next_step(&self, definition: &Definition, fulfilled_steps: u64, day: i32, length: i32) -> Option<u32> {
         let fulfilled = fulfilled_steps >> definition.first & u64::MAX >> (64 - definition.steps);
         if fulfilled == 0 {
             return None;
         }
         let state = self.states().iter().find(|state| *state.name == *definition.name);
         let unfinished = match state {
-            Some(state) if state.active.is_some_and(|active| active.contains(day)) => return None,
+            Some(state) if state.active.as_ref().is_some_and(|active| active.contains(day, length)) => {
+                return None;
+            }
             Some(state) => state.unfinished.iter().find(|unfinished| unfinished.day == day),
             None => None,
         };
@@ -98,16 +101,20 @@ impl ActiveByDefinition {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        let unfinished = |state: &DefinitionState| state.unfinished.capacity() * size_of::<UnfinishedDay>();
-        let unfinished: usize = self.states().iter().map(unfinished).sum();
-        self.0.as_ref().map_or(0, |states| RC_COUNTERS + size_of_val(&**states)) + unfinished
+        let of_state = |state: &DefinitionState| {
+            let active = state.active.as_ref().map_or(0, ActiveDays::heap_bytes);
+            state.unfinished.capacity() * size_of::<UnfinishedDay>() + active
+        };
+        let of_states: usize = self.states().iter().map(of_state).sum();
+        self.0.as_ref().map_or(0, |states| RC_COUNTERS + size_of_val(&**states)) + of_states
     }
 }
 
 impl DefinitionState {
-    fn remember(&mut self, unfinished: UnfinishedDay) {
+    /// Remembers an unfinished day. Of more than `most` the oldest is dropped: its events would be too old.
+    fn remember(&mut self, unfinished: UnfinishedDay, most: i32) {
         self.unfinished.push(unfinished);
-        if self.unfinished.len() > MAX_UNFINISHED_DAYS {
+        if self.unfinished.len() > most as usize {
             let oldest = self.unfinished.iter().map(|unfinished| unfinished.day).min();
             self.unfinished.retain(|unfinished| Some(unfinished.day) != oldest);
         }

@@ -28,8 +28,13 @@ use crate::device::{
 pub(crate) struct RecordReader {
     /// Channels by their message: few of millions are decoded.
     known_channels: HashMap<Box<[u8]>, Rc<SharedChannel>, RandomState>,
+    /// Bytes of the messages of the known channels.
+    known_bytes: usize,
     lists: Lists,
 }
+
+/// Most bytes of the messages of the known channels. Beyond them, channels are decoded again.
+const MAX_KNOWN_BYTES: usize = 4 * 1024 * 1024;
 
 /// Buffers for the lists of one record: their lengths are known only behind the last field.
 #[derive(Debug, Default)]
@@ -48,13 +53,16 @@ impl RecordReader {
     /// # Errors
     /// The bytes are no `DeviceState`.
     pub(crate) fn read(&mut self, record: &[u8], shared: &mut Shared) -> Result<Device, Malformed> {
-        let Self { known_channels, lists } = self;
+        if self.known_bytes > MAX_KNOWN_BYTES {
+            (self.known_channels, self.known_bytes) = Default::default();
+        }
+        let Self { known_channels, known_bytes, lists } = self;
         lists.clear();
         let Lists { channels, sessions, places, definitions, playbacks } = lists;
         let (mut first_seen_day, mut active) = (0, NO_DAYS);
         let (mut last_session, mut last_place, mut first_place, mut touch) = (0, 0, 0, None);
         let mut extras = Extras::default();
-        let mut fast = Fast { latest_event_ms: 0, ..Fast::default() };
+        let mut fast = Fast { latest_event_ms: 0, received_ms: 0, ..Fast::default() };
         for field in Fields(record) {
             match field? {
                 (1, Varint(day)) => first_seen_day = signed(day) as i32,
@@ -62,7 +70,10 @@ impl RecordReader {
                 (3, Bytes(list)) => sessions.extend(numbers(list)?),
                 (4, Fixed64(id)) => last_session = id,
                 (5, Varint(ms)) => fast.latest_event_ms = signed(ms),
-                (6, Bytes(message)) => channels.push(channel(message, known_channels, shared)?),
+                (6, Bytes(message)) => {
+                    let channel = channel(message, known_channels, shared, known_bytes)?;
+                    channels.push(channel);
+                }
                 (7, Bytes(list)) => {
                     for place in varints(list) {
                         places.push(place?);
@@ -91,10 +102,15 @@ impl RecordReader {
                 }
                 (19, Varint(number)) => fast.event_number = number as i64,
                 (20, Fixed64(event)) => fast.last_event = event,
-                (1..=20, _) => return Err(Malformed::TYPE),
+                (21, Varint(ms)) => fast.received_ms = signed(ms),
+                (1..=21, _) => return Err(Malformed::TYPE),
                 // A field of a newer version.
                 _ => {}
             }
+        }
+        // A record written before the time of receipt was kept has none.
+        if fast.received_ms == 0 {
+            fast.received_ms = fast.latest_event_ms;
         }
         // A record written before channels were kept has none.
         let mut channel_at = |place: u64| match channels.get((place as usize).wrapping_sub(1)) {
@@ -123,6 +139,13 @@ impl RecordReader {
     }
 }
 
+impl RecordReader {
+    /// Bytes of memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.known_channels.allocation_size() + self.known_bytes
+    }
+}
+
 impl Lists {
     /// Removes what the record before has left.
     fn clear(&mut self) {
@@ -139,12 +162,14 @@ fn channel(
     message: &[u8],
     known: &mut HashMap<Box<[u8]>, Rc<SharedChannel>, RandomState>,
     shared: &mut Shared,
+    known_bytes: &mut usize,
 ) -> Result<Rc<SharedChannel>, Malformed> {
     if let Some(channel) = known.get(message) {
         return Ok(Rc::clone(channel));
     }
     let channel = shared.channel(ChannelTexts::decode(message)?);
     if message.len() <= MAX_KNOWN_CHANNEL {
+        *known_bytes += message.len();
         known.insert(message.into(), Rc::clone(&channel));
     }
     Ok(channel)
@@ -153,7 +178,7 @@ fn channel(
 /// A longer message was written before the texts of channels were cut, and is decoded each time.
 const MAX_KNOWN_CHANNEL: usize = 4096;
 
-const NO_DAYS: ActiveDays = ActiveDays { newest: 0, days: 0 };
+const NO_DAYS: ActiveDays = ActiveDays { newest: 0, days: 0, older: None };
 
 fn active_days(message: &[u8]) -> Result<ActiveDays, Malformed> {
     let mut active = NO_DAYS;
@@ -161,7 +186,11 @@ fn active_days(message: &[u8]) -> Result<ActiveDays, Malformed> {
         match field? {
             (1, Varint(newest)) => active.newest = signed(newest) as i32,
             (2, Fixed64(days)) => active.days = days,
-            (1..=2, _) => return Err(Malformed::TYPE),
+            (3, Bytes(list)) => {
+                let older: Vec<u64> = numbers(list)?.collect();
+                active.older = (!older.is_empty()).then(|| Rc::new(older));
+            }
+            (1..=3, _) => return Err(Malformed::TYPE),
             _ => {}
         }
     }

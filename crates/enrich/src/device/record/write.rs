@@ -18,7 +18,7 @@ pub(super) fn device(device: &Device, into: &mut Vec<u8>) {
     let channels = Channels::of(device);
     let mut record = ProtobufWriter(into);
     record.signed(1, slow.first_seen_day.into());
-    record.message(2, |days| active_days(slow.active, days));
+    record.message(2, |days| active_days(&slow.active, days));
     record.fixed(3, sessions.known().iter().map(|session| session.id.to_le_bytes()));
     record.fixed64(4, sessions.last.id);
     record.signed(5, fast.latest_event_ms);
@@ -60,16 +60,20 @@ pub(super) fn device(device: &Device, into: &mut Vec<u8>) {
     }
     record.varint(19, fast.event_number as u64);
     record.fixed64(20, fast.last_event);
+    record.signed(21, fast.received_ms);
 }
 
-fn active_days(ActiveDays { newest, days }: ActiveDays, message: &mut ProtobufWriter<'_>) {
-    message.signed(1, newest.into());
-    message.fixed64(2, days);
+fn active_days(active: &ActiveDays, message: &mut ProtobufWriter<'_>) {
+    let ActiveDays { newest, days, older } = active;
+    message.signed(1, (*newest).into());
+    message.fixed64(2, *days);
+    let older = older.as_ref().map(|older| &older[..]).unwrap_or_default();
+    message.fixed(3, older.iter().map(|days| days.to_le_bytes()));
 }
 
 fn definition(one: &DefinitionState, message: &mut ProtobufWriter<'_>) {
     message.bytes(1, one.name.as_bytes());
-    if let Some(active) = one.active {
+    if let Some(active) = &one.active {
         message.message(2, |days| active_days(active, days));
     }
     message.signeds(3, one.unfinished.iter().map(|unfinished| unfinished.day.into()));

@@ -1,93 +1,76 @@
-//! Which devices are forgotten: those silent since before the horizon, a business day of the partition's own time.
+//! Which devices are forgotten: those silent since before the horizon.
 //!
 //! The horizon alone decides, never a clock and never how far a sweep has come. A device that is silent for too long is
-//! new when it comes back, whether or not its tombstone has been written. The horizon is the newest day less the time
-//! to live; it moves further when there are more devices than allowed.
-use std::collections::BTreeMap;
-
+//! new when it comes back, whether or not its tombstone has been written. The horizon has two parts: a business day, the
+//! partition's newest day less the time to live; and a time of receipt, which moves on when there are more devices than
+//! the limits allow.
 use super::slot::Slots;
 use crate::device::Device;
 
-/// Devices of today and yesterday are never forgotten for lack of room.
-const ALWAYS_KEPT_DAYS: i32 = 2;
+const DAY_MS: f64 = 86_400_000.0;
 
 /// The horizon of a partition.
 #[derive(Debug)]
 pub(super) struct Horizon {
     ttl_days: i32,
-    max_devices: usize,
     /// Devices without an event since this day are forgotten.
     day: i32,
     /// Newest day of the partition.
     today: i32,
-    /// With more devices than this it is worth looking for some to forget.
-    crowded_at: usize,
+    /// Devices from which nothing was received since then are forgotten.
+    received_ms: i64,
     /// Forgotten devices whose tombstones are not written yet.
     expired: Vec<u64>,
 }
 
 impl Horizon {
-    pub(super) fn new(ttl_days: i32, max_devices: usize) -> Self {
-        Self {
-            ttl_days,
-            max_devices,
-            day: i32::MIN,
-            today: i32::MIN,
-            crowded_at: max_devices,
-            expired: Vec::new(),
-        }
+    pub(super) fn new(ttl_days: i32) -> Self {
+        Self { ttl_days, day: i32::MIN, today: i32::MIN, received_ms: i64::MIN, expired: Vec::new() }
+    }
+
+    pub(super) fn set_ttl(&mut self, ttl_days: i32) {
+        self.ttl_days = ttl_days;
     }
 
     /// Whether this device is forgotten.
     pub(super) fn has_passed(&self, device: &Device) -> bool {
-        device.newest_day() < self.day
+        device.newest_day() < self.day || device.received_ms() < self.received_ms
     }
 
     /// The partition's own time has reached this day.
     pub(super) fn advance(&mut self, today: i32, slots: &Slots) {
-        let new_day = today > self.today;
-        if !new_day && slots.len() <= self.crowded_at {
+        if today <= self.today {
             return;
         }
-        self.today = self.today.max(today);
-        self.day = self.day.max(self.today.saturating_sub(self.ttl_days));
-        self.make_room(slots);
+        self.today = today;
+        self.day = self.day.max(today.saturating_sub(self.ttl_days));
+        self.find_expired(slots);
+    }
+
+    /// Moves the horizon so far that about `keep` devices remain: those from which something was received last. It moves to
+    /// `most_ms` at most, so that the newest devices always remain.
+    pub(super) fn make_room(&mut self, slots: &Slots, keep: usize, most_ms: i64) {
+        let mut received: Vec<i64> = slots
+            .values()
+            .filter(|slot| !self.has_passed(&slot.device))
+            .map(|slot| slot.device.received_ms())
+            .collect();
+        if received.len() > keep {
+            let forgotten = received.len() - keep;
+            let (_, &mut newest_forgotten, _) = received.select_nth_unstable(forgotten - 1);
+            self.received_ms = self.received_ms.max(newest_forgotten.saturating_add(1).min(most_ms));
+        }
+        self.find_expired(slots);
+    }
+
+    fn find_expired(&mut self, slots: &Slots) {
         let forgotten = slots.iter().filter(|(_, slot)| self.has_passed(&slot.device));
         self.expired = forgotten.map(|(&key, _)| key).collect();
     }
 
-    /// Moves the horizon so far that the remaining devices fit.
-    fn make_room(&mut self, slots: &Slots) {
-        let most = self.max_devices;
-        self.crowded_at = most;
-        if slots.len() <= most {
-            return;
-        }
-        let mut by_day: BTreeMap<i32, usize> = BTreeMap::new();
-        for day in slots.values().map(|slot| slot.device.newest_day()) {
-            if day >= self.day {
-                *by_day.entry(day).or_default() += 1;
-            }
-        }
-        let mut left: usize = by_day.values().sum();
-        let last_to_forget = self.today.saturating_sub(ALWAYS_KEPT_DAYS);
-        for (&day, &devices) in by_day.range(..=last_to_forget) {
-            if left <= most - most / 8 {
-                break;
-            }
-            left -= devices;
-            self.day = day + 1;
-        }
-        if left > most {
-            tracing::error!(
-                devices = left,
-                most,
-                "more devices of the last two days than enrich.max_devices allows: memory grows beyond it; raise it, or \
-                 use more partitions and processes"
-            );
-        }
-        // A look over all devices is expensive: the next one waits until there are clearly more, or for another day.
-        self.crowded_at = left.max(most) + most / 8 + 1;
+    /// Devices from which nothing was received since then are forgotten.
+    pub(super) fn received_ms(&self) -> i64 {
+        self.received_ms
     }
 
     /// The next forgotten device whose tombstone is to be written. It may have come back since.
@@ -95,8 +78,22 @@ impl Horizon {
         self.expired.pop()
     }
 
-    /// Days of silence after which a device is forgotten.
-    pub(super) fn days(&self) -> i32 {
-        if self.day == i32::MIN { self.ttl_days } else { self.today - self.day }
+    /// Number of forgotten devices whose tombstones are not written yet.
+    pub(super) fn to_expire(&self) -> usize {
+        self.expired.len()
+    }
+
+    /// Bytes of memory.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.expired.capacity() * size_of::<u64>()
+    }
+
+    /// Days of silence after which a device is forgotten. `now_ms` is the newest receive time.
+    pub(super) fn days(&self, now_ms: i64) -> f64 {
+        if self.received_ms == i64::MIN {
+            return f64::from(self.ttl_days);
+        }
+        let days = now_ms.saturating_sub(self.received_ms).max(0) as f64 / DAY_MS;
+        days.min(f64::from(self.ttl_days))
     }
 }

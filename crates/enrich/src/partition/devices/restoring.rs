@@ -30,6 +30,11 @@ impl Restoring {
         self.reader.read(record, shared)
     }
 
+    /// Bytes of memory, without the heap of the recorded fast parts: what has not changed is that of the devices.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.records.allocation_size() + self.reader.memory_bytes()
+    }
+
     /// Whether a device has had an event.
     pub(super) fn contains(&self, key: u64) -> bool {
         self.records.contains_key(&key)

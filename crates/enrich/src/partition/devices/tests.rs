@@ -22,7 +22,7 @@ fn channels() -> &'static [EvidenceChannel] {
 }
 
 fn devices(ttl_days: i32, max_devices: usize) -> Devices {
-    Devices::new(DeviceLimits { ttl_days, max_devices, window_ms: WINDOW })
+    Devices::new(DeviceLimits { ttl_days, max_devices, max_bytes: usize::MAX, window_ms: WINDOW })
 }
 
 fn on(day: i32) -> DeviceEvent<'static> {
@@ -33,7 +33,8 @@ fn on(day: i32) -> DeviceEvent<'static> {
 /// An event of day 1, `ms` behind midnight, with a session ID.
 fn at(ms: i64) -> DeviceEvent<'static> {
     let event = on(1);
-    DeviceEvent { fast: FastEvent { time_ms: DAY + ms, ..event.fast }, session: Some(1), ..event }
+    let fast = FastEvent { time_ms: DAY + ms, received_ms: DAY + ms, ..event.fast };
+    DeviceEvent { fast, session: Some(1), ..event }
 }
 
 fn apply(devices: &mut Devices, key: u64, event: &DeviceEvent<'_>) -> DeviceStamps {
@@ -110,7 +111,7 @@ fn a_device_silent_for_longer_than_the_ttl_is_new_again_whether_or_not_it_was_sw
         devices.commit();
         devices.expire(100);
         assert_eq!(changes(&mut devices), []);
-        assert_eq!((devices.len(), devices.horizon_days()), (3, 10));
+        assert_eq!((devices.len(), devices.horizon_days()), (3, 10.0));
     }
 }
 
@@ -125,18 +126,98 @@ fn beyond_the_cap_those_go_first_that_were_silent_longest() {
     devices.expire(100);
     let gone = changes(&mut devices);
     assert_eq!(gone, (0..5).map(|key| (key, false)).collect::<Vec<_>>());
-    assert_eq!((devices.len(), devices.horizon_days()), (7, 6));
+    assert_eq!((devices.len(), devices.horizon_days().round()), (7, 7.0));
 }
 
 #[test]
-fn devices_of_the_last_two_days_are_kept_beyond_the_cap() {
+fn devices_of_today_are_forgotten_too_when_there_is_no_room_for_them() {
     let mut devices = devices(400, 8);
     for key in 0..20 {
-        apply(&mut devices, key, &on(100 - (key % 2) as i32));
+        devices.advance(DAY + key as i64, 1);
+        apply(&mut devices, key, &at(key as i64));
+        devices.expire(100);
     }
-    advance(&mut devices, 100);
-    devices.expire(100);
-    assert_eq!(devices.len(), 20);
+    let kept = devices.len();
+    assert!((7..=9).contains(&kept), "{kept}");
+    changes(&mut devices);
+    devices.commit();
+    assert!(apply(&mut devices, 0, &at(20)).is_new_device);
+    assert!(!apply(&mut devices, 19, &at(20)).is_new_device);
+}
+
+#[test]
+fn a_device_whose_events_come_late_is_new_once_although_others_were_forgotten_since() {
+    let mut devices = devices(400, 8);
+    for key in 0..20 {
+        devices.advance(DAY + 1000 + key as i64, 1);
+        apply(&mut devices, key, &at(1000 + key as i64));
+        devices.expire(100);
+    }
+    for (expected, ms) in [(true, 1), (false, 2), (false, 3)] {
+        assert_eq!(apply(&mut devices, 99, &at(ms)).is_new_device, expected, "{ms}");
+    }
+}
+
+/// Bytes are counted as devices change, come and go, and never drift.
+fn assert_counted(devices: &Devices) {
+    let heap: usize = devices.slots.values().map(|slot| slot.device.heap_bytes()).sum();
+    assert_eq!(devices.heap_bytes, heap);
+}
+
+#[test]
+fn a_flood_of_new_devices_with_long_texts_stays_within_the_bytes() {
+    const MOST: usize = 4 << 20;
+    let limits = DeviceLimits { ttl_days: 400, max_devices: usize::MAX, max_bytes: MOST, window_ms: WINDOW };
+    let mut devices = Devices::new(limits);
+    let (mut most, mut tombstones) = (0, 0);
+    for key in 0..60_000_u64 {
+        let ms = key as i64;
+        devices.advance(DAY + ms, 1);
+        let campaign = key.to_string().repeat(30);
+        let texts = ChannelTexts { group: "email", campaign: &campaign, ..ChannelTexts::default() };
+        let own = EvidenceChannel { channel: devices.shared().channel(texts), is_touch: true };
+        let event = at(ms);
+        let channels = EventChannels { own: Some(&own), first: Some(&own), ..event.channels };
+        let event = DeviceEvent { channels, ..event };
+        assert!(apply(&mut devices, key, &event).is_new_device);
+        drop(own);
+        // A device that comes again and again is remembered through the flood.
+        assert_eq!(apply(&mut devices, u64::MAX, &at(ms)).is_new_device, key == 0);
+        if key % 200 == 199 {
+            devices.expire(10);
+            tombstones += changes(&mut devices).iter().filter(|(_, is_known)| !is_known).count();
+            assert_counted(&devices);
+            most = most.max(devices.memory_bytes());
+            devices.commit();
+        }
+    }
+    assert!(most <= MOST / 4 * 5 && devices.memory_bytes() <= MOST, "{most}, {}", devices.memory_bytes());
+    assert!(devices.len() > 1_000 && devices.memory_bytes() > MOST / 3, "{}", devices.memory_bytes());
+    assert_eq!(devices.len() + tombstones, 60_001);
+    assert!(devices.horizon_days() < 0.001);
+}
+
+#[test]
+fn a_changelog_with_more_devices_than_fit_is_restored_within_the_bytes() {
+    const MOST: usize = 1 << 20;
+    let limits = DeviceLimits { ttl_days: 400, max_devices: usize::MAX, max_bytes: MOST, window_ms: WINDOW };
+    let (mut source, mut devices) = (self::devices(400, usize::MAX), Devices::new(limits));
+    let mut record = Vec::new();
+    let mut most = 0;
+    for key in 0..20_000_u64 {
+        apply(&mut source, key, &at(key as i64));
+        for (key, device) in source.changes() {
+            device.unwrap().encode(&mut record);
+            devices.restore_record(key, Some(&record)).unwrap();
+        }
+        source.commit();
+        most = most.max(devices.memory_bytes());
+    }
+    assert_counted(&devices);
+    devices.restored();
+    assert!(most <= MOST / 4 * 5, "{most}");
+    assert!(!apply(&mut devices, 19_999, &at(20_000)).is_new_device);
+    assert!(apply(&mut devices, 0, &at(20_000)).is_new_device);
 }
 
 #[derive(Debug, Clone)]
@@ -183,6 +264,7 @@ proptest! {
         devices.advance(hour * 3_600_000, 10);
         for (at, action) in actions.into_iter().enumerate() {
             let today = (hour / 24) as i32;
+            assert_counted(&devices);
             match action {
                 Action::Apply(key, late, session, evidence, playback, skipped) => {
                     number += 1 + skipped;

@@ -4,6 +4,9 @@
 //! number of the transaction that saved it last.
 use super::slot::{Slot, Slots};
 
+/// Changes whose memory stays allocated between transactions.
+const KEPT_CAPACITY: usize = 4096;
+
 /// The undo log of the open transaction.
 #[derive(Debug)]
 pub(super) struct UndoLog {
@@ -47,19 +50,27 @@ impl UndoLog {
         self.replaced.iter().map(|(key, before)| (*key, before.as_ref()))
     }
 
+    /// Bytes of memory, without the heap of the devices: parts that have not changed are those of the slots.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.replaced.capacity() * size_of::<(u64, Option<Slot>)>()
+    }
+
     /// Ends the transaction; its changes stay.
     pub(super) fn commit(&mut self) {
         self.replaced.clear();
+        self.replaced.shrink_to(KEPT_CAPACITY);
         self.transaction = self.transaction.wrapping_add(1);
     }
 
-    /// Ends the transaction and undoes its changes.
-    pub(super) fn abort(&mut self, slots: &mut Slots) {
+    /// Ends the transaction and undoes its changes; `heap_bytes` of all devices changes with them.
+    pub(super) fn abort(&mut self, slots: &mut Slots, heap_bytes: &mut usize) {
         for (key, before) in self.replaced.drain(..).rev() {
-            match before {
+            *heap_bytes += before.as_ref().map_or(0, |slot| slot.device.heap_bytes());
+            let undone = match before {
                 Some(slot) => slots.insert(key, slot),
                 None => slots.remove(&key),
             };
+            *heap_bytes -= undone.map_or(0, |slot| slot.device.heap_bytes());
         }
         self.transaction = self.transaction.wrapping_add(1);
     }

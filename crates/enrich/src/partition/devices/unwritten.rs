@@ -30,6 +30,11 @@ impl UnwrittenQueue {
         self.queue.make_contiguous().sort_unstable();
     }
 
+    /// Bytes of memory.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.queue.capacity() * size_of::<(i64, u64)>()
+    }
+
     /// The transaction is committed: the due devices are written.
     pub(super) fn commit(&mut self) {
         self.queue.drain(..self.due);
