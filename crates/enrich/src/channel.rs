@@ -4,8 +4,9 @@
 //! A decision has two halves, because the device's last touch comes between them: [`ChannelRules::own`] matches
 //! the event's own evidence, [`ChannelRules::fallback`] an event without evidence.
 //!
-//! `evidence` reads what an event shows; `file`, `site` and `check` read the rules; `matching` decides; `explain` gives
+//! `evidence` reads what an event shows, `address` the parameters of its page; `file`, `site` and `check` read the rules; `matching` decides; `explain` gives
 //! the reason of each decision.
+mod address;
 mod check;
 mod error;
 mod evidence;
@@ -16,7 +17,7 @@ mod matching;
 mod rules;
 mod site;
 
-pub(crate) use self::evidence::has_evidence;
+pub(crate) use self::address::has_evidence;
 pub use self::{
     error::ChannelError,
     evidence::{Evidence, host},

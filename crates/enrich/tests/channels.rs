@@ -29,7 +29,7 @@ fn the_built_in_rules_give_every_case_its_channel() {
         }
         evidence.read_address(url);
         let own = rules.own(&evidence);
-        let channel = own.clone().unwrap_or_else(|| rules.fallback(platform, app));
+        let channel = own.clone().unwrap_or_else(|| rules.fallback(&evidence, platform, app));
         if (channel.group, channel.source.as_str(), channel.rule) != (group, source, rule) {
             wrong.push(format!(
                 "{shown}\n  expected {group}, {source:?} by {rule}\n  decided  {}, {:?} by {}",

@@ -32,6 +32,9 @@ pub fn settings(topic: Topic) -> Vec<(&'static str, String)> {
             settings.push(("retention.ms", (7 * DAY_MS).to_string()));
         }
         Topic::CleanEvents | Topic::EnrichedEvents => {
+            // A restore finds the start of its window by these timestamps, so they come from the clock that stamped the
+            // raw records too, and not from that of a machine that runs a stage.
+            settings.push(("message.timestamp.type", "LogAppendTime".into()));
             settings.push(("retention.ms", (3 * DAY_MS).to_string()))
         }
         Topic::DeadLetters => settings.push(("retention.ms", (30 * DAY_MS).to_string())),

@@ -6,6 +6,16 @@ const SEARCH: [&str; 5] = ["baidu.com", "google.com", "sogou.com", "so.com", "bi
 const SOCIAL: [&str; 6] = ["weibo.com", "weibo.cn", "qq.com", "zhihu.com", "xiaohongshu.com", "wechat.com"];
 const VIDEO: [&str; 4] = ["bilibili.com", "douyin.com", "kuaishou.com", "youtube.com"];
 const ASSISTANTS: [&str; 3] = ["chatgpt.com", "kimi.moonshot.cn", "doubao.com"];
+const MAIL: [&str; 2] = ["mail.qq.com", "mail.google.com"];
+/// Hosts that visitors pass through to sign in or to pay.
+const PASSAGES: [&str; 6] = [
+    "accounts.google.com",
+    "graph.qq.com",
+    "open.weixin.qq.com",
+    "passport.weibo.com",
+    "alipay.com",
+    "paypal.com",
+];
 const OWN: [&str; 2] = ["www.example.tv", "m.example.tv"];
 
 /// The channel group by the event alone, if it has evidence for one. `first` on the first event of its device.
@@ -36,11 +46,13 @@ fn campaign(event: &Map<String, Value>) -> Option<&'static str> {
             }
         }
     }
-    if [source, medium, name].iter().all(|part| part.is_empty()) {
+    let tidy = |text: &str| text.trim_matches([' ', '+']).to_lowercase();
+    let (source, medium) = (tidy(source), tidy(medium));
+    if source.is_empty() && medium.is_empty() && name.trim().is_empty() {
         return None;
     }
-    Some(match medium {
-        "cpc" | "ppc" => match source {
+    Some(match medium.as_str() {
+        "cpc" | "ppc" => match source.as_str() {
             "weibo" | "xiaohongshu" | "zhihu" | "wechat" => "paid_social",
             "bilibili" | "douyin" | "kuaishou" => "paid_video",
             _ => "paid_search",
@@ -54,6 +66,8 @@ fn campaign(event: &Map<String, Value>) -> Option<&'static str> {
         "social" => "organic_social",
         "organic" => "organic_search",
         "video" => "organic_video",
+        // Like a referrer of that name.
+        "" => by_site(|site| source == site || is_name_of(&source, site)).unwrap_or("other"),
         _ => "other",
     })
 }
@@ -81,16 +95,31 @@ fn installed(event: &Map<String, Value>, first: bool) -> Option<&'static str> {
 fn referrer(event: &Map<String, Value>) -> Option<&'static str> {
     let (_, rest) = text(event, "page", "referrer").split_once("://")?;
     let host = rest.split(['/', '?']).next()?;
-    let is_one_of =
-        |sites: &[&str]| sites.iter().any(|site| host == *site || host.ends_with(&format!(".{site}")));
-    Some(match host {
-        host if OWN.contains(&host) => "internal",
-        _ if is_one_of(&SEARCH) => "organic_search",
-        _ if is_one_of(&SOCIAL) => "organic_social",
-        _ if is_one_of(&VIDEO) => "organic_video",
-        _ if is_one_of(&ASSISTANTS) => "ai_assistant",
-        _ => "referral",
-    })
+    let is_at = |site: &str| host == site || host.ends_with(&format!(".{site}"));
+    if OWN.contains(&host) {
+        return Some("internal");
+    }
+    if PASSAGES.iter().any(|site| is_at(site)) {
+        return None;
+    }
+    by_site(is_at).or(Some("referral"))
+}
+
+/// Whether a campaign's source is the name of a site.
+fn is_name_of(source: &str, site: &str) -> bool {
+    site.split_once('.').is_some_and(|(name, _)| name == source && name != "mail")
+}
+
+/// The group of the first site, the narrow ones first, of which `is` is true.
+fn by_site(is: impl Fn(&str) -> bool) -> Option<&'static str> {
+    let groups: [(&[&str], &'static str); 5] = [
+        (&MAIL, "email"),
+        (&SEARCH, "organic_search"),
+        (&SOCIAL, "organic_social"),
+        (&VIDEO, "organic_video"),
+        (&ASSISTANTS, "ai_assistant"),
+    ];
+    groups.into_iter().find(|(sites, _)| sites.iter().any(|site| is(site))).map(|(_, group)| group)
 }
 
 #[cfg(test)]
@@ -113,6 +142,10 @@ mod tests {
             (json!({"page": {"referrer": "https://notbaidu.com/s"}}), Some("referral")),
             (json!({"page": {"referrer": "https://m.example.tv/"}}), Some("internal")),
             (json!({"page": {"referrer": ""}}), None),
+            (json!({"page": {"referrer": "https://open.weixin.qq.com/connect"}}), None),
+            (json!({"page": {"referrer": "https://mail.qq.com/"}}), Some("email")),
+            (json!({"campaign": {"source": " Weibo+"}}), Some("organic_social")),
+            (json!({"campaign": {"source": "weekly"}}), Some("other")),
         ] {
             assert_eq!(by_evidence(event.as_object().unwrap(), true), expected, "{event}");
         }

@@ -50,7 +50,7 @@ fn channel_diff_shows_the_effect_of_a_changed_file_of_rules() {
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let changed = BUILT_IN.replacen("version = \"2\"", "version = \"3\"", 1).replacen(
+    let changed = BUILT_IN.replacen("version = \"3\"", "version = \"4\"", 1).replacen(
         "name = \"bilibili\"\nclass = \"video\"",
         "name = \"bilibili\"\nclass = \"social\"",
         1,
@@ -76,7 +76,7 @@ fn channel_diff_shows_the_effect_of_a_changed_file_of_rules() {
     let total = moved("organic_video", "organic_social") + moved("paid_video", "paid_social");
     assert_eq!(diff["changed"], total, "{diff}");
     let said = millrace(&pipeline, &["channel", "diff", &changed]);
-    for part in ["rules 2 → 3", "referrer_video", "referrer_social", "last touch"] {
+    for part in ["rules 3 → 4", "referrer_video", "referrer_social", "last touch"] {
         assert!(said.contains(part), "no {part:?} in:\n{said}");
     }
     let unchanged = file("unchanged.toml", BUILT_IN);

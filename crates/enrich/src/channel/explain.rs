@@ -29,7 +29,9 @@ impl ChannelRules {
         platform: &str,
         in_app_browser: &str,
     ) -> (Vec<TriedRule<'_>>, Channel<'_>) {
-        let facts = Facts { resolved: self.resolve(evidence), platform, in_app_browser };
+        let is_in_mini_program = self.is_in_mini_program(evidence.referrer);
+        let platform = self.platform(evidence, platform);
+        let facts = Facts { resolved: self.resolve(evidence), platform, in_app_browser, is_in_mini_program };
         let own = self.own_rules().iter().map(|rule| (rule, match_own(rule, &facts.resolved), false));
         let fallback = self.fallback_rules().iter();
         let fallback = fallback.map(|rule| (rule, match_fallback(rule, platform, in_app_browser), true));
@@ -45,7 +47,7 @@ impl ChannelRules {
                 break;
             }
         }
-        let channel = self.own(evidence).unwrap_or_else(|| self.fallback(platform, in_app_browser));
+        let channel = self.own(evidence).unwrap_or_else(|| self.fallback(evidence, platform, in_app_browser));
         (tried, channel)
     }
 }
@@ -55,6 +57,8 @@ struct Facts<'a> {
     resolved: ResolvedEvidence<'a>,
     platform: &'a str,
     in_app_browser: &'a str,
+    /// The platform is known by the referrer.
+    is_in_mini_program: bool,
 }
 
 impl Facts<'_> {
@@ -62,12 +66,19 @@ impl Facts<'_> {
         let Self { platform, in_app_browser, .. } = self;
         let evidence = self.resolved.evidence;
         let listed = |list: &Option<Vec<String>>, text: String| list.as_ref().map(|_| text);
+        let medium = match &*self.resolved.campaign_medium {
+            "" => "no medium".to_owned(),
+            medium => format!("medium {medium:?}"),
+        };
         let mut reasons: Vec<String> = match rule.evidence {
-            EvidenceKind::Campaign => listed(&rule.medium, format!("medium {:?}", evidence.campaign_medium)),
+            EvidenceKind::Campaign => listed(&rule.medium, medium),
             EvidenceKind::ClickId => Some(format!("click id {:?}", evidence.click_id_type)),
             EvidenceKind::InstallSource => Some(format!("install source {:?}", evidence.install_source)),
             EvidenceKind::Referrer if rule.own => Some(format!("{} is an own host", self.host())),
             EvidenceKind::Referrer => Some(format!("referrer {}", self.host())),
+            EvidenceKind::Platform if self.is_in_mini_program => {
+                Some(format!("{} is a container of mini programs", self.host()))
+            }
             EvidenceKind::Platform => Some(format!("platform {platform:?}")),
             EvidenceKind::InAppBrowser => Some(format!("the in-app browser of {in_app_browser}")),
             EvidenceKind::None => Some("always matches".into()),
@@ -96,7 +107,7 @@ impl Facts<'_> {
                 EvidenceKind::InAppBrowser => "no in-app browser".into(),
                 EvidenceKind::Platform | EvidenceKind::None => "not tried".into(),
             },
-            Mismatch::Medium => not_in(format!("medium {:?}", evidence.campaign_medium), &rule.medium),
+            Mismatch::Medium => not_in(format!("medium {:?}", self.resolved.campaign_medium), &rule.medium),
             Mismatch::ClickIdType => {
                 not_in(format!("click id {:?}", evidence.click_id_type), &rule.click_id_type)
             }
@@ -105,6 +116,9 @@ impl Facts<'_> {
             }
             Mismatch::Site => {
                 format!("{}, not {}", self.site(rule), rule.site.as_deref().unwrap_or_default().join(", "))
+            }
+            Mismatch::NoVisit => {
+                format!("no visit comes from {}: visitors pass through it ({})", self.host(), self.site(rule))
             }
             Mismatch::NotOwn => format!("{} is not an own host", self.host()),
             Mismatch::Platform => not_in(format!("platform {platform:?}"), &rule.platform),

@@ -11,10 +11,16 @@ use super::{
 pub(super) struct ResolvedEvidence<'a> {
     pub(super) evidence: &'a Evidence<'a>,
     pub(super) has_campaign: bool,
+    /// Source and medium of the campaign without blanks around them and in lower case, and its name without blanks.
+    pub(super) campaign_source: Cow<'a, str>,
+    pub(super) campaign_medium: Cow<'a, str>,
+    pub(super) campaign_name: &'a str,
     pub(super) campaign_site: Option<&'a Site>,
     pub(super) referrer_host: Option<Cow<'a, str>>,
     pub(super) referrer_site: Option<&'a Site>,
     pub(super) referrer_is_own: bool,
+    /// False when the visitor only passed through the referrer's site.
+    pub(super) referrer_is_visit: bool,
     pub(super) store: Option<&'a Site>,
 }
 
@@ -33,6 +39,8 @@ pub(super) enum Mismatch {
     Site,
     /// The referrer is not one of the platform's own hosts.
     NotOwn,
+    /// The visitor only passed through the referrer's site.
+    NoVisit,
     /// The platform is not in the list.
     Platform,
     /// The app of the in-app browser is not in the list.
@@ -45,7 +53,7 @@ pub(super) fn match_own(rule: &ChannelRule, resolved: &ResolvedEvidence<'_>) -> 
     match rule.evidence {
         EvidenceKind::Campaign => {
             is_shown(resolved.has_campaign)?;
-            is_one_of(&rule.medium, &evidence.campaign_medium, Mismatch::Medium)?;
+            is_one_of(&rule.medium, &resolved.campaign_medium, Mismatch::Medium)?;
             is_of_class(&rule.site, resolved.campaign_site)
         }
         EvidenceKind::ClickId => {
@@ -61,6 +69,9 @@ pub(super) fn match_own(rule: &ChannelRule, resolved: &ResolvedEvidence<'_>) -> 
             is_shown(resolved.referrer_host.is_some())?;
             if rule.own && !resolved.referrer_is_own {
                 return Err(Mismatch::NotOwn);
+            }
+            if !rule.own && !resolved.referrer_is_visit {
+                return Err(Mismatch::NoVisit);
             }
             is_of_class(&rule.site, resolved.referrer_site)
         }

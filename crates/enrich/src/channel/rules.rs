@@ -2,21 +2,26 @@
 use super::{
     check::check_rules,
     error::ChannelError,
-    evidence::{Evidence, advertiser, host},
+    evidence::{Evidence, advertiser, host, without_blanks},
     file::{ChannelRule, EvidenceKind, RuleFile},
     matching::{ResolvedEvidence, match_fallback, match_own},
-    site::Sites,
+    site::{Sites, lower},
 };
 
 /// The rules that ship with Millrace.
 pub const BUILT_IN: &str = include_str!("../../../../schemas/channels.toml");
+
+/// The class of sites that visitors only pass through: to sign in or to pay.
+const PASSAGE: &str = "passage";
+/// The platform of mini programs, and the class of the sites that contain them.
+const MINI_PROGRAM: &str = "mini_program";
 
 /// Where a visit came from, and the rule that decided it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Channel<'r> {
     /// One of the contract's channel groups.
     pub group: &'r str,
-    /// The campaign's source as sent, the advertiser of the click, the store, the referrer's site or else its host, or
+    /// The campaign's source in lower case, the advertiser of the click, the store, the referrer's site or else its host, or
     /// the app of the in-app browser; '' for none.
     pub source: String,
     /// The campaign's medium; '' for none.
@@ -82,7 +87,8 @@ impl ChannelRules {
 
     /// The channel of an event without evidence, on a device without a touch: mini program, in-app browser or direct.
     /// `in_app_browser` is the app's name, '' for none.
-    pub fn fallback(&self, platform: &str, in_app_browser: &str) -> Channel<'_> {
+    pub fn fallback(&self, evidence: &Evidence<'_>, platform: &str, in_app_browser: &str) -> Channel<'_> {
+        let platform = self.platform(evidence, platform);
         let matching =
             self.fallback_rules().iter().find(|rule| match_fallback(rule, platform, in_app_browser).is_ok());
         // A checked file ends with a rule that always matches, so the default is never used.
@@ -90,6 +96,17 @@ impl ChannelRules {
         let is_in_app = matching.is_some_and(|rule| rule.evidence == EvidenceKind::InAppBrowser);
         let source = if is_in_app { in_app_browser.to_owned() } else { String::new() };
         Channel { group, source, medium: String::new(), campaign: String::new(), rule, is_touch: false }
+    }
+
+    /// The platform of a visit: a page inside a mini program names the container of mini programs as its referrer.
+    pub(super) fn platform<'p>(&self, evidence: &Evidence<'_>, platform: &'p str) -> &'p str {
+        if self.is_in_mini_program(evidence.referrer) { MINI_PROGRAM } else { platform }
+    }
+
+    /// Whether a referrer is a container of mini programs.
+    pub(crate) fn is_in_mini_program(&self, referrer: &str) -> bool {
+        let host = host(referrer);
+        host.and_then(|host| self.sites.of_host(&host)).is_some_and(|site| site.class == MINI_PROGRAM)
     }
 
     pub(super) fn own_rules(&self) -> &[ChannelRule] {
@@ -103,11 +120,18 @@ impl ChannelRules {
     pub(super) fn resolve<'a>(&'a self, evidence: &'a Evidence<'_>) -> ResolvedEvidence<'a> {
         let referrer_host = host(evidence.referrer);
         let referrer = referrer_host.as_deref();
+        let referrer_site = referrer.and_then(|host| self.sites.of_host(host));
+        let campaign_source = lower(without_blanks(&evidence.campaign_source));
         ResolvedEvidence {
             evidence,
             has_campaign: evidence.has_campaign(),
-            campaign_site: self.sites.of_source(&evidence.campaign_source),
-            referrer_site: referrer.and_then(|host| self.sites.of_host(host)),
+            campaign_site: self.sites.of_source(&campaign_source),
+            campaign_source,
+            campaign_medium: lower(without_blanks(&evidence.campaign_medium)),
+            campaign_name: evidence.campaign_name.trim(),
+            referrer_site,
+            referrer_is_visit: !referrer_site
+                .is_some_and(|site| matches!(site.class.as_str(), PASSAGE | MINI_PROGRAM)),
             referrer_is_own: referrer.is_some_and(|host| self.is_own(host)),
             referrer_host,
             store: self.sites.of_install_source(evidence.install_source),
@@ -126,7 +150,7 @@ impl ChannelRules {
 fn channel_of<'r>(rule: &'r ChannelRule, resolved: &ResolvedEvidence<'_>) -> Channel<'r> {
     let evidence = resolved.evidence;
     let source = match rule.evidence {
-        EvidenceKind::Campaign => &evidence.campaign_source,
+        EvidenceKind::Campaign => &resolved.campaign_source,
         EvidenceKind::ClickId => advertiser(&evidence.click_id_type),
         EvidenceKind::InstallSource => resolved.store.map_or(evidence.install_source, |store| &store.name),
         _ => match resolved.referrer_site {
@@ -141,8 +165,8 @@ fn channel_of<'r>(rule: &'r ChannelRule, resolved: &ResolvedEvidence<'_>) -> Cha
     Channel {
         group: &rule.group,
         source: source.to_owned(),
-        medium: of_campaign(&evidence.campaign_medium),
-        campaign: of_campaign(&evidence.campaign_name),
+        medium: of_campaign(&resolved.campaign_medium),
+        campaign: of_campaign(resolved.campaign_name),
         rule: &rule.name,
         is_touch: !matches!(rule.group.as_str(), "internal" | "direct"),
     }
@@ -172,7 +196,7 @@ mod tests {
             ("h5", "", "direct", ""),
             ("web", "", "direct", ""),
         ] {
-            let channel = rules.fallback(platform, in_app_browser);
+            let channel = rules.fallback(&Evidence::default(), platform, in_app_browser);
             assert_eq!((channel.group, channel.source.as_str(), channel.rule), (group, source, group));
             assert!(!channel.is_touch);
         }
@@ -203,8 +227,41 @@ mod tests {
         assert_eq!(source(click), "baidu");
         let store = Evidence { install_source: "com.huawei.appmarket", ..Evidence::default() };
         assert_eq!(source(store), "huawei_appgallery");
-        let campaign = Evidence { campaign_source: "WeiXin".into(), ..Evidence::default() };
-        assert_eq!(source(campaign), "WeiXin", "texts of campaigns are kept as sent");
+        let campaign = Evidence { campaign_source: " WeiXin+%20".into(), ..Evidence::default() };
+        assert_eq!(source(campaign), "weixin", "without blanks, in lower case");
+    }
+
+    #[test]
+    fn a_site_that_visitors_pass_through_is_no_evidence_and_a_container_shows_a_mini_program() {
+        let rules = rules();
+        for (referrer, platform, group) in [
+            ("https://accounts.google.com/o/oauth2/auth", "web", "direct"),
+            ("https://accounts.google.co.uk/", "web", "direct"),
+            ("https://open.weixin.qq.com/connect/qrconnect", "web", "direct"),
+            ("https://www.paypal.com/checkoutnow", "h5", "direct"),
+            ("https://servicewechat.com/wx1234/12/page-frame.html", "h5", "mini_program"),
+        ] {
+            let evidence = by_referrer(referrer);
+            assert_eq!(rules.own(&evidence), None, "{referrer}");
+            let channel = rules.fallback(&evidence, platform, "");
+            assert_eq!((channel.group, channel.is_touch), (group, false), "{referrer}");
+            let (tried, explained) = rules.explain(&evidence, platform, "");
+            assert_eq!(explained, channel, "{referrer}");
+            let reason = &tried.iter().find(|tried| tried.rule == "referrer_other").unwrap().reason;
+            assert!(reason.contains("no visit"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_campaign_of_blanks_only_is_none() {
+        let rules = rules();
+        let evidence = Evidence {
+            campaign_source: " + ".into(),
+            campaign_medium: "%20".into(),
+            campaign_name: " ".into(),
+            ..by_referrer("https://www.baidu.com/")
+        };
+        assert_eq!(rules.own(&evidence).unwrap().rule, "referrer_search");
     }
 
     #[test]
@@ -220,7 +277,7 @@ mod tests {
         let channel = rules.own(&evidence).unwrap();
         assert_eq!(
             (channel.group, channel.medium.as_str(), channel.campaign.as_str()),
-            ("paid_search", "CPC", "spring")
+            ("paid_search", "cpc", "spring")
         );
         evidence.campaign_source = "".into();
         evidence.campaign_medium = "".into();

@@ -26,6 +26,8 @@ pub(super) struct Sites {
     sites: Vec<Site>,
     by_name: HashMap<String, usize>,
     by_host: HashMap<String, usize>,
+    /// Hosts written as `google.*`, without the `.*`.
+    by_any_country: HashMap<String, usize>,
     by_package: HashMap<String, usize>,
 }
 
@@ -36,6 +38,7 @@ impl Sites {
     /// A site has neither hosts nor packages, or a name is malformed or belongs to two sites.
     pub(super) fn new(sites: Vec<Site>) -> Result<Self, ChannelError> {
         let (mut by_name, mut by_host, mut by_package) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let mut by_any_country: HashMap<String, usize> = HashMap::new();
         for (index, site) in sites.iter().enumerate() {
             if site.hosts.is_empty() && site.packages.is_empty() {
                 return Err(site.wrong("it has neither hosts nor packages: list those it is known by".into()));
@@ -45,21 +48,33 @@ impl Sites {
             index_names(&sites, index, &mut by_host, "host", &site.hosts)?;
             index_names(&sites, index, &mut by_package, "package", &site.packages)?;
         }
-        Ok(Self { sites, by_name, by_host, by_package })
+        by_host.retain(|host: &String, index: &mut usize| match host.strip_suffix(".*") {
+            Some(name) => {
+                by_any_country.insert(name.to_owned(), *index);
+                false
+            }
+            None => true,
+        });
+        Ok(Self { sites, by_name, by_host, by_any_country, by_package })
     }
 
     /// Number of hosts and packages.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.by_host.len() + self.by_package.len()
+        self.by_host.len() + self.by_any_country.len() + self.by_package.len()
     }
 
-    /// The site of a referrer's host, by the host itself or a parent domain. The host of an app's referrer is a package.
+    /// The site of a referrer's host, by the host itself or a parent domain, or by its name under any country's domain. The
+    /// host of an app's referrer is a package.
     pub(super) fn of_host(&self, host: &str) -> Option<&Site> {
         let mut rest = host;
         loop {
-            if let Some(index) = self.by_host.get(rest) {
-                return self.sites.get(*index);
+            if let Some(site) = self.get(&self.by_host, rest) {
+                return Some(site);
+            }
+            if let Some(site) = name_under_country(rest).and_then(|name| self.get(&self.by_any_country, name))
+            {
+                return Some(site);
             }
             match rest.split_once('.') {
                 Some((_, parent)) => rest = parent,
@@ -109,9 +124,10 @@ fn index_names<'s>(
 ) -> Result<(), ChannelError> {
     let site = &sites[index];
     for name in names {
-        let bad_host = what == "host" && (name.contains(['/', ':', '*', ' ']) || !name.contains('.'));
+        let written = name.strip_suffix(".*").map_or(name.as_str(), |_| &name[..name.len() - 1]);
+        let bad_host = what == "host" && (written.contains(['/', ':', '*', ' ']) || !written.contains('.'));
         if name.is_empty() || bad_host {
-            let example = "write it as in example.com; subdomains are included";
+            let example = "write it as in example.com, or example.* for the domains of all countries; subdomains are included";
             return Err(site.wrong(format!("{name:?} is not a {what}: {example}")));
         }
         if let Some(other) = map.insert(name.to_lowercase(), index) {
@@ -122,7 +138,23 @@ fn index_names<'s>(
     Ok(())
 }
 
-fn lower(text: &str) -> Cow<'_, str> {
+/// The part of a host before `.com` or the domain of a country, such as `.de`, `.com.hk` or `.co.jp`.
+fn name_under_country(host: &str) -> Option<&str> {
+    let is_country = |part: &str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_lowercase());
+    let (name, last) = host.rsplit_once('.')?;
+    if last == "com" {
+        return Some(name);
+    }
+    if !is_country(last) {
+        return None;
+    }
+    match name.rsplit_once('.') {
+        Some((before, "com" | "co" | "net" | "org")) => Some(before),
+        _ => Some(name),
+    }
+}
+
+pub(super) fn lower(text: &str) -> Cow<'_, str> {
     match text.chars().any(char::is_uppercase) {
         true => text.to_lowercase().into(),
         false => text.into(),

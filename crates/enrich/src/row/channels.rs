@@ -19,8 +19,12 @@ use crate::{
 pub(crate) struct ChannelCache {
     own: HashMap<EvidenceKey, OwnChannels, RandomState>,
     /// By platform and in-app browser. They are few, so a scan finds one.
-    fallbacks: Vec<((TextRef, &'static str), Rc<SharedChannel>)>,
+    fallbacks: Vec<(FallbackPlace, Rc<SharedChannel>)>,
 }
+
+/// What the channel of an event without evidence depends on: the platform, the in-app browser, and whether the referrer is
+/// a container of mini programs.
+type FallbackPlace = (TextRef, &'static str, bool);
 
 /// The channels of one combination of evidence.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +32,7 @@ struct OwnChannels {
     own: Option<EvidenceChannel>,
     /// Of a device's first event, where the app store is evidence too.
     first: Option<EvidenceChannel>,
+    in_mini_program: bool,
 }
 
 /// Everything that the channel of an event's own evidence depends on.
@@ -72,17 +77,20 @@ impl ChannelCache {
         rules: &ChannelRules,
         shared: &mut Shared,
     ) -> EventChannels<'_> {
-        let place = (text_ref(batch, Field::Platform, row), agent.in_app_browser);
-        let known = self.fallbacks.iter().position(|(known, _)| *known == place);
-        let index = known.unwrap_or_else(|| {
-            let fallback = rules.fallback(batch.resolve(place.0), place.1);
-            self.fallbacks.push((place, share(&fallback, shared)));
-            self.fallbacks.len() - 1
-        });
         let Self { own, fallbacks } = self;
+        let channels = own_channels(own, batch, row, rules, shared);
+        let in_mini_program = channels.is_some_and(|channels| channels.in_mini_program);
+        let place = (text_ref(batch, Field::Platform, row), agent.in_app_browser, in_mini_program);
+        let known = fallbacks.iter().position(|(known, _)| *known == place);
+        let index = known.unwrap_or_else(|| {
+            let evidence = Evidence { referrer: batch.text(Field::PageReferrer, row), ..Evidence::default() };
+            let fallback = rules.fallback(&evidence, batch.resolve(place.0), place.1);
+            fallbacks.push((place, share(&fallback, shared)));
+            fallbacks.len() - 1
+        });
         let fallback = &fallbacks[index].1;
-        match own_channels(own, batch, row, rules, shared) {
-            Some(OwnChannels { own, first }) => {
+        match channels {
+            Some(OwnChannels { own, first, .. }) => {
                 EventChannels { own: own.as_ref(), first: first.as_ref(), fallback }
             }
             None => EventChannels { own: None, first: None, fallback },
@@ -127,7 +135,8 @@ fn own_channels<'c>(
             "" => own.clone(),
             install_source => match_rules(install_source),
         };
-        OwnChannels { own, first }
+        let in_mini_program = rules.is_in_mini_program(batch.text(Field::PageReferrer, row));
+        OwnChannels { own, first, in_mini_program }
     }))
 }
 

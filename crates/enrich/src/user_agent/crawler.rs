@@ -50,6 +50,7 @@ const WORDS: &[&str] = &[
     "headless",
     "htmlunit",
     "jsdom/",
+    "lightpanda",
     "phantomjs",
     "playwright",
     "puppeteer",

@@ -130,13 +130,18 @@ fn android_model(text: &str) -> Option<(&str, &str)> {
     // Models contain parentheses too. The device ends where a word of the engine follows, or at the end of the text.
     let end = rest.find(") ").unwrap_or_else(|| rest.trim_end_matches(')').len());
     let mut parts = rest[..end].split(';').map(str::trim);
-    parts.find(|part| part.starts_with("Android") || part.starts_with("OpenHarmony"))?;
+    parts.find(|part| is_system(part))?;
     let part = parts.find(|part| !is_no_model(part))?;
     let (model, build) = part.split_once("Build/").unwrap_or((part, ""));
     Some((model.trim(), build))
 }
 
-/// Parts that may stand between version and model: a language, a web view, and the placeholders of browsers that hide
+/// A system and its version. HarmonyOS names the Android version that it is compatible with beside its own.
+fn is_system(part: &str) -> bool {
+    part.starts_with("Android") || part.starts_with("OpenHarmony")
+}
+
+/// Parts that may stand between version and model: another system, a language, a web view, and the placeholders of browsers that hide
 /// the model.
 fn is_no_model(part: &str) -> bool {
     let is_language = |part: &str| {
@@ -147,5 +152,9 @@ fn is_no_model(part: &str) -> bool {
             && country.bytes().all(|byte| byte.is_ascii_alphabetic())
     };
     let others = ["", "U", "K", "wv", "Mobile", "Tablet", "HarmonyOS", "Linux", "arm_64", "arm"];
-    others.contains(&part) || part.starts_with("rv:") || part.starts_with("HMSCore") || is_language(part)
+    others.contains(&part)
+        || is_system(part)
+        || part.starts_with("rv:")
+        || part.starts_with("HMSCore")
+        || is_language(part)
 }

@@ -136,6 +136,16 @@ fn check_one(kafka: &Kafka, found: &Found, problems: &mut Vec<Problem>) {
                 + ", or accept it with kafka.allow_create_time = true",
         );
     }
+    if found.topic == Topic::EnrichedEvents && !kafka.allow_create_time && timestamps != "LogAppendTime" {
+        report(
+            format!(
+                "message.timestamp.type is {timestamps}, so a restore of enrich finds its de-duplication window by the \
+                 clock of the machine that wrote it"
+            ),
+            alter(kafka, &name, "message.timestamp.type=LogAppendTime")
+                + ", or accept it with kafka.allow_create_time = true",
+        );
+    }
     let policy = found.setting("cleanup.policy");
     let compacted = policy.split(',').any(|policy| policy.trim() == "compact");
     match found.topic {
@@ -246,12 +256,18 @@ mod tests {
     fn each_wrong_setting_is_one_problem_with_a_remedy() {
         let kafka = load_from(None, [("MILLRACE__KAFKA__TOPIC_PREFIX".into(), "p.".into())]).unwrap().kafka;
         type Change = fn(&mut Vec<Found>);
-        let cases: [(Change, &str, &str, &str); 6] = [
+        let cases: [(Change, &str, &str, &str); 7] = [
             (|f| f.retain(|f| f.topic != Topic::Activities), "p.activities", "not exist", "topics create"),
             (|f| f[2].partitions = 3, "p.enriched-events", "3 partitions", "--partitions 8"),
             (
                 |f| change(f, Topic::RawEvents, "message.timestamp.type", "CreateTime"),
                 "p.raw-events",
+                "CreateTime",
+                "message.timestamp.type=LogAppendTime",
+            ),
+            (
+                |f| change(f, Topic::EnrichedEvents, "message.timestamp.type", "CreateTime"),
+                "p.enriched-events",
                 "CreateTime",
                 "message.timestamp.type=LogAppendTime",
             ),

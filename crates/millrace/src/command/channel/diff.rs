@@ -198,7 +198,7 @@ fn decide<'r>(
     evidence: &Evidence<'_>,
     [platform, in_app_browser]: [&str; 2],
 ) -> Channel<'r> {
-    rules.own(evidence).unwrap_or_else(|| rules.fallback(platform, in_app_browser))
+    rules.own(evidence).unwrap_or_else(|| rules.fallback(evidence, platform, in_app_browser))
 }
 
 /// The evidence with the highest priority.
