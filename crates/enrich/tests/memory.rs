@@ -1,4 +1,5 @@
 //! What a partition counts as its memory, compared with what the allocator was asked for.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(unsafe_code, reason = "an allocator that counts can be written only with unsafe code")]
 
 use std::{
