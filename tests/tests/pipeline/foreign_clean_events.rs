@@ -94,7 +94,7 @@ fn enrich_goes_on_behind_messages_that_it_cannot_read() {
     }
     assert_eq!(metric(&stages[1], "millrace_enrich_restore_skipped_total"), 3.0);
     send(&pipeline, &mut simulator, 500, None);
-    let counts = simulator.truth().counts.clone();
+    let counts = simulator.truth().counts;
     let accepted = counts.accepted + counts.tests + counts.bots + counts.duplicates;
     eventually("every event enriched", WAIT, || {
         let events = pipeline.millrace(&["cat", "enriched-events"]).ok()?;

@@ -115,7 +115,7 @@ fn a_restored_partition_forgets_the_devices_that_it_had_forgotten_before() {
     restored.restored(&mut BusinessDays::new("Asia/Shanghai").unwrap());
     // Received at the same time as the event before the restart, and not later.
     let again = event("old", 4);
-    let expected = all(&stamp(clean(3, &[again.clone()]), &mut before).0);
+    let expected = all(&stamp(clean(3, std::slice::from_ref(&again)), &mut before).0);
     assert!(expected[0].contains("is_new_device=1"), "{expected:?}");
     assert_eq!(all(&stamp(clean(3, &[again]), &mut restored).0), expected);
 }
