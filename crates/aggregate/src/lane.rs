@@ -15,6 +15,7 @@ mod partition;
 mod partitions;
 mod signal;
 mod stop;
+mod undecodable;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -102,6 +103,7 @@ pub fn run(
             Polled::Record(message) => lane.record(&message)?,
             Polled::Assigned(partitions) => lane.assigned(&partitions)?,
             Polled::Revoked { partitions, lost } => lane.revoked(&partitions, lost)?,
+            Polled::Undecodable => lane.undecodable()?,
         }
     }
     lane.finish()

@@ -66,11 +66,16 @@ impl KafkaPlan {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// The directory with a directory of log segments for each partition.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
     fn format(&self, controller_port: u16) -> Result<(), Error> {
         let temporary = self.directory.join("tmp");
         fs::create_dir_all(&temporary).map_err(io_error("create", &temporary))?;
         let properties = self.properties_path();
-        let text = properties_text(self.port, controller_port, &self.directory.join("data"));
+        let text = properties_text(self.port, controller_port, &self.data());
         fs::write(&properties, text).map_err(io_error("write", &properties))?;
 
         let mut command = self.java();

@@ -133,6 +133,14 @@ impl Stack {
         &self.brokers
     }
 
+    /// The directory in which Kafka has a directory of log segments for each partition.
+    ///
+    /// # Errors
+    /// Kafka was not started here.
+    pub fn kafka_data(&self) -> Result<PathBuf, Error> {
+        Ok(self.kafka.as_ref().ok_or(KAFKA_NOT_OURS)?.plan().data())
+    }
+
     /// ClickHouse's HTTP interface, `http://host:port`.
     pub fn clickhouse_url(&self) -> &str {
         &self.clickhouse_url

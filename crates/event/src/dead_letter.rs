@@ -14,6 +14,8 @@ pub mod header {
     pub const ORIGIN_PARTITION: &str = "origin_partition";
     /// Offset the record was read from.
     pub const ORIGIN_OFFSET: &str = "origin_offset";
+    /// Last offset of a range that cannot be decoded; its first one is [`ORIGIN_OFFSET`].
+    pub const ORIGIN_LAST_OFFSET: &str = "origin_last_offset";
     /// Position of the event in the record's array; 0 for a single event or a whole record.
     pub const ORIGIN_INDEX: &str = "origin_index";
     /// The stage that rejected it: `ingest` or `enrich`.

@@ -51,7 +51,8 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
     let topics =
         IngestTopics::new(&settings.kafka, |topic| Ok(partition_count(&settings, topic, &shutdown)?))?;
     let policy = policy(&settings.ingest);
-    let options = StageOptions { name: "ingest", input: Topic::RawEvents };
+    let undecodable = settings.ingest.undecodable;
+    let options = StageOptions { name: "ingest", input: Topic::RawEvents, undecodable };
     run_stage(options, &settings, &shutdown, &health, |_worker| {
         Ok(Ingest::new(topics.clone(), policy.clone()))
     })

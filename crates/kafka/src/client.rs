@@ -14,6 +14,11 @@ use crate::error::Error;
 
 /// Every message between the stages fits, and so does the dead letter of every record of the raw topic.
 const MAX_MESSAGE_BYTES: &str = "16777216";
+/// Most bytes of one fetch, compressed. Kafka returns more only for a single batch that is larger.
+const FETCH_BYTES: &str = "4194304";
+/// librdkafka decompresses a zstd batch to at most this size, and to at least a third of it. There is no such limit for
+/// the other codecs.
+const RECEIVE_BYTES: &str = "50331648";
 /// Timeout of one request; it is retried afterwards.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// A broker that has just started may not know its topics yet.
@@ -54,7 +59,20 @@ pub(crate) fn consumer(settings: &Settings, group: &str, member: &str) -> Client
         .set("queued.max.messages.kbytes", "16384")
         .set("max.partition.fetch.bytes", "524288")
         .set("statistics.interval.ms", "5000");
+    decoding(&mut config);
     config
+}
+
+/// What every consumer sets about the batches that it decodes. The memory they take is not limited by the bytes of a fetch:
+/// librdkafka decompresses all batches of a fetch at once.
+pub(crate) fn decoding(config: &mut ClientConfig) {
+    config
+        // Without it the records of a damaged batch are returned as they are.
+        .set("check.crcs", "true")
+        .set("receive.message.max.bytes", RECEIVE_BYTES)
+        // librdkafka raises fetch.max.bytes to this one.
+        .set("message.max.bytes", FETCH_BYTES)
+        .set("fetch.max.bytes", FETCH_BYTES);
 }
 
 /// Configuration of a producer whose messages become visible when its transaction commits.

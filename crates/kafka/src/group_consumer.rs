@@ -7,9 +7,9 @@
 mod backlog;
 mod context;
 
-use event::{NextOffset, Start};
+use event::{NextOffset, Start, Topic};
 use rdkafka::{
-    Offset as RdOffset, TopicPartitionList,
+    ClientConfig, Offset as RdOffset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata},
     error::{KafkaError, RDKafkaErrorCode},
     message::{BorrowedMessage, Message as _},
@@ -18,7 +18,7 @@ use runtime::{
     config::Settings,
     failpoint::{self, Safeguard, Step},
     shutdown::Shutdown,
-    stage::{Polled, Record, Source, StartPosition},
+    stage::{Polled, Record, Source, SourceTopics, StartPosition, Undecodable},
 };
 use std::{
     sync::Arc,
@@ -26,7 +26,12 @@ use std::{
 };
 
 use self::context::{Announced, Context};
-use crate::{bounds::bounds, client, error::Error};
+use crate::{
+    bounds::bounds,
+    client,
+    error::Error,
+    undecodable::{Probe, is_position_gone, is_undecodable},
+};
 
 /// Timeout of one request to the broker.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,6 +63,9 @@ pub struct GroupConsumer {
     member: String,
     start: Start,
     shutdown: Shutdown,
+    topics: SourceTopics,
+    /// Of a client that reads as this consumer does.
+    config: ClientConfig,
     /// With the safeguard `fencing` off: a client outside the group, whose offsets the broker accepts without checking
     /// a membership.
     outsider: Option<BaseConsumer>,
@@ -85,9 +93,9 @@ impl GroupConsumer {
         shutdown: &Shutdown,
     ) -> Result<Self, Error> {
         let failed = |e| Error::call("subscribing", member, e);
-        let consumer: BaseConsumer<Context> = client::consumer(settings, group, member)
-            .create_with_context(Context::new(group))
-            .map_err(failed)?;
+        let config = client::consumer(settings, group, member);
+        let consumer: BaseConsumer<Context> =
+            config.create_with_context(Context::new(group)).map_err(failed)?;
         consumer.subscribe(&[topic]).map_err(failed)?;
         let outsider = if failpoint::is_off(Safeguard::Fencing) {
             Some(client::client(settings).set("group.id", group).create().map_err(failed)?)
@@ -101,6 +109,11 @@ impl GroupConsumer {
             member: member.to_owned(),
             start: settings.kafka.start,
             shutdown: shutdown.clone(),
+            topics: SourceTopics {
+                input: topic.to_owned(),
+                dead_letters: settings.kafka.topic(Topic::DeadLetters),
+            },
+            config,
             outsider,
         })
     }
@@ -117,7 +130,7 @@ impl GroupConsumer {
     pub fn poll(&self, timeout: Duration) -> Result<Polled<BorrowedMessage<'_>>, Error> {
         match self.consumer.poll(timeout) {
             Some(Ok(message)) => Ok(Polled::Record(message)),
-            Some(Err(error)) => self.classify(error).map(|()| Polled::Idle),
+            Some(Err(error)) => self.classify(error),
             None => Ok(self.take_rebalance()),
         }
     }
@@ -133,12 +146,12 @@ impl GroupConsumer {
     }
 
     /// A permanent error is returned, a transient one logged.
-    fn classify(&self, error: KafkaError) -> Result<(), Error> {
+    fn classify<M>(&self, error: KafkaError) -> Result<Polled<M>, Error> {
         use RDKafkaErrorCode as Code;
         match error.rdkafka_error_code() {
-            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
-                Err(Error::PositionGone { group: self.group.clone(), topic: self.topic.clone() })
-            }
+            _ if is_undecodable(&error) => Ok(Polled::Undecodable),
+            // Behind a wrong checksum librdkafka moves its position to an offset that no record has.
+            _ if is_position_gone(&error) => Ok(Polled::Undecodable),
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
                 Err(Error::MissingTopic(self.topic.clone()))
             }
@@ -148,9 +161,37 @@ impl GroupConsumer {
             Some(Code::FencedInstanceId) => Err(Error::FencedOff(self.member.clone())),
             _ => {
                 tracing::warn!(group = self.group, topic = self.topic, %error, "reading failed, librdkafka retries");
-                Ok(())
+                Ok(Polled::Idle)
             }
         }
+    }
+
+    /// The batches at these positions that cannot be decoded, after several attempts. After [`Polled::Undecodable`] ask this,
+    /// then [`seek`](Self::seek), because librdkafka may have skipped records. Empty when there is none, or when a broker
+    /// does not answer.
+    ///
+    /// # Errors
+    /// The records at a position no longer exist.
+    pub fn find_undecodable(&self, positions: &[(i32, NextOffset)]) -> Result<Vec<Undecodable>, Error> {
+        let partitions: Vec<i32> = positions.iter().map(|&(partition, _)| partition).collect();
+        let mut spans = Vec::new();
+        for (&(partition, next), (low, high)) in positions.iter().zip(self.bounds(&partitions)?) {
+            spans.push((partition, next, high));
+            if next.0 < low {
+                return Err(self.records_gone(partition, next, low));
+            }
+            if next.0 > high {
+                return Err(Error::PositionGone { group: self.group.clone(), topic: self.topic.clone() });
+            }
+        }
+        let probe = Probe::new(&self.config, &self.topic, &self.shutdown)
+            .map_err(|e| Error::call("creating a client", &self.member, e))?;
+        Ok(probe.find(spans))
+    }
+
+    fn records_gone(&self, partition: i32, committed: NextOffset, low: i64) -> Error {
+        let (group, topic) = (self.group.clone(), self.topic.clone());
+        Error::RecordsGone { group, topic, partition, offset: committed.0, low }
     }
 
     /// The committed offsets. Waits while a transaction of an earlier owner is open.
@@ -190,13 +231,7 @@ impl GroupConsumer {
         {
             let next = match (next, self.start) {
                 (Some(next), _) if next.0 < low => {
-                    return Err(Error::RecordsGone {
-                        group: self.group.clone(),
-                        topic: self.topic.clone(),
-                        partition,
-                        offset: next.0,
-                        low,
-                    });
+                    return Err(self.records_gone(partition, next, low));
                 }
                 (Some(next), _) => next,
                 (None, Start::Earliest) => NextOffset(low),
@@ -243,7 +278,14 @@ impl GroupConsumer {
         let failed = |e| Error::call("seeking to the committed offsets after an abort", &self.member, e);
         let list = self.list_at(positions).map_err(failed)?;
         let response = self.consumer.seek_partitions(list, REQUEST_TIMEOUT).map_err(failed)?;
-        response.elements().iter().try_for_each(|element| element.error()).map_err(failed)
+        let result = response.elements().iter().try_for_each(|element| element.error());
+        match result {
+            // librdkafka no longer fetches a partition whose position the broker does not have.
+            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::State) => {
+                self.assign(positions)
+            }
+            result => result.map_err(failed),
+        }
     }
 
     /// Stops reading these partitions until [`resume`](Self::resume).
@@ -394,6 +436,14 @@ impl Source for GroupConsumer {
 
     fn seek(&self, positions: &[(i32, NextOffset)]) -> Result<(), runtime::Error> {
         Ok(self.seek(positions)?)
+    }
+
+    fn find_undecodable(&self, positions: &[(i32, NextOffset)]) -> Result<Vec<Undecodable>, runtime::Error> {
+        Ok(self.find_undecodable(positions)?)
+    }
+
+    fn topics(&self) -> &SourceTopics {
+        &self.topics
     }
 
     fn pause(&self, partitions: &[i32]) -> Result<(), runtime::Error> {

@@ -13,12 +13,13 @@ mod partition_reader;
 mod stage;
 pub mod topic;
 mod transaction;
+mod undecodable;
 
 pub use bounds::{bounds, ends};
 pub use client::{client, explain, partition_count, topic_settings};
 pub use error::Error;
 pub use group_consumer::{Committed, GroupConsumer, Membership};
 pub use partition_reader::{Isolation, PartitionReader, Read, ReaderContext, first_offsets};
-pub use runtime::stage::Polled;
+pub use runtime::stage::{Polled, Undecodable};
 pub use stage::{StageOptions, run_stage};
 pub use transaction::{OpenTransaction, TransactionalProducer};

@@ -72,7 +72,9 @@ impl PartitionReader {
             Isolation::ReadCommitted => "read_committed",
             Isolation::ReadUncommitted => "read_uncommitted",
         };
-        let consumer = client::client(settings)
+        let mut config = client::client(settings);
+        client::decoding(&mut config);
+        let consumer = config
             .set("group.id", format!("{}-{name}", settings.pipeline))
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")

@@ -1,7 +1,7 @@
 //! A consume-transform-commit stage on Kafka: the runtime's worker with a group consumer and a transactional producer.
 use event::Topic;
 use runtime::{
-    config::Settings,
+    config::{Settings, UndecodableBatches},
     health::Health,
     shutdown::Shutdown,
     stage::{BatchLimits, Stage, WorkerOptions},
@@ -22,6 +22,8 @@ pub struct StageOptions {
     pub name: &'static str,
     /// Its input topic.
     pub input: Topic,
+    /// What it does about a batch that cannot be decoded.
+    pub undecodable: UndecodableBatches,
 }
 
 /// Runs a stage until `shutdown`: `settings.workers` threads, each with a consumer, a producer and a stage of its own.
@@ -46,6 +48,7 @@ pub fn run_stage<S: Stage>(
             bytes: MAX_BATCH_BYTES,
         },
         pause_after_abort: PAUSE_AFTER_ABORT,
+        undecodable: options.undecodable,
     };
     runtime::stage::run(worker_options, shutdown, health, make_stage, |worker| {
         partition_count(settings, &topic, shutdown)?;

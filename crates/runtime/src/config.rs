@@ -15,7 +15,7 @@ use std::path::Path;
 pub use error::ConfigError;
 pub use resolved::{Aggregate, BusinessTimeZone, ClickHouse, Enrich, Http, Settings};
 pub use secret::Secret;
-pub use sections::{ActiveDefinitions, Ingest, Kafka, Log, LogFormat, UnknownEvents};
+pub use sections::{ActiveDefinitions, Ingest, Kafka, Log, LogFormat, UndecodableBatches, UnknownEvents};
 pub use sources::known_keys;
 pub use written::Written;
 

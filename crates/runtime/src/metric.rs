@@ -31,6 +31,11 @@ pub(crate) fn describe() {
         "Records processed, those of aborted transactions included."
     );
     describe_counter!(
+        "millrace_undecodable_records_total",
+        Unit::Count,
+        "Offsets of batches that could not be decoded. Each range of them is one dead letter."
+    );
+    describe_counter!(
         "millrace_transactions_total",
         Unit::Count,
         "Transactions by outcome. The records of an aborted transaction are read again."

@@ -17,7 +17,7 @@ use std::thread;
 pub use batch::BatchLimits;
 pub use contract::{Message, Output, Record, Stage};
 pub use recorder::{Recorder, Sent};
-pub use source::{Polled, Source, StartPosition};
+pub use source::{Polled, Source, SourceTopics, StartPosition, Undecodable};
 pub use transaction::{Producer, Transaction, TransactionEnd};
 pub use worker::WorkerOptions;
 

@@ -19,3 +19,4 @@ mod recovery;
 mod safeguards;
 mod state;
 mod trace;
+mod undecodable;

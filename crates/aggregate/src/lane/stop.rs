@@ -35,7 +35,7 @@ impl Lane<'_> {
             }
             match self.source.poll(BUSY_POLL)? {
                 // Records that still arrive are read again by the next owner.
-                Polled::Idle | Polled::Record(_) | Polled::Assigned(_) => (),
+                Polled::Idle | Polled::Record(_) | Polled::Undecodable | Polled::Assigned(_) => (),
                 Polled::Revoked { partitions, lost } => self.revoked(&partitions, lost)?,
             }
         }

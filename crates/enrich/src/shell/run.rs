@@ -3,7 +3,7 @@ use event::{IdentityKey, Topic, calendar::BusinessDays};
 use kafka::{StageOptions, run_stage, topic};
 use runtime::{
     Error,
-    config::{ConfigError, Settings},
+    config::{ConfigError, Settings, UndecodableBatches},
     health::Health,
     shutdown::Shutdown,
 };
@@ -55,7 +55,11 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
         dead_letters,
         health: health.clone(),
     };
-    let options = StageOptions { name: "enrich", input: Topic::CleanEvents };
+    let options = StageOptions {
+        name: "enrich",
+        input: Topic::CleanEvents,
+        undecodable: UndecodableBatches::DeadLetter,
+    };
     run_stage(options, &settings, &shutdown, &health, |worker| {
         Ok(EnrichStage::new(&settings, inputs.clone(), worker))
     })

@@ -60,6 +60,17 @@ pub struct Ingest {
     pub unknown_events: UnknownEvents,
     #[serde(with = "humantime_serde")]
     pub max_event_age: Duration,
+    pub undecodable: UndecodableBatches,
+}
+
+/// What a stage does about a Kafka batch that cannot be decompressed or fails its checksum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UndecodableBatches {
+    /// Writes a dead letter with its offsets and reads on behind it.
+    DeadLetter,
+    /// Its partition waits.
+    Halt,
 }
 
 /// What ingest does with event names that the contract does not list.

@@ -15,15 +15,16 @@ pub struct BatchLimits {
     pub bytes: usize,
 }
 
-/// A rebalance that ended a batch.
+/// What ended a batch early.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Rebalance {
+pub(super) enum Interruption {
     Assigned(Vec<i32>),
     Revoked { partitions: Vec<i32>, lost: bool },
+    Undecodable,
 }
 
-/// A batch, and the rebalance that must be answered after it.
-pub(super) type Gathered<'s, C> = (Vec<<C as Source>::Message<'s>>, Option<Rebalance>);
+/// A batch, and the interruption that must be answered after it.
+pub(super) type Gathered<'s, C> = (Vec<<C as Source>::Message<'s>>, Option<Interruption>);
 
 pub(super) fn gather<C: Source>(source: &C, limits: BatchLimits) -> Result<Gathered<'_, C>, Error> {
     let mut batch = Vec::new();
@@ -50,10 +51,11 @@ pub(super) fn gather<C: Source>(source: &C, limits: BatchLimits) -> Result<Gathe
                 bytes += C::record(&message).value.map_or(0, <[u8]>::len);
                 batch.push(message);
             }
-            Polled::Assigned(partitions) => return Ok((batch, Some(Rebalance::Assigned(partitions)))),
+            Polled::Assigned(partitions) => return Ok((batch, Some(Interruption::Assigned(partitions)))),
             Polled::Revoked { partitions, lost } => {
-                return Ok((batch, Some(Rebalance::Revoked { partitions, lost })));
+                return Ok((batch, Some(Interruption::Revoked { partitions, lost })));
             }
+            Polled::Undecodable => return Ok((batch, Some(Interruption::Undecodable))),
         }
     }
     Ok((batch, None))

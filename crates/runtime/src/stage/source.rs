@@ -1,5 +1,5 @@
 //! What the worker needs of a consumer that is a member of a group.
-use event::NextOffset;
+use event::{NextOffset, Offset};
 use std::time::Duration;
 
 use super::contract::Record;
@@ -21,6 +21,31 @@ pub enum Polled<M> {
         /// The group may already have assigned them to other members: nothing may be committed any more.
         lost: bool,
     },
+    /// A batch cannot be decoded. The client may have skipped records behind it: ask
+    /// [`find_undecodable`](Source::find_undecodable), then [`seek`](Source::seek).
+    Undecodable,
+}
+
+/// Offsets of one partition whose batches the client library cannot decode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undecodable {
+    /// The partition.
+    pub partition: i32,
+    /// First offset that cannot be read.
+    pub first: Offset,
+    /// Last offset that cannot be read.
+    pub last: Offset,
+    /// The client library's error.
+    pub cause: String,
+}
+
+/// The topics that a dead letter of an undecodable batch names, and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceTopics {
+    /// Full name of the topic that is read.
+    pub input: String,
+    /// Full name of the topic of dead letters.
+    pub dead_letters: String,
 }
 
 /// Where to read an assigned partition from.
@@ -78,6 +103,16 @@ pub trait Source {
     /// # Errors
     /// The consumer cannot go on.
     fn seek(&self, positions: &[(i32, NextOffset)]) -> Result<(), Error>;
+
+    /// Looks for batches at these positions that cannot be decoded. It reads each of them several times before it reports
+    /// it. Empty when every position can be read, or when the broker does not answer now.
+    ///
+    /// # Errors
+    /// The consumer cannot go on, for example because the records at a position were deleted.
+    fn find_undecodable(&self, positions: &[(i32, NextOffset)]) -> Result<Vec<Undecodable>, Error>;
+
+    /// The topics that a dead letter names.
+    fn topics(&self) -> &SourceTopics;
 
     /// Stops reading these partitions until [`resume`](Self::resume).
     ///

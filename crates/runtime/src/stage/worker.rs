@@ -1,4 +1,6 @@
 //! One worker: rebalances, batches and transactions of its partitions, one after the other on one thread.
+mod undecodable;
+
 use event::{LedgerCounts, NextOffset, Offset};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +9,7 @@ use std::{
 };
 
 use super::{
-    batch::{BatchLimits, Rebalance, gather},
+    batch::{BatchLimits, Interruption, gather},
     contract::{Message, Output, Record, Stage},
     ledger::Ledger,
     source::{Polled, Source},
@@ -15,6 +17,7 @@ use super::{
 };
 use crate::{
     Error,
+    config::UndecodableBatches,
     failpoint::{self, Step},
     health::Health,
     shutdown::Shutdown,
@@ -33,6 +36,8 @@ pub struct WorkerOptions {
     pub batch: BatchLimits,
     /// How long a worker pauses after an aborted transaction: its cause is often gone a moment later.
     pub pause_after_abort: Duration,
+    /// What to do about a batch that cannot be decoded.
+    pub undecodable: UndecodableBatches,
 }
 
 /// What surrounds one worker.
@@ -56,6 +61,8 @@ pub(super) struct Worker<'a, S, C, P> {
     /// Revoked partitions whose state is kept until the next assignment shows who owns them.
     parked: BTreeMap<i32, NextOffset>,
     is_restoring: bool,
+    /// Partitions that wait at a batch that cannot be decoded, and since when.
+    waiting: BTreeMap<i32, Instant>,
     /// Since when every transaction has been aborted.
     aborting_since: Option<Instant>,
 }
@@ -76,6 +83,7 @@ where
             ledger: Ledger::default(),
             parked: BTreeMap::new(),
             is_restoring: false,
+            waiting: BTreeMap::new(),
             aborting_since: None,
         }
     }
@@ -94,18 +102,21 @@ where
     }
 
     fn process_batch(&mut self) -> Result<(), Error> {
-        let (batch, rebalance) = gather(self.source, self.surroundings.options.batch)?;
-        let lost = matches!(rebalance, Some(Rebalance::Revoked { lost: true, .. }));
+        self.try_waiting_partitions()?;
+        let (batch, interruption) = gather(self.source, self.surroundings.options.batch)?;
+        let lost = matches!(interruption, Some(Interruption::Revoked { lost: true, .. }));
         if !batch.is_empty() && !lost {
             let end = self.transact(&batch)?;
             // Partitions that are being revoked are read again by their next owner.
-            if end == TransactionEnd::Aborted && rebalance.is_none() {
+            if end == TransactionEnd::Aborted && interruption.is_none() {
                 self.source.seek(&self.committed_positions())?;
             }
         }
         drop(batch);
-        match rebalance {
-            Some(rebalance) => self.rebalance(rebalance),
+        match interruption {
+            Some(Interruption::Assigned(partitions)) => self.assigned(&partitions),
+            Some(Interruption::Revoked { partitions, lost }) => self.revoked(&partitions, lost),
+            Some(Interruption::Undecodable) => self.pass_undecodable(),
             None => Ok(()),
         }
     }
@@ -169,13 +180,6 @@ where
         Ok(())
     }
 
-    fn rebalance(&mut self, rebalance: Rebalance) -> Result<(), Error> {
-        match rebalance {
-            Rebalance::Assigned(partitions) => self.assigned(&partitions),
-            Rebalance::Revoked { partitions, lost } => self.revoked(&partitions, lost),
-        }
-    }
-
     fn revoked(&mut self, partitions: &[i32], lost: bool) -> Result<(), Error> {
         let Surroundings { name, options: WorkerOptions { stage, .. }, health, .. } = self.surroundings;
         let positions = std::mem::take(&mut self.positions);
@@ -192,6 +196,8 @@ where
             }
         }
         self.is_restoring = false;
+        self.waiting.clear();
+        self.report_waiting();
         health.set_ready(name, false);
         self.source.unassign()?;
         tracing::info!(worker = name, ?partitions, lost, "partitions revoked");
@@ -240,8 +246,8 @@ where
         match self.source.poll(Duration::ZERO)? {
             Polled::Assigned(partitions) => return self.assigned(&partitions),
             Polled::Revoked { partitions, lost } => return self.revoked(&partitions, lost),
-            // A record prefetched before the pause is read again afterwards.
-            Polled::Record(_) | Polled::Idle => (),
+            // What was prefetched before the pause is read again afterwards.
+            Polled::Record(_) | Polled::Undecodable | Polled::Idle => (),
         }
         if self.restore()? {
             let partitions: Vec<i32> = self.positions.keys().copied().collect();

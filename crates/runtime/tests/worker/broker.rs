@@ -1,16 +1,17 @@
 //! A broker, a consumer and a producer in memory. A script decides what each poll returns and how each transaction ends.
-use event::{LedgerCounts, NextOffset};
+use event::{LedgerCounts, NextOffset, Offset};
 use runtime::{
     Error,
+    config::UndecodableBatches,
     shutdown::Shutdown,
     stage::{
-        BatchLimits, Message, Polled, Producer, Record, Source, Stage, StartPosition, Transaction,
-        TransactionEnd, WorkerOptions, run,
+        BatchLimits, Message, Polled, Producer, Record, Source, SourceTopics, Stage, StartPosition,
+        Transaction, TransactionEnd, Undecodable, WorkerOptions, run,
     },
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -25,6 +26,8 @@ pub(crate) enum Poll {
     Assigned(Vec<i32>),
     Revoked,
     Lost,
+    /// The client reports a batch that cannot be decoded, and has already read past it.
+    Undecodable,
     /// Another member of the group processes so many records of a partition, then the next poll is taken.
     OtherProcesses(i32, i64),
     /// A shutdown is requested, then the next poll is taken.
@@ -62,8 +65,12 @@ pub(crate) struct Broker {
     pub(crate) committed: BTreeMap<i32, (i64, String)>,
     /// Input partition and offset of every message that is visible, in order.
     pub(crate) visible: Vec<(i32, i64)>,
+    /// Headers of every visible dead letter, in order.
+    pub(crate) dead_letters: Vec<Vec<(String, String)>>,
     /// The stage's state: number of records it has applied, by partition.
     pub(crate) state: BTreeMap<i32, i64>,
+    /// Offsets that cannot be decoded, from the first to the last.
+    pub(crate) undecodable: Vec<(i32, i64, i64)>,
     /// Where each assigned partition is read.
     pub(crate) positions: BTreeMap<i32, i64>,
     paused: BTreeSet<i32>,
@@ -85,6 +92,7 @@ pub(crate) struct Run {
     pub(crate) broker: Arc<Mutex<Broker>>,
     pub(crate) shutdown: Shutdown,
     pub(crate) batch: BatchLimits,
+    pub(crate) undecodable: UndecodableBatches,
 }
 
 impl Run {
@@ -95,6 +103,7 @@ impl Run {
             broker: Arc::new(Mutex::new(broker)),
             shutdown: Shutdown::default(),
             batch: BatchLimits { interval: Duration::ZERO, records: 100, bytes: 100_000 },
+            undecodable: UndecodableBatches::DeadLetter,
         }
     }
 
@@ -108,8 +117,13 @@ impl Run {
     }
 
     pub(crate) fn workers(&self, workers: usize) -> Result<(), Error> {
-        let options =
-            WorkerOptions { stage: "test", workers, batch: self.batch, pause_after_abort: Duration::ZERO };
+        let options = WorkerOptions {
+            stage: "test",
+            workers,
+            batch: self.batch,
+            pause_after_abort: Duration::ZERO,
+            undecodable: self.undecodable,
+        };
         run(
             options,
             &self.shutdown,
@@ -178,6 +192,10 @@ impl Source for MemorySource {
                     std::thread::sleep(timeout);
                     Polled::Idle
                 }
+                Poll::Undecodable => {
+                    broker.positions.values_mut().for_each(|next| *next += 7);
+                    Polled::Undecodable
+                }
                 Poll::Assigned(partitions) => Polled::Assigned(partitions),
                 Poll::Revoked | Poll::Lost => {
                     broker.lost = matches!(poll, Poll::Lost);
@@ -233,6 +251,25 @@ impl Source for MemorySource {
         Ok(())
     }
 
+    fn find_undecodable(&self, positions: &[(i32, NextOffset)]) -> Result<Vec<Undecodable>, Error> {
+        let broker = self.0.broker();
+        let at =
+            |&(partition, first, _): &(i32, i64, i64)| positions.contains(&(partition, NextOffset(first)));
+        let found = broker.undecodable.iter().filter(|range| at(range));
+        let batch = |&(partition, first, last)| Undecodable {
+            partition,
+            first: Offset(first),
+            last: Offset(last),
+            cause: "test".into(),
+        };
+        Ok(found.map(batch).collect())
+    }
+
+    fn topics(&self) -> &SourceTopics {
+        static TOPICS: OnceLock<SourceTopics> = OnceLock::new();
+        TOPICS.get_or_init(|| SourceTopics { input: "in".into(), dead_letters: "dead-letters".into() })
+    }
+
     fn pause(&self, partitions: &[i32]) -> Result<(), Error> {
         self.0.broker().paused.extend(partitions);
         self.0.call(Call::Pause(partitions.to_vec()));
@@ -259,6 +296,7 @@ struct MemoryProducer(Run);
 struct MemoryTransaction {
     run: Run,
     sent: Vec<(i32, i64)>,
+    dead_letters: Vec<Vec<(String, String)>>,
     has_ended: bool,
 }
 
@@ -267,7 +305,12 @@ impl Producer for MemoryProducer {
     type Transaction<'p> = MemoryTransaction;
 
     fn begin(&mut self) -> Result<MemoryTransaction, Error> {
-        Ok(MemoryTransaction { run: self.0.clone(), sent: Vec::new(), has_ended: false })
+        Ok(MemoryTransaction {
+            run: self.0.clone(),
+            sent: Vec::new(),
+            dead_letters: Vec::new(),
+            has_ended: false,
+        })
     }
 }
 
@@ -275,6 +318,11 @@ impl Transaction for MemoryTransaction {
     type Membership = ();
 
     fn send(&mut self, message: Message<'_>) -> Result<(), Error> {
+        if message.topic == "dead-letters" {
+            let headers = message.headers.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+            self.dead_letters.push(headers.collect());
+            return Ok(());
+        }
         let offset = i64::from_be_bytes(message.value.try_into().unwrap());
         self.sent.push((message.partition, offset));
         Ok(())
@@ -295,6 +343,7 @@ impl Transaction for MemoryTransaction {
         if end == TransactionEnd::Committed {
             assert!(!broker.lost, "committed for partitions that were lost");
             broker.visible.extend(&self.sent);
+            broker.dead_letters.append(&mut self.dead_letters);
             for (partition, next, metadata) in offsets {
                 assert!(
                     broker.positions.contains_key(partition),

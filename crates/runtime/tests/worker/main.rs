@@ -5,7 +5,7 @@ mod broker;
 
 use event::LedgerCounts;
 use proptest::prelude::*;
-use runtime::{Error, stage::TransactionEnd};
+use runtime::{Error, config::UndecodableBatches, stage::TransactionEnd};
 use std::time::{Duration, Instant};
 
 use broker::{Call, Failure, Poll, RECORD, Run};
@@ -201,6 +201,45 @@ fn a_panic_in_one_worker_ends_all_of_them() {
     assert!(run.shutdown.requested());
 }
 
+#[test]
+fn a_batch_that_cannot_be_decoded_is_one_dead_letter_and_what_the_client_skipped_is_read() {
+    let polls = assigned(&[0, 1]).chain(records(0, 2)).chain([Poll::Undecodable]);
+    let run = Run::new(polls.chain(records(0, 1)).chain(records(1, 1)));
+    run.broker().undecodable = vec![(0, 2, 4)];
+    run.one_worker().unwrap();
+    let broker = run.broker();
+    assert_eq!(broker.visible, [(0, 0), (0, 1), (0, 5), (1, 0)]);
+    let [dead_letter] = &broker.dead_letters[..] else { panic!("{:?}", broker.dead_letters) };
+    let header = |name: &str| dead_letter.iter().find(|(of, _)| of == name).map(|(_, value)| value.as_str());
+    assert_eq!(header("code"), Some("undecodable"));
+    assert_eq!(header("origin_topic"), Some("in"));
+    assert_eq!((header("origin_offset"), header("origin_last_offset")), (Some("2"), Some("4")));
+    let (next, metadata) = &broker.committed[&0];
+    let counts = LedgerCounts { records: 6, events: 4, emitted: 3, duplicates: 0, rejected: 1 };
+    assert_eq!((*next, LedgerCounts::parse(metadata)), (6, Ok(counts)));
+}
+
+#[test]
+fn with_halt_only_the_partition_of_an_undecodable_batch_waits() {
+    let polls = assigned(&[0, 1]).chain(records(0, 2)).chain([Poll::Undecodable]);
+    let mut run = Run::new(polls.chain(records(0, 1)).chain(records(1, 2)));
+    run.undecodable = UndecodableBatches::Halt;
+    run.broker().undecodable = vec![(0, 2, 4)];
+    run.one_worker().unwrap();
+    let broker = run.broker();
+    assert_eq!(broker.visible, [(0, 0), (0, 1), (1, 0), (1, 1)]);
+    assert_eq!((broker.committed[&0].0, broker.dead_letters.len()), (2, 0));
+    assert!(broker.calls.contains(&Call::Pause(vec![0])));
+}
+
+#[test]
+fn an_error_that_no_second_reading_confirms_skips_nothing() {
+    let polls = assigned(&[0]).chain(records(0, 2)).chain([Poll::Undecodable]);
+    let run = Run::new(polls.chain(records(0, 2)));
+    run.one_worker().unwrap();
+    assert_eq!(run.broker().visible, [(0, 0), (0, 1), (0, 2), (0, 3)]);
+}
+
 fn poll() -> impl Strategy<Value = Poll> {
     prop_oneof![
         8 => (0..2_i32).prop_map(Poll::Record),
@@ -209,6 +248,7 @@ fn poll() -> impl Strategy<Value = Poll> {
         2 => prop::sample::subsequence(vec![0, 1], 1..=2).prop_map(Poll::Assigned),
         1 => Just(Poll::Revoked),
         1 => Just(Poll::Lost),
+        1 => Just(Poll::Undecodable),
         2 => (0..2_i32, 1..3_i64).prop_map(|(partition, count)| Poll::OtherProcesses(partition, count)),
     ]
 }
