@@ -1,6 +1,7 @@
 //! Reports as spreadsheets: one sheet per subject, each number queried by the name of its metric.
 //!
 //! [`sheets`] lists what is on each sheet, [`data`] queries and compares, [`sections`] and [`sheet_writer`] write.
+mod cell_text;
 pub(crate) mod data;
 pub(crate) mod length;
 mod retention_triangle;
@@ -31,19 +32,19 @@ pub(crate) fn write(data: &ReportData<'_>, file: &Path) -> Result<Vec<String>, E
     let title = format!("{} {}", data.title(), data.period());
     workbook.set_properties(&DocProperties::new().set_title(&title).set_creation_datetime(&created));
     let formats = CellFormats::default();
-    let mut names = Vec::new();
+    let (mut names, mut changed) = (Vec::new(), Vec::new());
     for sheet in sheets::SHEETS {
         let mut writer = SheetWriter::new(workbook.add_worksheet(), &formats, sheet.name())?;
         writer.heading(&format!("{} · {}", sheet.zh, sheet.en), &title, &data.warning())?;
         for section in sheet.sections {
             sections::write(&mut writer, data, section)?;
         }
-        writer.finish()?;
+        changed.extend(writer.finish()?);
         names.push(sheet.name());
     }
     let name = sheets::DEFINITIONS.to_owned();
     let mut writer = SheetWriter::new(workbook.add_worksheet(), &formats, name.clone())?;
-    sections::definitions(&mut writer, data.catalogue)?;
+    sections::definitions(&mut writer, data.catalogue, &changed)?;
     names.push(name);
     workbook.save(file)?;
     Ok(names)

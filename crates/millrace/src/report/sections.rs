@@ -5,7 +5,7 @@ use super::{
     data::{ComparedValue, MetricComparison, ReportData, back, change},
     length::ReportLength,
     retention_triangle,
-    sheet_writer::SheetWriter,
+    sheet_writer::{ChangedCell, SheetWriter},
     sheets::Section,
 };
 use crate::{
@@ -73,14 +73,9 @@ fn numbers(
         let MetricComparison { metric, definition, periods, .. } = comparison;
         let formats = writer.formats;
         let label = format!("{} {}", metric.title.zh, metric.title.en);
-        writer.sheet.write_with_format(writer.row, 0, label, &formats.text)?;
-        writer.sheet.write_with_format(writer.row, 1, &definition.name, &formats.text)?;
-        writer.sheet.write_with_format(
-            writer.row,
-            2,
-            when(data, periods.step, &periods.current),
-            &formats.text,
-        )?;
+        writer.cell(0, &label, &formats.text)?;
+        writer.cell(1, &definition.name, &formats.text)?;
+        writer.cell(2, &when(data, periods.step, &periods.current), &formats.text)?;
         let none = ComparedValue {
             key: Vec::new(),
             value: if metric.kind.is_count() { Some(0.0) } else { None },
@@ -154,7 +149,7 @@ fn split(writer: &mut SheetWriter<'_>, data: &ReportData<'_>, name: &str, by: &[
     for row in rows.iter().take(MAX_SPLIT_ROWS) {
         for (column, text) in (0..).zip(&row.key) {
             let shown = if text.is_empty() { "（空 none）" } else { text };
-            writer.sheet.write_with_format(writer.row, column, shown, &formats.text)?;
+            writer.cell(column, shown, &formats.text)?;
         }
         compared(writer, metric, row, value_column)?;
         if metric.interval {
@@ -264,8 +259,12 @@ fn words(definition: &Definition) -> String {
     format!("{} {}", definition.words.zh, definition.words.en)
 }
 
-/// Every definition of the catalogue.
-pub(super) fn definitions(writer: &mut SheetWriter<'_>, catalogue: &MetricCatalogue) -> Result<(), Error> {
+/// Every definition of the catalogue, and the cells whose text a spreadsheet cannot hold.
+pub(super) fn definitions(
+    writer: &mut SheetWriter<'_>,
+    catalogue: &MetricCatalogue,
+    changed: &[ChangedCell],
+) -> Result<(), Error> {
     writer.heading("指标定义 · Definitions of metrics", "每个数字的含义 · What each number means", "")?;
     for (column, width) in (0..).zip([26.0, 28.0, 20.0, 20.0, 12.0, 60.0, 60.0]) {
         writer.sheet.set_column_width(column, width)?;
@@ -294,8 +293,22 @@ pub(super) fn definitions(writer: &mut SheetWriter<'_>, catalogue: &MetricCatalo
                 definition.words.en.clone(),
             ];
             for (column, cell) in (0..).zip(cells) {
-                writer.sheet.write_with_format(writer.row, column, cell, &formats.wrapped)?;
+                writer.cell(column, &cell, &formats.wrapped)?;
             }
+            writer.row += 1;
+        }
+    }
+    if !changed.is_empty() {
+        writer.row += 1;
+        writer.section(
+            "被截断的单元格 · Changed cells",
+            "这些单元格的文本过长或含有控制字符。The texts of these cells are longer than a cell can be, or have control \
+             characters.",
+        )?;
+        for ChangedCell { sheet, cell, characters } in changed {
+            let place = format!("{sheet}!{cell}");
+            writer.cell(0, &place, &formats.text)?;
+            writer.cell(1, &format!("{characters} 字符 characters"), &formats.text)?;
             writer.row += 1;
         }
     }

@@ -1,6 +1,11 @@
 //! Writes one sheet from top to bottom.
-use rust_xlsxwriter::{Chart, Color, Format, FormatAlign, FormatBorder, Worksheet, XlsxError};
+use std::borrow::Cow;
 
+use rust_xlsxwriter::{
+    Chart, Color, Format, FormatAlign, FormatBorder, Worksheet, XlsxError, utility::row_col_to_cell,
+};
+
+use super::cell_text::cell_text;
 use crate::metrics::catalogue::MetricUnit;
 
 /// The columns with a set width. Charts are to the right of them.
@@ -106,6 +111,17 @@ pub(crate) struct SheetWriter<'a> {
     pub(crate) row: u32,
     /// The first row below all charts.
     charts_end: u32,
+    /// The cells whose text was changed, because a spreadsheet cannot hold it.
+    changed: Vec<ChangedCell>,
+}
+
+/// A cell whose text was cut, or had control characters.
+pub(crate) struct ChangedCell {
+    pub(crate) sheet: String,
+    /// For example `A7`.
+    pub(crate) cell: String,
+    /// Length of the whole text.
+    pub(crate) characters: usize,
 }
 
 /// Height of a chart in rows.
@@ -122,7 +138,7 @@ impl<'a> SheetWriter<'a> {
         for column in 1..COLUMNS {
             sheet.set_column_width(column, if column == 2 { 20 } else { 14 })?;
         }
-        Ok(Self { sheet, formats, name, row: 0, charts_end: 0 })
+        Ok(Self { sheet, formats, name, row: 0, charts_end: 0, changed: Vec::new() })
     }
 
     /// The title, the period and a warning, which may be ''.
@@ -173,6 +189,20 @@ impl<'a> SheetWriter<'a> {
         Ok(())
     }
 
+    /// A text in the current row, as far as a cell can hold it. It is never a formula.
+    pub(crate) fn cell(&mut self, column: u16, text: &str, format: &Format) -> Result<(), XlsxError> {
+        let shown = cell_text(text);
+        if matches!(shown, Cow::Owned(_)) {
+            self.changed.push(ChangedCell {
+                sheet: self.name.clone(),
+                cell: row_col_to_cell(self.row, column),
+                characters: text.chars().count(),
+            });
+        }
+        self.sheet.write_string_with_format(self.row, column, shown, format)?;
+        Ok(())
+    }
+
     /// A number; nothing if it is unknown.
     pub(crate) fn number(
         &mut self,
@@ -198,9 +228,9 @@ impl<'a> SheetWriter<'a> {
         self.row = (self.row + 1).max(self.charts_end);
     }
 
-    /// Completes the sheet.
-    pub(crate) fn finish(self) -> Result<(), XlsxError> {
+    /// Completes the sheet. Returns the cells whose text was changed.
+    pub(crate) fn finish(self) -> Result<Vec<ChangedCell>, XlsxError> {
         self.sheet.set_freeze_panes(3, 0)?;
-        Ok(())
+        Ok(self.changed)
     }
 }
