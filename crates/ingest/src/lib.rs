@@ -38,8 +38,10 @@ pub use validate::Validated;
 
 use shell::{Ingest, IngestTopics};
 
-/// What the stage reads and writes.
-const TOPICS: &[Topic] = &[Topic::RawEvents, Topic::CleanEvents, Topic::DeadLetters];
+/// What the stage reads and writes, and the topics of enrich: the devices must be in the partitions in which enrich remembers
+/// them.
+const TOPICS: &[Topic] =
+    &[Topic::RawEvents, Topic::CleanEvents, Topic::DeadLetters, Topic::EnrichedEvents, Topic::EnrichState];
 
 /// Runs ingest until `shutdown`.
 ///

@@ -115,6 +115,9 @@ impl Error {
 
 impl From<Error> for runtime::Error {
     fn from(error: Error) -> Self {
-        Self::Client(Box::new(error))
+        match error {
+            Error::WrongTopic { .. } => Self::WrongTopic(error.to_string()),
+            error => Self::Client(Box::new(error)),
+        }
     }
 }

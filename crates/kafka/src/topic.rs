@@ -3,10 +3,11 @@ use event::Topic;
 use runtime::config::Kafka;
 
 mod check;
+mod placement;
 
-pub use check::{Found, Problem, check, check_at_start, find, problems};
+pub use check::{Found, Problem, check, check_at_start, check_devices, find, problems};
 
-/// Largest record of `raw-events`. Dead letters may be larger, because they carry headers beside the same bytes.
+/// Largest batch of `raw-events`: several records of clients together.
 const RAW_MAX_BYTES: u32 = 4 * 1024 * 1024;
 /// Largest message of the other topics.
 const MAX_BYTES: u32 = 8 * 1024 * 1024;
@@ -20,21 +21,24 @@ pub fn partitions(topic: Topic, kafka: &Kafka) -> i32 {
     }
 }
 
+/// Whether the broker's clock sets the time of a topic's messages. In `raw-events` it decides what is late or too old, not a
+/// client's clock. In the topics between the stages a restore finds the start of its window by it, not by the clock of a
+/// machine that runs a stage.
+fn has_broker_time(topic: Topic) -> bool {
+    matches!(topic, Topic::RawEvents | Topic::CleanEvents | Topic::EnrichedEvents | Topic::DeadLetters)
+}
+
 /// The configuration that `millrace topics create` gives a topic.
 pub fn settings(topic: Topic) -> Vec<(&'static str, String)> {
     const DAY_MS: u64 = 24 * 3600 * 1000;
     let max_bytes = if topic == Topic::RawEvents { RAW_MAX_BYTES } else { MAX_BYTES };
     let mut settings = vec![("max.message.bytes", max_bytes.to_string())];
+    if has_broker_time(topic) {
+        settings.push(("message.timestamp.type", "LogAppendTime".into()));
+    }
     match topic {
-        Topic::RawEvents => {
-            // The broker's clock decides what is late or too old, not a client's.
-            settings.push(("message.timestamp.type", "LogAppendTime".into()));
-            settings.push(("retention.ms", (7 * DAY_MS).to_string()));
-        }
+        Topic::RawEvents => settings.push(("retention.ms", (7 * DAY_MS).to_string())),
         Topic::CleanEvents | Topic::EnrichedEvents => {
-            // A restore finds the start of its window by these timestamps, so they come from the clock that stamped the
-            // raw records too, and not from that of a machine that runs a stage.
-            settings.push(("message.timestamp.type", "LogAppendTime".into()));
             settings.push(("retention.ms", (3 * DAY_MS).to_string()))
         }
         Topic::DeadLetters => settings.push(("retention.ms", (30 * DAY_MS).to_string())),

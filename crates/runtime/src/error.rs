@@ -10,6 +10,9 @@ pub enum Error {
     /// The configuration is wrong. Exit code 78.
     #[error(transparent)]
     Config(#[from] crate::config::ConfigError),
+    /// The settings of a topic do not fit the pipeline. Exit code 78.
+    #[error("{0}")]
+    WrongTopic(String),
     /// The client library behind a source or a producer failed.
     #[error("{0}")]
     Client(Box<dyn error::Error + Send + Sync>),
@@ -52,10 +55,10 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code: 78 for bad configuration, 1 for everything else.
+    /// The exit code: 78 for configuration that cannot work, 1 for everything else.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => EXIT_CONFIG,
+            Self::Config(_) | Self::WrongTopic(_) => EXIT_CONFIG,
             _ => 1,
         }
     }

@@ -1,6 +1,6 @@
 //! Checks whether the existing topics fit the pipeline. `millrace topics check` prints all problems. At the start of a
 //! stage, the first problem is an error.
-use event::Topic;
+use event::{StageLimits, Topic};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use runtime::{
     config::{Kafka, Settings},
@@ -9,8 +9,11 @@ use runtime::{
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
+use super::placement::{is_empty, sample, spread_over};
 use crate::{client, error::Error};
 
+/// What a topic between the stages must take at least: the largest message, a single larger row, keys and headers.
+const MIN_MESSAGE_BYTES: usize = 2 * StageLimits::MESSAGE_BYTES;
 /// Timeout of the request for all topics.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -47,7 +50,73 @@ impl From<Problem> for Error {
 /// # Errors
 /// The broker returned an error or sent no reply.
 pub async fn check(settings: &Settings, topics: &[Topic]) -> Result<Vec<Problem>, Error> {
-    Ok(problems(&settings.kafka, topics, &find(settings, topics).await?))
+    let found = find(settings, topics).await?;
+    Ok(problems(&settings.kafka, topics, &found))
+}
+
+/// Whether the devices are still in the partitions that enrich remembers them in. Call it on a thread that may block.
+///
+/// # Errors
+/// No broker replied in time.
+pub fn check_devices(settings: &Settings, found: &[Found]) -> Result<Vec<Problem>, Error> {
+    let failed = |e| Error::call("reading a sample of the events", "topics", e);
+    let partitions = |topic| found.iter().find(|found| found.topic == topic).map(|found| found.partitions);
+    let Some(clean) = partitions(Topic::CleanEvents) else { return Ok(Vec::new()) };
+    let mut devices = Vec::new();
+    for topic in [Topic::CleanEvents, Topic::EnrichedEvents] {
+        if let Some(number) = partitions(topic) {
+            devices.extend(sample(settings, &settings.kafka.topic(topic), number).map_err(failed)?);
+        }
+    }
+    if let Some(before) = spread_over(&devices, clean) {
+        return Ok(vec![respread(&settings.kafka, clean, before)]);
+    }
+    let mut problems = Vec::new();
+    for topic in [Topic::EnrichState, Topic::EnrichedEvents] {
+        let Some(number) = partitions(topic).filter(|&number| number < clean) else { continue };
+        let name = settings.kafka.topic(topic);
+        let knows_devices =
+            topic == Topic::EnrichState && !is_empty(settings, &name, number).map_err(failed)?;
+        problems.push(if knows_devices {
+            respread(&settings.kafka, clean, number)
+        } else {
+            too_few_partitions(&settings.kafka, name, number, clean)
+        });
+    }
+    Ok(problems)
+}
+
+/// `clean-events` has another number of partitions than it had when its devices were spread.
+fn respread(kafka: &Kafka, now: u32, before: u32) -> Problem {
+    let name = kafka.topic(Topic::CleanEvents);
+    Problem {
+        what: format!(
+            "has {now} partitions, but its devices are spread over {before}: with another number known devices come to other \
+             partitions and count as new, so the number must never change"
+        ),
+        remedy: format!(
+            "stop ingest; when `millrace status` shows lag 0 for enrich, stop enrich, delete {name} (`kafka-topics \
+             --bootstrap-server {} --delete --topic {name}`), create it again with MILLRACE__KAFKA__PARTITIONS={before} \
+             `millrace topics create`, and start both; raw-events may have any number of partitions",
+            kafka.brokers
+        ),
+        topic: name,
+    }
+}
+
+/// Enrich writes its events and its changelog to the partition number from which it reads.
+fn too_few_partitions(kafka: &Kafka, name: String, number: u32, clean: u32) -> Problem {
+    let clean_name = kafka.topic(Topic::CleanEvents);
+    Problem {
+        what: format!(
+            "has {number} partitions, {clean_name} has {clean}: a device has the same partition number in both"
+        ),
+        remedy: format!(
+            "`kafka-topics --bootstrap-server {} --alter --topic {name} --partitions {clean}`",
+            kafka.brokers
+        ),
+        topic: name,
+    }
 }
 
 /// As [`check`], for the start of a stage: waits for a broker until `startup_timeout`, and returns the first problem as
@@ -64,7 +133,11 @@ pub fn check_at_start(settings: &Settings, topics: &[Topic], shutdown: &Shutdown
     }
     drop(consumer);
     loop {
-        match Handle::current().block_on(check(settings, topics)) {
+        let checked = Handle::current().block_on(find(settings, topics)).and_then(|found| {
+            let problems = problems(&settings.kafka, topics, &found);
+            if problems.is_empty() { check_devices(settings, &found) } else { Ok(problems) }
+        });
+        match checked {
             Ok(problems) => return problems.into_iter().next().map_or(Ok(()), |problem| Err(problem.into())),
             // The broker replied a moment ago, so it is restarting. Until it has restarted, many errors are transient.
             Err(error) if started.elapsed() < settings.startup_timeout && !shutdown.requested() => {
@@ -116,8 +189,6 @@ pub fn problems(kafka: &Kafka, wanted: &[Topic], found: &[Found]) -> Vec<Problem
             }),
         }
     }
-    check_partitions(kafka, found, &mut problems);
-    check_room_for_dead_letters(kafka, found, &mut problems);
     problems
 }
 
@@ -146,6 +217,18 @@ fn check_one(kafka: &Kafka, found: &Found, problems: &mut Vec<Problem>) {
                 + ", or accept it with kafka.allow_create_time = true",
         );
     }
+    let largest = found.setting("max.message.bytes").parse::<usize>();
+    let is_written = !matches!(found.topic, Topic::RawEvents | Topic::Activities);
+    if is_written && largest.is_ok_and(|largest| largest < MIN_MESSAGE_BYTES) {
+        let needed = MIN_MESSAGE_BYTES;
+        report(
+            format!(
+                "max.message.bytes is {}, but a stage writes messages of up to {needed} bytes",
+                found.setting("max.message.bytes")
+            ),
+            alter(kafka, &name, &format!("max.message.bytes={needed}")),
+        );
+    }
     let policy = found.setting("cleanup.policy");
     let compacted = policy.split(',').any(|policy| policy.trim() == "compact");
     match found.topic {
@@ -159,53 +242,6 @@ fn check_one(kafka: &Kafka, found: &Found, problems: &mut Vec<Problem>) {
             alter(kafka, &name, "cleanup.policy=delete"),
         ),
         _ => {}
-    }
-}
-
-/// Enrich writes its events and its changelog to the partition number from which it reads.
-fn check_partitions(kafka: &Kafka, found: &[Found], problems: &mut Vec<Problem>) {
-    let Some(clean) = found.iter().find(|found| found.topic == Topic::CleanEvents) else { return };
-    for other in found {
-        let follows = matches!(other.topic, Topic::EnrichedEvents | Topic::EnrichState);
-        if follows && other.partitions != clean.partitions {
-            let name = kafka.topic(other.topic);
-            let clean_name = kafka.topic(Topic::CleanEvents);
-            problems.push(Problem {
-                what: format!(
-                    "has {} partitions, {clean_name} has {}: a device has the same partition number in both",
-                    other.partitions, clean.partitions
-                ),
-                remedy: format!(
-                    "give both the same number (`kafka-topics --bootstrap-server {} --alter --topic {name} --partitions {}`), or \
-                     delete and create the smaller one before events have flowed",
-                    kafka.brokers,
-                    clean.partitions.max(other.partitions)
-                ),
-                topic: name,
-            });
-        }
-    }
-}
-
-/// A dead letter is the raw record with headers. Ingest stops at a dead letter that is too large for its topic.
-fn check_room_for_dead_letters(kafka: &Kafka, found: &[Found], problems: &mut Vec<Problem>) {
-    let limit = |topic| {
-        let found = found.iter().find(|found| found.topic == topic)?;
-        found.setting("max.message.bytes").parse::<u64>().ok()
-    };
-    let (Some(raw), Some(dead_letters)) = (limit(Topic::RawEvents), limit(Topic::DeadLetters)) else {
-        return;
-    };
-    if dead_letters <= raw {
-        let (name, raw_name) = (kafka.topic(Topic::DeadLetters), kafka.topic(Topic::RawEvents));
-        problems.push(Problem {
-            what: format!(
-                "max.message.bytes is {dead_letters}, not above the {raw} of {raw_name}: the dead letter of a large \
-                 record would be too large and stop ingest"
-            ),
-            remedy: alter(kafka, &name, &format!("max.message.bytes={}", raw.saturating_mul(2))),
-            topic: name,
-        });
     }
 }
 
@@ -258,7 +294,6 @@ mod tests {
         type Change = fn(&mut Vec<Found>);
         let cases: [(Change, &str, &str, &str); 7] = [
             (|f| f.retain(|f| f.topic != Topic::Activities), "p.activities", "not exist", "topics create"),
-            (|f| f[2].partitions = 3, "p.enriched-events", "3 partitions", "--partitions 8"),
             (
                 |f| change(f, Topic::RawEvents, "message.timestamp.type", "CreateTime"),
                 "p.raw-events",
@@ -284,10 +319,16 @@ mod tests {
                 "cleanup.policy=delete",
             ),
             (
-                |f| change(f, Topic::DeadLetters, "max.message.bytes", "4194304"),
+                |f| change(f, Topic::DeadLetters, "max.message.bytes", "1048588"),
                 "p.dead-letters",
-                "4194304",
-                "max.message.bytes=8388608",
+                "1048588",
+                "max.message.bytes=2097152",
+            ),
+            (
+                |f| change(f, Topic::EnrichState, "max.message.bytes", "2000000"),
+                "p.enrich-state",
+                "2000000",
+                "max.message.bytes=2097152",
             ),
         ];
         for (break_it, topic, what, remedy) in cases {
@@ -299,6 +340,20 @@ mod tests {
             assert_eq!(problem.topic, topic);
             assert!(problem.what.contains(what) && problem.remedy.contains(remedy), "{problem:?}");
         }
+    }
+
+    #[test]
+    fn the_hint_for_another_number_of_partitions_keeps_known_devices_known() {
+        let kafka = load_from(None, [("MILLRACE__KAFKA__TOPIC_PREFIX".into(), "p.".into())]).unwrap().kafka;
+        let problem = respread(&kafka, 8, 6);
+        assert!(problem.what.contains("has 8 partitions, but its devices are spread over 6"), "{problem:?}");
+        assert!(problem.remedy.contains("delete p.clean-events"), "{problem:?}");
+        assert!(problem.remedy.contains("MILLRACE__KAFKA__PARTITIONS=6"), "{problem:?}");
+        let problem = too_few_partitions(&kafka, "p.enriched-events".into(), 3, 8);
+        assert!(
+            problem.what.contains("3 partitions") && problem.remedy.contains("--partitions 8"),
+            "{problem:?}"
+        );
     }
 
     #[test]

@@ -42,8 +42,9 @@ pub(crate) enum TopicsCommand {
 /// Does not change topics that exist. Waits up to startup_timeout for Kafka. Safe to run again at any time.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The settings kafka.partitions and kafka.replication give the number of partitions and replicas. The number of partitions \
-cannot be changed once the topics have events.
+The settings kafka.partitions and kafka.replication give the number of partitions and replicas. Only raw-events may get more \
+partitions later. The number of partitions of clean-events must never change once it has events: a device is in the partition \
+that the hash of its ID gives, and enrich remembers it there.
 
 EXAMPLES
   millrace topics create
@@ -53,7 +54,8 @@ pub(crate) struct CreateTopics {}
 /// Check that every topic exists with the settings that the pipeline needs
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Prints a line with the remedy for each problem, and exits with 1 if there is a problem.
+Prints a line with the remedy for each problem, and exits with 1 if there is a problem. A stage that finds one at its start \
+exits with 78.
 
 EXAMPLES
   millrace topics check
@@ -151,7 +153,8 @@ fn check(context: &mut Context) -> Result<(), Error> {
         return Err(error);
     }
     let found = tokio.block_on(topic::find(settings, Topic::ALL))?;
-    let problems = topic::problems(&settings.kafka, Topic::ALL, &found);
+    let mut problems = topic::problems(&settings.kafka, Topic::ALL, &found);
+    problems.extend(topic::check_devices(settings, &found)?);
     let mut table = table(&[
         Text("topic"),
         Number("partitions"),
