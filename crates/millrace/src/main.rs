@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod arguments;
+mod backlog;
 mod command;
 mod context;
 mod error;
@@ -11,6 +12,7 @@ mod json_lines;
 mod metrics;
 mod nearest;
 mod output;
+mod processes;
 mod registry;
 mod report;
 mod tables;

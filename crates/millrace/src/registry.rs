@@ -26,7 +26,7 @@ pub(crate) fn read(context: &Context) -> Result<Activities, Error> {
     let partitions = topic_reader::partitions(settings, &consumer, &topic)?;
     let bounds = topic_reader::bounds(&consumer, &topic, &partitions)?;
     let ranges: Vec<OffsetRange> = bounds.into_iter().map(OffsetRange::from).collect();
-    let mut reader = TopicReader::new(consumer, &topic, &ranges, false)?;
+    let mut reader = TopicReader::new(settings, consumer, &topic, &ranges, false)?;
     let mut activities = Activities::new();
     loop {
         let message = match reader.next(Duration::from_millis(100))? {

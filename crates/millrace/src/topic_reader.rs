@@ -1,6 +1,8 @@
 //! Reads topics without joining a consumer group: their partitions, their bounds and their records.
+mod undecodable;
+
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     time::{Duration, Instant},
 };
 
@@ -10,10 +12,11 @@ use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, DefaultConsumerContext},
     error::{KafkaError, RDKafkaErrorCode},
+    message::Message as _,
 };
 use runtime::config::Settings;
 
-use crate::error::Error;
+use crate::{error::Error, output};
 
 /// Timeout of one request to the broker.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,6 +61,16 @@ pub(crate) fn partitions(
     consumer: &BaseConsumer,
     topic: &str,
 ) -> Result<Vec<i32>, Error> {
+    let found = partitions_with_leader(settings, consumer, topic)?;
+    Ok(found.into_iter().map(|(partition, _)| partition).collect())
+}
+
+/// The partitions of a topic, and whether each has a leader. Without a leader nothing can be read or written.
+pub(crate) fn partitions_with_leader(
+    settings: &Settings,
+    consumer: &BaseConsumer,
+    topic: &str,
+) -> Result<Vec<(i32, bool)>, Error> {
     let started = Instant::now();
     let metadata = consumer
         .fetch_metadata(Some(topic), REQUEST_TIMEOUT)
@@ -65,7 +78,7 @@ pub(crate) fn partitions(
     let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none());
     match found {
         Some(found) if !found.partitions().is_empty() => {
-            Ok(found.partitions().iter().map(|partition| partition.id()).collect())
+            Ok(found.partitions().iter().map(|partition| (partition.id(), partition.leader() >= 0)).collect())
         }
         _ => Err(::kafka::Error::MissingTopic(topic.to_owned()).into()),
     }
@@ -168,17 +181,25 @@ fn unreachable(settings: &Settings, started: Instant, error: &KafkaError) -> Err
     ::kafka::Error::Unreachable { brokers, seconds, cause: ::kafka::explain(error) }.into()
 }
 
-/// Reads ranges of partitions of one topic, or follows them.
+/// Reads ranges of partitions of one topic, or follows them. Skips batches that cannot be decoded, with a note on stderr.
 pub(crate) struct TopicReader {
     reader: PartitionReader<DefaultConsumerContext>,
+    settings: Settings,
+    topic: String,
     /// Waits for new records at the end.
     follow: bool,
     last_record_at: Instant,
+    /// What is left of each range.
+    left: BTreeMap<i32, OffsetRange>,
+    undecodable: Vec<OffsetRange>,
+    /// A partition waits at an undecodable batch for this reason.
+    stopped_by: Option<RDKafkaErrorCode>,
 }
 
 impl TopicReader {
     /// Reads each range. With `follow`, waits for new records at its end.
     pub(crate) fn new(
+        settings: &Settings,
         consumer: BaseConsumer,
         topic: &str,
         ranges: &[OffsetRange],
@@ -195,11 +216,23 @@ impl TopicReader {
             reader.read_up_to(topic, &ranges)
         };
         started.map_err(Error::kafka(format!("reading {topic}")))?;
-        Ok(Self { reader, follow, last_record_at: Instant::now() })
+        Ok(Self {
+            reader,
+            settings: settings.clone(),
+            topic: topic.to_owned(),
+            follow,
+            last_record_at: Instant::now(),
+            left: ranges.iter().map(|range| (range.partition, *range)).collect(),
+            undecodable: Vec::new(),
+            stopped_by: None,
+        })
     }
 
     /// The next record. Returns [`Read::Idle`] after `timeout` without one.
     pub(crate) fn next(&mut self, timeout: Duration) -> Result<Read<'_>, Error> {
+        if let Some(cause) = self.stopped_by.take() {
+            self.skip_undecodable(cause)?;
+        }
         match self.reader.next(timeout) {
             Ok(Read::Idle) if !self.follow && self.last_record_at.elapsed() > READ_TIMEOUT => {
                 let seconds = READ_TIMEOUT.as_secs();
@@ -209,19 +242,70 @@ impl TopicReader {
             }
             Ok(Read::Record(message)) => {
                 self.last_record_at = Instant::now();
+                if let Some(left) = self.left.get_mut(&message.partition()) {
+                    left.start = message.offset() + 1;
+                }
                 Ok(Read::Record(message))
             }
             Ok(read) => Ok(read),
             Err(error) => {
                 self.last_record_at = Instant::now();
                 match error.rdkafka_error_code() {
-                    Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => {
-                        Ok(Read::Idle)
-                    }
-                    _ => Err(Error::Kafka { action: "reading".into(), source: error }),
+                    Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => (),
+                    Some(code) if undecodable::is_cause(code) => self.stopped_by = Some(code),
+                    _ => return Err(Error::Kafka { action: "reading".into(), source: error }),
                 }
+                Ok(Read::Idle)
             }
         }
+    }
+
+    /// Reads to the end of all ranges, and returns the number of records of each partition.
+    pub(crate) fn count_to_end(&mut self) -> Result<BTreeMap<i32, i64>, Error> {
+        let mut counts = BTreeMap::new();
+        loop {
+            match self.next(Duration::from_millis(100))? {
+                Read::Record(message) => *counts.entry(message.partition()).or_default() += 1,
+                Read::Idle => (),
+                Read::End => return Ok(counts),
+            }
+        }
+    }
+
+    /// The offsets that were skipped, because their batches cannot be decoded.
+    pub(crate) fn undecodable(&self) -> &[OffsetRange] {
+        &self.undecodable
+    }
+
+    /// Moves every partition that waits at an undecodable batch behind it. The error does not tell the partition.
+    fn skip_undecodable(&mut self, cause: RDKafkaErrorCode) -> Result<(), Error> {
+        for range in self.left.values_mut() {
+            // A followed partition has no end.
+            let end = if self.follow { i64::MAX } else { range.end };
+            let from = OffsetRange { end, ..*range };
+            let behind = undecodable::first_decodable(&self.settings, &self.topic, from)?;
+            if behind == range.start {
+                continue;
+            }
+            let skipped = OffsetRange { end: behind, ..*range };
+            output::note(format!(
+                "note: skipped {} partition {}, offsets {} to {}: {cause}",
+                self.topic,
+                skipped.partition,
+                skipped.start,
+                skipped.end - 1
+            ));
+            range.start = behind;
+            self.undecodable.push(skipped);
+            let seek = self.reader.consumer().seek(
+                &self.topic,
+                skipped.partition,
+                Offset::Offset(behind),
+                REQUEST_TIMEOUT,
+            );
+            seek.map_err(Error::kafka(format!("reading on in {}", self.topic)))?;
+        }
+        Ok(())
     }
 }
 

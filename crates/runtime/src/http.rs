@@ -11,6 +11,8 @@ use crate::{Error, health::Health, shutdown::Shutdown};
 #[derive(Clone)]
 pub(crate) struct Pages {
     pub(crate) stage: &'static str,
+    pub(crate) pipeline: String,
+    pub(crate) instance: String,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) health: Health,
 }
@@ -66,7 +68,9 @@ async fn readyz(State(pages): State<Pages>) -> (StatusCode, &'static str) {
 
 async fn status(State(pages): State<Pages>) -> Json<Value> {
     Json(json!({
+        "pipeline": pages.pipeline,
         "stage": pages.stage,
+        "instance": pages.instance,
         "version": env!("CARGO_PKG_VERSION"),
         "ready": pages.health.is_ready(),
         "components": pages.health.status(),

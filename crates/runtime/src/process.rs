@@ -88,7 +88,13 @@ fn start(
         .map_err(|source| Error::System { action: "starting the asynchronous runtime", source })?;
     let metrics = telemetry::metrics().map_err(|error| Error::Stage(format!("metrics: {error}")))?;
     let (health, shutdown) = (Health::default(), Shutdown::default());
-    let pages = Pages { stage, metrics: metrics.clone(), health: health.clone() };
+    let pages = Pages {
+        stage,
+        pipeline: settings.pipeline.clone(),
+        instance: settings.instance.clone(),
+        metrics: metrics.clone(),
+        health: health.clone(),
+    };
     let address = settings.http.listen.unwrap_or_else(|| default_address(stage));
     // The HTTP server answers until the process ends, also during a stop.
     let bound = tokio.block_on(http::serve(address, pages, Shutdown::default()))?;

@@ -20,3 +20,4 @@ mod safeguards;
 mod state;
 mod trace;
 mod undecodable;
+mod waiting;

@@ -95,7 +95,7 @@ impl Cat {
         }
         let bounds = topic_reader::bounds(&consumer, &topic, &partitions)?;
         let ranges: Vec<OffsetRange> = bounds.into_iter().map(|bounds| self.from.range(bounds)).collect();
-        let mut reader = TopicReader::new(consumer, &topic, &ranges, self.follow)?;
+        let mut reader = TopicReader::new(settings, consumer, &topic, &ranges, self.follow)?;
         let mut left = self.limit.unwrap_or(u64::MAX);
         while left > 0 {
             match reader.next(Duration::from_millis(100))? {

@@ -54,6 +54,8 @@ pub struct ClickHouse {
 pub struct Http {
     /// Address to listen on; none for the default address of the stage.
     pub listen: Option<SocketAddr>,
+    /// Addresses of all processes of the pipeline.
+    pub processes: Vec<String>,
 }
 
 /// Section `enrich`.
@@ -100,7 +102,7 @@ impl Settings {
             memory_limit: memory_limit(&written.memory_limit)?,
             business_timezone: BusinessTimeZone::parse(written.business_timezone)?,
             clickhouse: ClickHouse::resolve(written.clickhouse)?,
-            http: Http { listen: listen_address(&written.http.listen)? },
+            http: Http { listen: listen_address(&written.http.listen)?, processes: written.http.processes },
             enrich: Enrich::resolve(written.enrich)?,
             aggregate: Aggregate::resolve(written.aggregate)?,
             pipeline: written.pipeline,

@@ -44,6 +44,7 @@ pub(super) struct WrittenClickHouse {
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenHttp {
     pub(super) listen: String,
+    pub(super) processes: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]

@@ -89,7 +89,7 @@ impl DiffChannels {
         let consumer = topic_reader::connect(settings)?;
         let partitions = topic_reader::partitions(settings, &consumer, &topic)?;
         let ranges = topic_reader::ranges_since(&consumer, &topic, &partitions, since_ms)?;
-        let mut reader = TopicReader::new(consumer, &topic, &ranges, false)?;
+        let mut reader = TopicReader::new(settings, consumer, &topic, &ranges, false)?;
         let mut differences = ChannelDifferences::default();
         loop {
             match reader.next(Duration::from_millis(100))? {

@@ -58,7 +58,8 @@ pub(super) fn compare(settings: &Settings, stored: &StoredLedgers) -> Result<Rec
         topic: name(Topic::CleanEvents),
         partition: None,
         before: ingested.emitted,
-        after: enriched_total.events,
+        // What enrich rejects is not a batch of ingest.
+        after: enriched_total.events.saturating_sub(enriched_total.rejected),
         in_flight: sum(&clean),
     });
     for (what, lane, in_flight) in &lanes {
@@ -89,9 +90,13 @@ pub(super) fn compare(settings: &Settings, stored: &StoredLedgers) -> Result<Rec
         stored: live.0.saturating_sub(live.1),
         duplicates: live.1,
         dead_letters,
+        foreign: enriched_total.rejected,
+        undecodable: stored.undecodable.clone(),
         in_flight,
         difference: checks.iter().map(|check| check.difference().unsigned_abs()).sum(),
         checks,
+        waiting: Vec::new(),
+        notes: Vec::new(),
     })
 }
 

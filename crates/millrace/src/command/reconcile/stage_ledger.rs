@@ -1,7 +1,7 @@
 //! What ingest and enrich have committed to Kafka: their ledgers in the metadata of their offsets.
 use std::collections::BTreeMap;
 
-use event::{LedgerCounts, LedgerEntry, Topic};
+use event::{LedgerCounts, LedgerEntry, NextOffset, Topic};
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
@@ -38,11 +38,16 @@ impl StageLedger {
         for element in committed.elements() {
             let Offset::Offset(offset) = element.offset() else { continue };
             let partition = element.partition();
-            let entry: LedgerEntry = element.metadata().parse().map_err(|error| {
+            let unreadable = |error| {
                 Error::Failed(format!(
                     "group {group}, {topic} partition {partition}, offset {offset}: {error}"
                 ))
-            })?;
+            };
+            let entry = match element.metadata() {
+                // A start position, or an offset that was set by hand: the ledger begins here.
+                "" => LedgerEntry::begin(NextOffset(offset)),
+                metadata => metadata.parse().map_err(unreadable)?,
+            };
             ledger.counts.insert(partition, entry.counts);
             ledger.ends.insert(partition, offset);
         }

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use clickhouse::Row;
 use event::{Lane, Topic};
 use runtime::config::Settings;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+
+/// How many batches are listed.
+const MAX_UNDECODABLE: usize = 100;
 
 /// What a lane has written of a Kafka partition.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,6 +26,19 @@ pub(super) struct StoredLedgers {
     /// Other lanes that read the same topic, each with the name of its check.
     pub(super) other_lanes: Vec<(&'static str, BTreeMap<i32, WrittenEvents>)>,
     pub(super) dead_letters: BTreeMap<i32, WrittenEvents>,
+    /// The newest dead letters of Kafka batches that cannot be decoded.
+    pub(super) undecodable: Vec<UndecodableBatch>,
+}
+
+/// Records that were never read, because their batches cannot be decoded. They are one event and one dead letter.
+#[derive(Debug, Clone, Row, Serialize, Deserialize)]
+pub(super) struct UndecodableBatch {
+    pub(super) topic: String,
+    pub(super) partition: i64,
+    /// The first offset.
+    pub(super) offset: i64,
+    /// The offsets and the reason.
+    pub(super) message: String,
 }
 
 #[derive(Debug, Row, Deserialize)]
@@ -49,8 +65,20 @@ impl StoredLedgers {
             }
         }
         let dead_letters = written(settings, "dead_letters_local", Topic::DeadLetters, NONE).await?;
-        Ok(Self { live, other_lanes, dead_letters })
+        Ok(Self { live, other_lanes, dead_letters, undecodable: undecodable(settings).await? })
     }
+}
+
+async fn undecodable(settings: &Settings) -> Result<Vec<UndecodableBatch>, Error> {
+    const TABLE: &str = "dead_letters_local";
+    let client = aggregate::server::client(settings).with_database(&settings.clickhouse.database);
+    let query = client.query(&format!(
+        "SELECT toString(origin_topic) AS topic, toInt64(origin_partition) AS partition, \
+         toInt64(origin_offset) AS offset, toString(message) AS message \
+         FROM {TABLE} WHERE code = ? AND stage != 'aggregate' ORDER BY received_at DESC LIMIT {MAX_UNDECODABLE}"
+    ));
+    let rows = query.bind("undecodable").fetch_all::<UndecodableBatch>().await;
+    Ok(rows.map_err(|error| aggregate::server::failed(settings, TABLE, &error))?)
 }
 
 async fn written(

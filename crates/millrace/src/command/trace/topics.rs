@@ -107,7 +107,7 @@ fn scan(
     let partitions = topic_reader::partitions(settings, &consumer, &topic)?;
     let ranges = topic_reader::ranges_since(&consumer, &topic, &partitions, since_ms)?;
     let bar = progress_bar(&topic, ranges.iter().map(|range| (range.end - range.start).unsigned_abs()).sum());
-    let mut reader = TopicReader::new(consumer, &topic, &ranges, false)?;
+    let mut reader = TopicReader::new(settings, consumer, &topic, &ranges, false)?;
     loop {
         match reader.next(Duration::from_millis(100))? {
             Read::Record(message) => {

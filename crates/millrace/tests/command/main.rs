@@ -1,6 +1,8 @@
 //! The command on real Kafka and ClickHouse, as an operator runs it; every test has its own topics and database.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
 
+mod waiting;
+
 use std::{
     process::{Command, Output, Stdio},
     sync::OnceLock,
@@ -47,6 +49,8 @@ impl Pipeline {
             .env("MILLRACE__KAFKA__PARTITIONS", "2")
             .env("MILLRACE__CLICKHOUSE__URL", stack().clickhouse_url())
             .env("MILLRACE__CLICKHOUSE__DATABASE", &self.name)
+            // No other process may answer.
+            .env("MILLRACE__HTTP__PROCESSES", "127.0.0.1:1")
             .env("MILLRACE__STARTUP_TIMEOUT", "20s");
         command
     }
@@ -65,6 +69,14 @@ impl Pipeline {
     fn json(&self, line: &[&str]) -> Value {
         let stdout = self.succeed(&[line, &["--json"]].concat());
         serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{line:?}: {error}: {stdout}"))
+    }
+
+    /// The report of a command that may exit with 1, and its exit code.
+    fn report(&self, line: &[&str]) -> (i32, Value) {
+        let output = self.run(&[line, &["--json"]].concat());
+        let report =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        (output.status.code().unwrap(), report)
     }
 
     fn cat(&self, line: &[&str]) -> Vec<Value> {
@@ -287,7 +299,7 @@ fn simulate_sends_the_events_that_it_reports() {
 #[test]
 fn status_shows_lag_and_what_is_stored() {
     let pipeline = Pipeline::new("status");
-    let before = pipeline.json(&["status"]);
+    let (_, before) = pipeline.report(&["status"]);
     assert!(
         before["topics"].as_array().unwrap().iter().all(|topic| topic["partitions"].is_null()),
         "{before}"
@@ -299,7 +311,8 @@ fn status_shows_lag_and_what_is_stored() {
     produce((0..5).map(|_| (raw.clone(), 1, b"d".as_slice(), b"{}".to_vec(), OwnedHeaders::new())));
     commit(&pipeline, &raw, 1, 3);
 
-    let status = pipeline.json(&["status"]);
+    let (code, status) = pipeline.report(&["status"]);
+    assert_eq!(code, 1, "no process runs: {status}");
     let ingest = &status["stages"][0];
     assert_eq!((&ingest["stage"], &ingest["lag"]), (&"ingest".into(), &2.into()), "{status}");
     assert_eq!(
@@ -308,7 +321,7 @@ fn status_shows_lag_and_what_is_stored() {
         "{status}"
     );
     assert!(status["clickhouse"]["problem"].is_null(), "{status}");
-    let table = pipeline.succeed(&["status"]);
+    let table = String::from_utf8(pipeline.run(&["status"]).stdout).unwrap();
     assert!(table.contains(&raw) && table.contains("no data yet"), "{table}");
 }
 
@@ -332,7 +345,7 @@ fn transaction_markers_do_not_count_as_lag() {
     producer.send(BaseRecord::<(), str>::to(&raw).partition(0).payload("x")).unwrap();
     producer.commit_transaction(TIMEOUT).unwrap();
     commit(&pipeline, &raw, 0, 1);
-    let status = pipeline.json(&["status"]);
+    let (_, status) = pipeline.report(&["status"]);
     assert_eq!(status["topics"][0]["records"], 2, "the record and its marker: {status}");
     assert_eq!(status["stages"][0]["lag"], 0, "{status}");
 }
