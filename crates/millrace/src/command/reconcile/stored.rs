@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use clickhouse::Row;
-use event::{Lane, Topic};
+use event::{Lane, RejectCode, Topic};
 use runtime::config::Settings;
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +77,7 @@ async fn undecodable(settings: &Settings) -> Result<Vec<UndecodableBatch>, Error
          toInt64(origin_offset) AS offset, toString(message) AS message \
          FROM {TABLE} WHERE code = ? AND stage != 'aggregate' ORDER BY received_at DESC LIMIT {MAX_UNDECODABLE}"
     ));
-    let rows = query.bind("undecodable").fetch_all::<UndecodableBatch>().await;
+    let rows = query.bind(RejectCode::Undecodable.as_str()).fetch_all::<UndecodableBatch>().await;
     Ok(rows.map_err(|error| aggregate::server::failed(settings, TABLE, &error))?)
 }
 
