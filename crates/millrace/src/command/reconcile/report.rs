@@ -60,7 +60,8 @@ impl Reconciliation {
         let unread = |stage: &StageBacklog| {
             stage.partitions.iter().filter(|partition| partition.has_reader == Some(false)).count() as i64
         };
-        let numbers: [(&str, &str, &dyn Fn(&StageBacklog) -> i64); 3] = [
+        type OfStage<'a> = &'a dyn Fn(&StageBacklog) -> i64;
+        let numbers: [(&str, &str, OfStage<'_>); 3] = [
             ("waiting_records", "Records that wait for a stage, up to the high watermark.", &|stage| {
                 stage.lag
             }),
