@@ -4,12 +4,14 @@
 //! [`Partition::commit`] keeps the changes and [`Partition::abort`] undoes them.
 pub mod dedupe;
 pub mod devices;
+pub mod pending;
 
 use event::{Batch, BatchError, Field, IdentityKey, Kind, calendar::BusinessDays};
 
 use self::{
     dedupe::{DedupeLimits, DedupeWindow},
     devices::{DeviceLimits, Devices},
+    pending::PendingSince,
 };
 use crate::{
     channel::ChannelRules,
@@ -33,6 +35,8 @@ pub struct Partition {
     pub window: DedupeWindow,
     /// All devices.
     pub devices: Devices,
+    /// When the events were received that are still to come.
+    pub pending: PendingSince,
     newest_received_ms: i64,
 }
 
@@ -53,6 +57,7 @@ impl Partition {
         Self {
             window: DedupeWindow::new(limits.window),
             devices: Devices::new(limits.devices),
+            pending: PendingSince::default(),
             newest_received_ms: i64::MIN,
         }
     }
@@ -122,7 +127,8 @@ impl Partition {
             if kind == Kind::Duplicate.as_str() {
                 continue;
             }
-            self.window.accept(event_key, received_ms);
+            // What is still to come may be older than all of these, so the window does not move on here.
+            self.window.accept(event_key, received_ms, i64::MIN);
             let device_key = batch.key(Field::DeviceKey, row);
             if device_key == 0 || kind != Kind::Event.as_str() {
                 continue;

@@ -11,6 +11,7 @@
 mod channel_file;
 mod dead_letter;
 mod metric;
+mod raw_progress;
 mod registry;
 mod restore;
 mod run;

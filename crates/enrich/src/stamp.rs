@@ -54,8 +54,19 @@ impl<'a> Stamper<'a> {
     /// Stamps a batch. Returns the enriched batch as one message, or as several when it exceeds the limit of a message,
     /// and the number of events of each kind.
     pub fn stamp(&mut self, batch: Batch, partition: &mut Partition) -> (Vec<Vec<u8>>, StampCounts) {
+        self.stamp_pending(batch, partition, i64::MAX)
+    }
+
+    /// As [`stamp`](Self::stamp), when the events of the batch and those behind it were received at `pending_since_ms` or
+    /// later.
+    pub(crate) fn stamp_pending(
+        &mut self,
+        batch: Batch,
+        partition: &mut Partition,
+        pending_since_ms: i64,
+    ) -> (Vec<Vec<u8>>, StampCounts) {
         let mut decisions = self.identify(&batch);
-        let counts = self.decide_kinds(&batch, &mut decisions, partition);
+        let counts = self.decide_kinds(&batch, &mut decisions, partition, pending_since_ms);
         self.apply_to_devices(&batch, &mut decisions, partition);
         let mut writer = StampWriter::new(BatchBuilder::stamping(batch));
         for (row, decision) in decisions.iter().enumerate() {
@@ -90,6 +101,7 @@ impl<'a> Stamper<'a> {
         batch: &Batch,
         decisions: &mut [EventDecision<'a>],
         partition: &mut Partition,
+        pending_since_ms: i64,
     ) -> StampCounts {
         partition.window.prefetch(decisions.iter().map(|decision| decision.event_key));
         let mut agents = AgentCache::default();
@@ -97,7 +109,7 @@ impl<'a> Stamper<'a> {
         for (row, decision) in decisions.iter_mut().enumerate() {
             let received_ms = batch.number(Field::ReceivedAt, row);
             partition.received(received_ms, self.days);
-            if !partition.window.accept(decision.event_key, received_ms) {
+            if !partition.window.accept(decision.event_key, received_ms, pending_since_ms) {
                 decision.kind = Kind::Duplicate;
             } else if decision.kind == Kind::Event {
                 decision.agent = agents.get(batch, row, self.agents);

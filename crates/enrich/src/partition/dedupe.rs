@@ -1,7 +1,8 @@
 //! Which events were seen before: exact for at least one window and at most two.
 //!
 //! Two sets take turns: when the current set is one window old it becomes the previous set, and the previous set is
-//! dropped as a whole. Time is the broker's receive time, so a restart decides the same.
+//! dropped as a whole. Time is the broker's receive time, so a restart decides the same. It moves on only to where the
+//! slowest raw partition is: an event of that one may repeat an event of another that was received long ago.
 //!
 //! Events are 128-bit keys and the sets use foldhash: 2.6 to 28 times as fast as texts under the standard library's
 //! SipHash, by the size of the set.
@@ -40,6 +41,10 @@ pub struct DedupeWindow {
     previous: HashSet<u128, RandomState>,
     /// Receive time at which `current` started.
     current_since_ms: Option<i64>,
+    /// Newest receive time in `current`.
+    current_newest_ms: i64,
+    /// Newest receive time in `previous`.
+    previous_newest_ms: i64,
     /// Newest receive time.
     newest_ms: i64,
     /// Receive time since which everything is remembered, when `max_entries` has made the window shorter.
@@ -62,6 +67,8 @@ struct Rotation {
     /// Set when more than one window had passed, so that the current set was dropped too.
     dropped_current: Option<HashSet<u128, RandomState>>,
     since_ms: i64,
+    current_newest_ms: i64,
+    previous_newest_ms: i64,
     cut_at_ms: Option<i64>,
 }
 
@@ -74,6 +81,8 @@ impl DedupeWindow {
             current: HashSet::default(),
             previous: HashSet::default(),
             current_since_ms: None,
+            current_newest_ms: i64::MIN,
+            previous_newest_ms: i64::MIN,
             newest_ms: i64::MIN,
             cut_at_ms: None,
             uncommitted: Vec::new(),
@@ -87,6 +96,7 @@ impl DedupeWindow {
         self.set_entries = limits.entries_of_a_set();
         if self.current.len().max(self.previous.len()) > self.set_entries && !self.previous.is_empty() {
             self.previous = HashSet::default();
+            self.previous_newest_ms = i64::MIN;
             self.cut_at_ms = self.current_since_ms;
         }
     }
@@ -103,12 +113,14 @@ impl DedupeWindow {
             + dropped.sum::<usize>()
     }
 
-    /// Remembers an event; true when it is the first with this key.
-    pub(crate) fn accept(&mut self, key: u128, received_ms: i64) -> bool {
-        self.rotate(received_ms);
+    /// Remembers an event; true when it is the first with this key. This event and those to come were received at
+    /// `pending_since_ms` or later.
+    pub(crate) fn accept(&mut self, key: u128, received_ms: i64, pending_since_ms: i64) -> bool {
+        self.rotate(received_ms, received_ms.min(pending_since_ms));
         if self.previous.contains(&key) || !self.current.insert(key) {
             return false;
         }
+        self.current_newest_ms = self.current_newest_ms.max(received_ms);
         self.uncommitted.push(key);
         true
     }
@@ -136,6 +148,8 @@ impl DedupeWindow {
             self.current = rotation.dropped_current.unwrap_or_else(|| std::mem::take(&mut self.previous));
             self.previous = rotation.dropped_previous;
             self.current_since_ms = Some(rotation.since_ms);
+            self.current_newest_ms = rotation.current_newest_ms;
+            self.previous_newest_ms = rotation.previous_newest_ms;
             self.cut_at_ms = rotation.cut_at_ms;
         }
         for key in self.uncommitted.drain(..) {
@@ -159,25 +173,35 @@ impl DedupeWindow {
         covered.clamp(0, self.length_ms)
     }
 
-    fn rotate(&mut self, received_ms: i64) {
+    /// Starts a new set when the current one is full, or one window old at `now_ms`.
+    fn rotate(&mut self, received_ms: i64, now_ms: i64) {
         self.newest_ms = self.newest_ms.max(received_ms);
         let since_ms = *self.current_since_ms.get_or_insert(received_ms);
-        let windows = received_ms.saturating_sub(since_ms) / self.length_ms;
+        let windows = now_ms.saturating_sub(since_ms) / self.length_ms;
         let full = self.current.len() >= self.set_entries;
-        if windows < 1 && !full {
+        // While the time stood still, a set took in events of more than one window: it stays until the last is old.
+        let old_ms = now_ms.saturating_sub(self.length_ms);
+        let is_due = windows >= 1 && self.previous_newest_ms <= old_ms;
+        if !is_due && !full {
             return;
         }
         let mut dropped_previous = std::mem::take(&mut self.current);
         std::mem::swap(&mut self.previous, &mut dropped_previous);
-        let dropped_current = (windows > 1).then(|| std::mem::take(&mut self.previous));
+        let is_over = windows > 1 && self.current_newest_ms <= old_ms;
+        let current_newest_ms = std::mem::replace(&mut self.current_newest_ms, i64::MIN);
+        let kept_newest_ms = if is_over { i64::MIN } else { current_newest_ms };
+        let previous_newest_ms = std::mem::replace(&mut self.previous_newest_ms, kept_newest_ms);
+        let dropped_current = is_over.then(|| std::mem::take(&mut self.previous));
         self.rotations.push(Rotation {
             uncommitted_before: self.uncommitted.len(),
             dropped_previous,
             dropped_current,
             since_ms,
+            current_newest_ms,
+            previous_newest_ms,
             cut_at_ms: self.cut_at_ms,
         });
-        if windows >= 1 {
+        if is_due {
             // In whole windows, so that a quiet hour does not keep old events for longer than two windows.
             self.current_since_ms = Some(since_ms + windows * self.length_ms);
         } else {
@@ -194,6 +218,13 @@ mod tests {
 
     const HOUR: i64 = 3_600_000;
 
+    impl DedupeWindow {
+        /// As [`accept`](Self::accept), when all raw partitions are at the same time.
+        fn accept_alone(&mut self, key: u128, received_ms: i64) -> bool {
+            self.accept(key, received_ms, i64::MAX)
+        }
+    }
+
     fn window(length_ms: i64) -> DedupeWindow {
         DedupeWindow::new(DedupeLimits { length_ms, max_entries: 1_000_000, max_bytes: usize::MAX })
     }
@@ -201,48 +232,66 @@ mod tests {
     #[test]
     fn a_duplicate_is_recognised_for_a_whole_window() {
         let mut window = window(HOUR);
-        assert!(window.accept(1, 0));
-        assert!(window.accept(2, HOUR - 1));
-        assert!(!window.accept(1, HOUR));
-        assert!(!window.accept(2, 2 * HOUR - 1));
+        assert!(window.accept_alone(1, 0));
+        assert!(window.accept_alone(2, HOUR - 1));
+        assert!(!window.accept_alone(1, HOUR));
+        assert!(!window.accept_alone(2, 2 * HOUR - 1));
+    }
+
+    #[test]
+    fn the_window_follows_the_slowest_raw_partition() {
+        let mut window = window(HOUR);
+        assert!(window.accept(1, 0, 0));
+        // One raw partition is five hours ahead of another, of which nothing has come yet.
+        for hour in 1..=5 {
+            assert!(window.accept(10 + hour, hour as i64 * HOUR, 0));
+        }
+        assert!(
+            !window.accept(1, 60_000, 0),
+            "the other raw partition repeats what was received a minute before"
+        );
+        assert!(window.accept(2, 4 * HOUR, 4 * HOUR));
+        assert!(!window.accept(15, 5 * HOUR, 5 * HOUR), "the newest are kept when the time moves on at once");
+        assert!(window.accept(3, 7 * HOUR, 7 * HOUR));
+        assert!(window.accept(1, 8 * HOUR, 8 * HOUR), "the oldest are forgotten then");
     }
 
     #[test]
     fn after_two_windows_an_event_is_forgotten() {
         let mut window = window(HOUR);
-        assert!(window.accept(1, 0));
-        assert!(window.accept(1, 2 * HOUR));
+        assert!(window.accept_alone(1, 0));
+        assert!(window.accept_alone(1, 2 * HOUR));
         assert_eq!(window.len(), 1);
     }
 
     #[test]
     fn an_aborted_event_is_new_when_it_comes_again() {
         let mut window = window(HOUR);
-        assert!(window.accept(1, 0));
+        assert!(window.accept_alone(1, 0));
         window.commit();
-        assert!(window.accept(2, 1));
-        assert!(window.accept(3, HOUR + 1));
+        assert!(window.accept_alone(2, 1));
+        assert!(window.accept_alone(3, HOUR + 1));
         window.abort();
-        assert!(!window.accept(1, HOUR + 2));
-        assert!(window.accept(2, HOUR + 2));
-        assert!(window.accept(3, HOUR + 2));
+        assert!(!window.accept_alone(1, HOUR + 2));
+        assert!(window.accept_alone(2, HOUR + 2));
+        assert!(window.accept_alone(3, HOUR + 2));
     }
 
     #[test]
     fn a_rotation_is_undone_with_its_transaction() {
         let mut window = window(HOUR);
-        assert!(window.accept(1, HOUR - 5));
-        assert!(window.accept(2, HOUR));
+        assert!(window.accept_alone(1, HOUR - 5));
+        assert!(window.accept_alone(2, HOUR));
         window.commit();
         // Two rotations at once, then one more. The first event of this batch comes again after the abort.
-        assert!(!window.accept(1, HOUR + 1));
-        assert!(window.accept(3, 4 * HOUR));
-        assert!(window.accept(4, 5 * HOUR));
+        assert!(!window.accept_alone(1, HOUR + 1));
+        assert!(window.accept_alone(3, 4 * HOUR));
+        assert!(window.accept_alone(4, 5 * HOUR));
         window.abort();
-        assert!(!window.accept(1, HOUR + 1));
-        assert!(!window.accept(2, HOUR + 2));
-        assert!(window.accept(3, HOUR + 3));
-        assert!(window.accept(4, HOUR + 4));
+        assert!(!window.accept_alone(1, HOUR + 1));
+        assert!(!window.accept_alone(2, HOUR + 2));
+        assert!(window.accept_alone(3, HOUR + 3));
+        assert!(window.accept_alone(4, HOUR + 4));
     }
 
     #[test]
@@ -251,12 +300,12 @@ mod tests {
             DedupeWindow::new(DedupeLimits { length_ms: HOUR, max_entries: 100, max_bytes: usize::MAX });
         assert_eq!(window.horizon_ms(), HOUR);
         for key in 0..1000 {
-            assert!(window.accept(key, key as i64 * 1000));
+            assert!(window.accept_alone(key, key as i64 * 1000));
             assert!(window.len() <= 100);
             assert!(key < 50 || window.horizon_ms() >= 50_000, "{key}: {}", window.horizon_ms());
         }
         assert!(window.horizon_ms() <= 100_000);
-        let accepted = window.accept(999 - 40, 999_000);
+        let accepted = window.accept_alone(999 - 40, 999_000);
         assert!(!accepted && window.horizon_ms() >= 40_000, "duplicates within the horizon are recognised");
     }
 
@@ -266,20 +315,20 @@ mod tests {
         let mut window = DedupeWindow::new(limits(1 << 20));
         let mut most = 0;
         for key in 0..300_000 {
-            assert!(window.accept(key, key as i64));
+            assert!(window.accept_alone(key, key as i64));
             most = most.max(window.memory_bytes());
             if key % 1000 == 0 {
                 window.commit();
             }
         }
         assert!((500_000..=1 << 20).contains(&most), "{most} bytes");
-        assert!(!window.accept(299_000, 300_000));
+        assert!(!window.accept_alone(299_000, 300_000));
         window.commit();
         let before = window.horizon_ms();
         window.set_limits(limits(1 << 18));
         assert!(window.horizon_ms() < before && window.memory_bytes() < most);
         for key in 300_000..330_000 {
-            assert!(window.accept(key, key as i64));
+            assert!(window.accept_alone(key, key as i64));
             if key % 1000 == 0 {
                 window.commit();
             }
@@ -301,11 +350,11 @@ mod tests {
             for (events, aborts) in batches {
                 let batch: Vec<(u128, i64)> = events.iter().map(|&(key, step)| { now += step; (key, now) }).collect();
                 for _ in 0..aborts {
-                    batch.iter().for_each(|&(key, at)| { window.accept(key, at); });
+                    batch.iter().for_each(|&(key, at)| { window.accept_alone(key, at); });
                     window.abort();
                 }
                 for &(key, at) in &batch {
-                    prop_assert_eq!(window.accept(key, at), never_aborted.accept(key, at));
+                    prop_assert_eq!(window.accept_alone(key, at), never_aborted.accept_alone(key, at));
                 }
                 window.commit();
                 never_aborted.commit();
@@ -324,7 +373,7 @@ mod tests {
             for (key, step) in events {
                 now += step;
                 let last = seen.iter().filter(|(k, _)| *k == key).map(|(_, at)| *at).max();
-                let first = window.accept(key, now);
+                let first = window.accept_alone(key, now);
                 match last {
                     None => prop_assert!(first),
                     Some(at) if now - at < 1_000 => prop_assert!(!first),

@@ -13,6 +13,7 @@ use super::{
     channel_file::channel_rules,
     dead_letter::DeadLetters,
     metric,
+    raw_progress::RawLooks,
     registry::Registry,
     stage::{EnrichStage, WorkerInputs},
 };
@@ -38,6 +39,7 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
     tracing::info!(version = rules.version(), rules = rules.len(), "channel rules loaded");
     topic::check_at_start(&settings, TOPICS, &shutdown)?;
     let registry = Registry::follow(&settings, &shutdown, &health)?;
+    let raw_looks = RawLooks::follow(&settings, &shutdown)?;
     let identity = IdentityKey::new(settings.enrich.identity_secret.expose());
     let dead_letters = settings.kafka.topic(Topic::DeadLetters);
     let dead_letters = DeadLetters {
@@ -53,6 +55,7 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
         days,
         agents,
         dead_letters,
+        raw_looks,
         health: health.clone(),
     };
     let options = StageOptions {

@@ -15,6 +15,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     dead_letter::DeadLetters,
+    raw_progress::RawLooks,
     registry::Registry,
     restore::{Restore, RestoreOptions},
 };
@@ -41,6 +42,7 @@ pub(super) struct WorkerInputs {
     pub(super) days: BusinessDays,
     pub(super) agents: UserAgents,
     pub(super) dead_letters: DeadLetters,
+    pub(super) raw_looks: RawLooks,
     pub(super) health: Health,
 }
 
@@ -59,6 +61,10 @@ pub(super) struct EnrichStage {
     to_restore: BTreeSet<i32>,
     restore: Option<Restore>,
     restore_options: RestoreOptions,
+    /// Number of the newest look at the raw topic that the partitions know.
+    look: u64,
+    /// Offset behind the newest record of each partition in the open transaction.
+    reached: HashMap<i32, i64>,
     /// Buffer for one record of the changelog.
     value: Vec<u8>,
 }
@@ -100,7 +106,23 @@ impl EnrichStage {
             to_restore: BTreeSet::new(),
             restore: None,
             restore_options,
+            look: 0,
+            reached: HashMap::new(),
             value: Vec::new(),
+        }
+    }
+
+    /// Tells the partitions of the newest look at the raw topic.
+    fn take_look(&mut self) {
+        let look = self.inputs.raw_looks.newest();
+        if look.number == self.look {
+            return;
+        }
+        self.look = look.number;
+        for (&number, partition) in &mut self.partitions {
+            if let Some(&end) = usize::try_from(number).ok().and_then(|number| look.clean_ends.get(number)) {
+                partition.pending.look(end, look.since_ms);
+            }
         }
     }
 
@@ -161,6 +183,8 @@ impl EnrichStage {
 impl Stage for EnrichStage {
     fn assigned(&mut self, partition: i32) {
         self.partitions.insert(partition, Partition::new(self.limits));
+        // A new partition learns the newest look too.
+        self.look = 0;
         self.to_restore.insert(partition);
         self.divide_memory();
     }
@@ -199,7 +223,9 @@ impl Stage for EnrichStage {
     fn process(&mut self, records: &[Record<'_>], output: &mut dyn Output) -> Result<(), Error> {
         let activities = self.inputs.registry.current();
         let mut counts = StampCounts::default();
+        self.take_look();
         for record in records {
+            self.reached.insert(record.partition, record.offset + 1);
             let batch = match Batch::decode(record.value.unwrap_or_default()) {
                 Ok(batch) => batch,
                 // A newer ingest wrote it, so a newer enrich can read it.
@@ -227,7 +253,8 @@ impl Stage for EnrichStage {
                 days,
                 agents,
             };
-            let (messages, batch_counts) = stamper.stamp(batch, partition);
+            let pending_since_ms = partition.pending.at(record.offset);
+            let (messages, batch_counts) = stamper.stamp_pending(batch, partition, pending_since_ms);
             counts.add(&batch_counts);
             output.count(record.partition, &batch_counts.ledger());
             for value in &messages {
@@ -251,10 +278,16 @@ impl Stage for EnrichStage {
     }
 
     fn committed(&mut self) {
+        for (number, next) in self.reached.drain() {
+            if let Some(partition) = self.partitions.get_mut(&number) {
+                partition.pending.committed(next);
+            }
+        }
         self.partitions.values_mut().for_each(Partition::commit);
     }
 
     fn aborted(&mut self) {
+        self.reached.clear();
         self.partitions.values_mut().for_each(Partition::abort);
     }
 }

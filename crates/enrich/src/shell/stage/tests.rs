@@ -17,6 +17,7 @@ fn stage() -> EnrichStage {
         days: BusinessDays::new("Asia/Shanghai").unwrap(),
         agents: UserAgents::default(),
         dead_letters: DeadLetters { topic: "dead".into(), partitions: 3, origin: "clean".into() },
+        raw_looks: RawLooks::default(),
         health: Health::default(),
     };
     let mut stage = EnrichStage::new(&settings, inputs, 0);
