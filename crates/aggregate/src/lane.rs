@@ -30,12 +30,13 @@ use runtime::shutdown::Shutdown;
 use tokio::runtime::Handle;
 
 use self::delivery::Delivery;
+pub use self::delivery::Writers;
 pub use self::options::LaneOptions;
 use self::partition::Partition;
 use self::partitions::Partitions;
 use self::worker::Lane;
-use crate::fold::LaneFold;
-use crate::{BlockWriter, Error};
+use crate::Error;
+use crate::fold::Buffers;
 
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -46,8 +47,8 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 pub fn run(
     options: LaneOptions,
     source: &GroupConsumer,
-    fold: Box<dyn LaneFold>,
-    writer: Arc<BlockWriter>,
+    buffers: Buffers,
+    writers: Writers,
     tokio: Handle,
     shutdown: &Shutdown,
     health: &Health,
@@ -57,7 +58,8 @@ pub fn run(
     let (sender, replies) = channel();
     let delivery = Arc::new(Delivery {
         topic: source.topic().to_owned(),
-        writer,
+        writers,
+        lane: options.lane,
         retry_permanent: options.retry_halted,
         assignment: AtomicU64::new(0),
         replies: sender,
@@ -65,7 +67,7 @@ pub fn run(
     let mut lane = Lane {
         options,
         source,
-        fold,
+        buffers,
         delivery,
         tokio,
         replies,
@@ -79,6 +81,8 @@ pub fn run(
         commits_fail_since: None,
         flushed_received_max: None,
         is_behind: false,
+        foreign_logged: None,
+        foreign_skipped: 0,
     };
     let mut next_flush = Instant::now() + lane.interval();
     let mut next_heartbeat = Instant::now();

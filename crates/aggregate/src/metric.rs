@@ -53,6 +53,12 @@ pub(crate) fn describe() {
         Unit::Count,
         "Inserts under a new token (`#1`), because ClickHouse remembered the token without the rows."
     );
+    describe_counter!(
+        "millrace_aggregate_foreign_messages_total",
+        Unit::Count,
+        "Messages that no stage of this pipeline wrote, by lane and topic. They are skipped; dead letters of stage \
+         aggregate show them."
+    );
     describe_gauge!(
         "millrace_aggregate_partition_halted",
         Unit::Count,

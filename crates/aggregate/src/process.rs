@@ -11,8 +11,8 @@ use runtime::shutdown::Shutdown;
 use tokio::runtime::Handle;
 
 use crate::cube::CubeLane;
-use crate::fold::{Accumulator, CompiledLane, DeadLetters, Events, LaneFold};
-use crate::lane::{self, LaneOptions};
+use crate::fold::{Accumulator, Buffers, CompiledLane, DeadLetters, Events, LaneFold};
+use crate::lane::{self, LaneOptions, Writers};
 use crate::protocol::Rules;
 use crate::table::{self, LaneTable, TableSpec};
 use crate::time::now_ms;
@@ -72,17 +72,18 @@ fn start(settings: &Settings, shutdown: &Shutdown, health: &Health) -> Result<()
         );
         let (found, writer) = tokio.block_on(ready)?;
         partition_count(settings, &settings.kafka.topic(lane.topic), shutdown)?;
-        let writer = Arc::new(writer);
+        let dead_letters = lane.dead_letters_writer(&client, settings);
+        let writers = Writers { own: Arc::new(writer), dead_letters: tokio.block_on(dead_letters)? };
         let rules = rules(settings, &found.engine_full);
-        workers.extend((0..settings.workers).map(|worker| (lane, worker, Arc::clone(&writer), rules)));
+        workers.extend((0..settings.workers).map(|worker| (lane, worker, writers.clone(), rules)));
     }
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
-        for (lane, worker, writer, rules) in workers {
+        for (lane, worker, writers, rules) in workers {
             let name = format!("{}-{worker}", lane.name);
             let tokio = tokio.clone();
             let work = move || {
-                let result = lane.work(worker, settings, (writer, rules), tokio, shutdown, health);
+                let result = lane.work(worker, settings, (writers, rules), tokio, shutdown, health);
                 // A lane that fails stops the others: they flush and commit.
                 if result.is_err() {
                     shutdown.trigger();
@@ -173,11 +174,34 @@ fn days(duration: Duration) -> u16 {
 }
 
 impl Lane {
+    /// Whether it keeps the messages of its topic that no stage wrote, as rows of the table of dead letters. Every
+    /// pipeline has the lane `live`; the other lanes of the topic skip them.
+    fn keeps_foreign(&self) -> bool {
+        self.name == event::Lane::Live.as_str()
+    }
+
+    async fn dead_letters_writer(
+        &self,
+        client: &clickhouse::Client,
+        settings: &Settings,
+    ) -> Result<Option<Arc<BlockWriter>>, Error> {
+        if !self.keeps_foreign() {
+            return Ok(None);
+        }
+        let table = table::dead_letters_table();
+        let writer = server::until_replied(
+            settings,
+            || false,
+            async || BlockWriter::new(client, settings, self.name, &table).await,
+        );
+        Ok(Some(Arc::new(writer.await?)))
+    }
+
     fn work(
         &self,
         worker: usize,
         settings: &Settings,
-        (writer, rules): (Arc<BlockWriter>, Rules),
+        (writers, rules): (Writers, Rules),
         tokio: Handle,
         shutdown: &Shutdown,
         health: &Health,
@@ -200,9 +224,11 @@ impl Lane {
             LaneKind::Cubes(compiled) => {
                 Box::new(Accumulator::new(Arc::clone(compiled), aggregate.max_groups))
             }
-            LaneKind::DeadLetters => Box::new(DeadLetters::default()),
+            LaneKind::DeadLetters => Box::new(DeadLetters::new(source.topic())),
             LaneKind::Events(keep_days) => Box::new(Events::new(*keep_days)),
         };
-        lane::run(options, &source, fold, writer, tokio, shutdown, health)
+        let foreign = self.keeps_foreign().then(|| DeadLetters::foreign_to(source.topic()));
+        let buffers = Buffers::new(self.name, fold, foreign);
+        lane::run(options, &source, buffers, writers, tokio, shutdown, health)
     }
 }

@@ -298,7 +298,7 @@ fn a_server_that_counts_a_repeated_insert_twice_is_an_error() {
 fn dead_letters_are_rows_and_part_of_quality() {
     let db = Database::new();
     db.migrate(&built_in());
-    let mut letters = DeadLetters::default();
+    let mut letters = DeadLetters::new("dead-letters");
     for (offset, payload) in [(0, b"{\"a\":1}".as_slice()), (1, &[0xff, 0x00])] {
         let received = (SUNDAY + 5 * SECOND).to_string();
         let headers: Vec<(&str, &[u8])> = vec![
@@ -306,11 +306,19 @@ fn dead_letters_are_rows_and_part_of_quality() {
             ("message", b"it's broken\t\\"),
             ("app_id", b"web-main"),
             ("received_at", received.as_bytes()),
+            ("stage", b"ingest"),
             ("origin_topic", b"raw-events"),
+            ("origin_partition", b"0"),
             ("origin_offset", b"12"),
         ];
-        let input =
-            Input { partition: 0, offset, timestamp_ms: 0, key: Some(b"k"), value: Some(payload), headers };
+        let input = Input {
+            partition: 0,
+            offset,
+            timestamp_ms: SUNDAY + 6 * SECOND,
+            key: Some(b"k"),
+            value: Some(payload),
+            headers,
+        };
         letters.add(&input).unwrap();
     }
     let (blocks, _) = letters.flush(0, Mark::new("1/dead-letters/0", 2));

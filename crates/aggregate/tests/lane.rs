@@ -70,7 +70,16 @@ impl Pipeline {
 
     fn send(&self, topic: Topic, partition: i32, payload: &[u8]) {
         let topic = self.settings.kafka.topic(topic);
-        let headers = OwnedHeaders::new().insert(Header { key: "code", value: Some("too_old") });
+        let mut headers = OwnedHeaders::new();
+        for (key, value) in [
+            ("code", "too_old"),
+            ("stage", "ingest"),
+            ("origin_topic", "raw"),
+            ("origin_partition", "0"),
+            ("origin_offset", "7"),
+        ] {
+            headers = headers.insert(Header { key, value: Some(value) });
+        }
         let record: BaseRecord<'_, str, [u8]> =
             BaseRecord::to(&topic).partition(partition).payload(payload).headers(headers);
         self.producer.send(record).map_err(|(error, _)| error).unwrap();
@@ -245,17 +254,18 @@ fn dead_letters_are_written_once() {
 }
 
 #[test]
-fn a_record_that_cannot_be_read_halts_its_partition_and_no_other() {
+fn a_record_of_a_newer_program_halts_its_partition_and_no_other() {
     let pipeline = Pipeline::new();
     pipeline.send_events(6);
-    pipeline.send(Topic::EnrichedEvents, 1, b"not a batch");
+    // Format 3 with one row.
+    pipeline.send(Topic::EnrichedEvents, 1, b"\x08\x03\x10\x01");
     pipeline.send_events(6);
     let process = pipeline.start();
     // Two batches of partition 1 stand behind the record.
     eventually(100, || pipeline.events());
     eventually(1, || i64::from(process.halted()["1"].is_string()));
     let reason = process.halted()["1"].to_string();
-    assert!(reason.contains("offset 2 cannot be read: not an EventBatch"), "{reason}");
+    assert!(reason.contains("offset 2 cannot be read: batch format 3 is newer"), "{reason}");
     assert!(reason.contains("reset the group's offset to 3"), "{reason}");
     // A lane that began later gets ready all the same.
     eventually(1, || i64::from(process.health.is_ready()));

@@ -23,7 +23,7 @@ pub struct Totals {
     pub stored: u64,
     /// Events recognised as duplicates.
     pub duplicates: u64,
-    /// Dead letters.
+    /// Dead letters of events: those of stage `aggregate` are messages that no client has sent.
     pub dead_letters: u64,
 }
 
@@ -32,7 +32,7 @@ impl Totals {
     pub fn read(clickhouse_url: &str, database: &str) -> Result<Self, Error> {
         let sql = format!(
             "SELECT sumIf(events, kind IN ('event', 'test', 'bot')), sumIf(events, kind = 'duplicate'), \
-             (SELECT count() FROM {database}.dead_letters) FROM {database}.quality WHERE pane = '60s'"
+             (SELECT count() FROM {database}.dead_letters WHERE stage != 'aggregate') FROM {database}.quality WHERE pane = '60s'"
         );
         let result = query(clickhouse_url, &sql)?;
         let mut numbers = result.split_whitespace().map(str::parse);

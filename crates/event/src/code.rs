@@ -39,7 +39,7 @@ codes! {
     UnknownEvent "unknown_event" "`event_name` is not in the list and the policy is `reject`.",
     InvalidTimestamp "invalid_timestamp" "A timestamp is neither RFC 3339 with a zone nor epoch milliseconds.",
     TooOld "too_old" "The event happened longer ago than `max_event_age`.",
-    Undecodable "undecodable" "A Kafka batch cannot be decompressed, or fails its checksum.",
+    Undecodable "undecodable" "A Kafka batch cannot be decompressed or fails its checksum, or no stage wrote the message.",
     EnrichmentError "enrichment_error" "Enrich could not read the message: it is damaged, or ingest did not write it.",
 }
 

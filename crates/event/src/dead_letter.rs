@@ -18,7 +18,7 @@ pub mod header {
     pub const ORIGIN_LAST_OFFSET: &str = "origin_last_offset";
     /// Position of the event in the record's array; 0 for a single event or a whole record.
     pub const ORIGIN_INDEX: &str = "origin_index";
-    /// The stage that rejected it: `ingest` or `enrich`.
+    /// The stage that rejected it: `ingest`, `enrich` or `aggregate`.
     pub const STAGE: &str = "stage";
     /// Version of that program.
     pub const VERSION: &str = "version";

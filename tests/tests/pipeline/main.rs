@@ -9,6 +9,7 @@ mod crash_points;
 mod cubes;
 mod exact_totals;
 mod foreign_clean_events;
+mod foreign_messages;
 mod metrics;
 mod operations;
 #[cfg(debug_assertions)] // A release build has no failpoints.

@@ -92,7 +92,7 @@ impl BlockBuilder {
             ledger_partition = markers.mark.ledger_table_partition.or(partitions.first().copied());
         }
         block.end_data(partitions.clone());
-        let source = Mark::source_of(&markers.mark.source, done.len());
+        let source = Mark::source_of(&markers.mark.source, markers.mark.first_block + done.len());
         let is_in_millis = matches!(block.column(markers.time_column), Some(Column::Millis(_)));
         for partition in partitions {
             let time = if is_in_millis {

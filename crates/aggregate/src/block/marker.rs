@@ -18,12 +18,20 @@ pub struct Mark {
     /// The table partition whose marker carries the ledger; by default the first one of the first block. Given when a
     /// flush is built again: its ledger must stay where it was.
     pub ledger_table_partition: Option<u32>,
+    /// The number of the first block: blocks of another table of the same flush come before it.
+    pub first_block: usize,
 }
 
 impl Mark {
     /// The mark of a flush that is built for the first time.
     pub fn new(source: impl Into<String>, end: u64) -> Self {
-        Self { source: source.into(), end, ledger_table_partition: None }
+        Self { source: source.into(), end, ledger_table_partition: None, first_block: 0 }
+    }
+
+    /// A flush without events has no ledger, also when it is built again.
+    #[must_use]
+    pub fn with_ledger_of(self, events: u64) -> Self {
+        Self { ledger_table_partition: self.ledger_table_partition.filter(|_| events > 0), ..self }
     }
 
     /// The value of `src` in the markers of the nth block of a flush. Each block has a source of its own: the marker of

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use event::{Batch, FIELDS, Field, FieldKind};
 
-use super::lane_fold::{Added, FlushCounts, Input, LaneFold};
+use super::decode::decode;
+use super::lane_fold::{Added, FlushCounts, Input, LaneFold, Unreadable};
 use crate::block::{Block, BlockBuilder, MARKER_DAYS, Mark, MarkerRows, Value};
 use crate::table::{self, EventColumns, MAP_VALUES_OFFSET};
 
@@ -36,13 +37,13 @@ impl Events {
 }
 
 impl LaneFold for Events {
-    fn add(&mut self, input: &Input<'_>) -> Result<Added, String> {
-        let Some(value) = input.value else {
-            return Err("the record has no value; enrich never writes such a record".into());
-        };
-        let batch = Batch::decode(value).map_err(|error| error.to_string())?;
+    fn add(&mut self, input: &Input<'_>) -> Result<Added, Unreadable> {
+        let batch = decode(input)?;
         // A batch has each text once and packs its numbers; its rows are larger.
-        let added = Added { events: batch.rows() as u64, bytes: BATCH_BYTES + 4 * value.len() };
+        let added = Added {
+            events: batch.rows() as u64,
+            bytes: BATCH_BYTES + 4 * input.value.map_or(0, <[u8]>::len),
+        };
         self.partitions.entry(input.partition).or_default().push(HeldBatch { offset: input.offset, batch });
         Ok(added)
     }
@@ -57,7 +58,7 @@ impl LaneFold for Events {
         }
         let columns = &self.columns;
         let markers = MarkerRows {
-            mark,
+            mark: mark.with_ledger_of(counts.events),
             ledger: vec![(columns.ledger_events, counts.events as i64)],
             keep_days: MARKER_DAYS.max(self.keep_days),
             time_column: columns.field(Field::EventTime),

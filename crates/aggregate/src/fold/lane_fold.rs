@@ -30,6 +30,16 @@ pub struct Added {
     pub bytes: usize,
 }
 
+/// Why a record cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unreadable {
+    /// A newer program of this pipeline wrote it, so it counts: the partition stops at it until this program is
+    /// upgraded.
+    Newer(String),
+    /// No program of this pipeline wrote it, or it is damaged: it counts nowhere, and reading goes on behind it.
+    Foreign(String),
+}
+
 /// What a flush counted.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct FlushCounts {
@@ -48,8 +58,8 @@ pub trait LaneFold: Send {
     /// Folds a record into the buffer of its partition.
     ///
     /// # Errors
-    /// Why the record cannot be read: the partition halts at it, no record is skipped.
-    fn add(&mut self, input: &Input<'_>) -> Result<Added, String>;
+    /// The record cannot be read. The buffer is as before.
+    fn add(&mut self, input: &Input<'_>) -> Result<Added, Unreadable>;
 
     /// Takes the buffer of a partition as blocks; `mark` goes into the marker rows.
     fn flush(&mut self, partition: i32, mark: Mark) -> (Vec<Block>, FlushCounts);

@@ -123,7 +123,7 @@ impl Lane<'_> {
         self.flushes.clear();
         self.marker_sources.clear();
         for (id, partition) in revoked {
-            self.fold.discard(id);
+            self.buffers.discard(id);
             if partition.halt_reason().is_some() {
                 self.report_halted_metric(id, false);
             }

@@ -12,8 +12,9 @@ use runtime::failpoint::{self, Safeguard, Step};
 
 use super::signal::{Delay, Delivered, Delivery as Request};
 use crate::block::Block;
+use crate::fold::Buffers;
 use crate::insert::BlockWriter;
-use crate::protocol::{self, TokenParts};
+use crate::protocol::{self, FoundMarkers, TokenParts};
 use crate::server::ErrorClass;
 use crate::time::now_ms;
 
@@ -53,12 +54,24 @@ pub(super) struct Job {
     pub(super) delay: Delay,
     /// The blocks of the flush.
     pub(super) blocks: Arc<[Block]>,
+    /// How many of them go into the lane's table; the others go into the table of dead letters.
+    pub(super) own_blocks: usize,
+}
+
+/// The tables of a lane.
+#[derive(Clone)]
+pub struct Writers {
+    /// The lane's own table.
+    pub own: Arc<BlockWriter>,
+    /// The table of dead letters, if the lane keeps the messages of its topic that it cannot read.
+    pub dead_letters: Option<Arc<BlockWriter>>,
 }
 
 /// What all tasks of a lane share.
 pub(super) struct Delivery {
     pub(super) topic: String,
-    pub(super) writer: Arc<BlockWriter>,
+    pub(super) lane: &'static str,
+    pub(super) writers: Writers,
     /// Delay after a permanent error.
     pub(super) retry_permanent: Duration,
     /// The current assignment. The broker checks that a process is in the group, not that it owns a partition: a task
@@ -94,7 +107,7 @@ impl Delivery {
             Request::ReadMarkers { epoch, blocks, end } => {
                 let source = protocol::source(*epoch, &self.topic, partition);
                 failpoint::before(Step::ReadMarkers);
-                match self.writer.markers(&source, *blocks, end.0 as u64).await {
+                match self.markers(&source, *blocks, end.0 as u64).await {
                     Ok(found) => {
                         failpoint::after(Step::ReadMarkers);
                         Delivered::MarkersRead(found)
@@ -105,9 +118,9 @@ impl Delivery {
             Request::Insert { before_ms, .. } if now_ms() >= *before_ms => Delivered::Expired,
             Request::Insert { block, missing, token, .. } => {
                 let token = self.token(partition, *block, token);
-                match self.insert(&job.blocks, *block, missing, &token).await {
+                match self.insert(&job, *block, missing, &token).await {
                     Ok(()) => {
-                        self.writer.report_success();
+                        self.writers.own.report_success();
                         Delivered::Inserted { block: *block }
                     }
                     Err(error) => {
@@ -124,7 +137,7 @@ impl Delivery {
         let mut retries = 0;
         while self.is_current(assignment) {
             failpoint::before(Step::ReadMarkers);
-            let error = match self.writer.newest(&sources).await {
+            let error = match self.writers.own.newest(&sources).await {
                 Ok(newest) => {
                     failpoint::after(Step::ReadMarkers);
                     return self.reply(Reply::NewestMarkers { assignment, newest });
@@ -159,26 +172,38 @@ impl Delivery {
 
     fn failed(&self, what: &str, error: ErrorClass) -> ErrorClass {
         if let ErrorClass::Transient(cause) = &error {
-            self.writer.report_failure(what, cause);
+            self.writers.own.report_failure(what, cause);
         }
         error
     }
 
+    /// The markers of a flush, in all tables that it may have written to.
+    async fn markers(&self, source: &str, blocks: usize, end: u64) -> Result<FoundMarkers, ErrorClass> {
+        let mut found = self.writers.own.markers(source, blocks, end).await?;
+        if let Some(dead_letters) = &self.writers.dead_letters {
+            let source = Buffers::foreign_source(source, self.lane);
+            found.extend(dead_letters.markers(&source, blocks, end).await?);
+        }
+        Ok(found)
+    }
+
     async fn insert(
         &self,
-        blocks: &[Block],
+        job: &Job,
         number: usize,
         missing: &BTreeSet<u32>,
         token: &str,
     ) -> Result<(), ErrorClass> {
-        let Some(block) = blocks.get(number) else {
+        let is_own = number < job.own_blocks;
+        let writer = if is_own { Some(&self.writers.own) } else { self.writers.dead_letters.as_ref() };
+        let (Some(block), Some(writer)) = (job.blocks.get(number), writer) else {
             return Err(ErrorClass::Permanent(format!("there is no block {number} of {token}")));
         };
         failpoint::before(Step::Insert);
         if missing == block.table_partitions() {
-            self.writer.insert(block, token).await?;
+            writer.insert(block, token).await?;
         } else {
-            self.writer.insert(&block.restricted_to(missing), token).await?;
+            writer.insert(&block.restricted_to(missing), token).await?;
         }
         failpoint::after(Step::Insert);
         Ok(())

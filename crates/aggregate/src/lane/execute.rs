@@ -10,6 +10,7 @@ use super::signal::{Built, Command, Report, Signal};
 use super::worker::{BuiltFlush, Lane};
 use crate::Error;
 use crate::block::{Block, Mark};
+use crate::fold::Flushed;
 use crate::protocol;
 use crate::time::now_ms;
 
@@ -20,24 +21,23 @@ impl Lane<'_> {
                 // `record` folds; it has the record.
                 Command::Fold => (),
                 Command::Discard => {
-                    self.fold.discard(partition);
+                    self.buffers.discard(partition);
                     self.flushes.remove(&partition);
                 }
                 Command::Pause => self.pause(partition),
                 Command::Resume => self.resume(partition),
                 Command::Build { epoch, end, ledger_partition } => {
                     let source = protocol::source(epoch, &self.delivery.topic, partition);
-                    let built = self.build(
-                        partition,
-                        Mark { source, end: end.0 as u64, ledger_table_partition: ledger_partition },
-                    );
+                    let mark = Mark::new(source, end.0 as u64);
+                    let built =
+                        self.build(partition, Mark { ledger_table_partition: ledger_partition, ..mark });
                     self.signal(partition, Signal::Built(built))?;
                 }
                 Command::Deliver(request, delay) => {
-                    let blocks = self.flushes.get(&partition).map(|flush| Arc::clone(&flush.blocks));
-                    let Some(blocks) = blocks else { continue };
+                    let Some(flush) = self.flushes.get(&partition) else { continue };
+                    let (blocks, own_blocks) = (Arc::clone(&flush.blocks), flush.own_blocks);
                     let assignment = self.partitions.assignment();
-                    let job = Job { assignment, partition, request, delay, blocks };
+                    let job = Job { assignment, partition, request, delay, blocks, own_blocks };
                     let delivery = Arc::clone(&self.delivery);
                     self.tokio.spawn(async move { delivery.deliver(job).await });
                 }
@@ -62,7 +62,7 @@ impl Lane<'_> {
 
     fn build(&mut self, partition: i32, mark: Mark) -> Built {
         let is_recovered = mark.ledger_table_partition.is_some();
-        let (blocks, counts) = self.fold.flush(partition, mark);
+        let Flushed { blocks, own_blocks, counts } = self.buffers.flush(partition, mark);
         let lane = self.options.lane;
         metrics::counter!("millrace_aggregate_events_total", "lane" => lane).increment(counts.events);
         metrics::counter!("millrace_aggregate_overflowed_events_total", "lane" => lane)
@@ -72,7 +72,8 @@ impl Lane<'_> {
         }
         let hash = hash(&blocks);
         let partitions = blocks.iter().map(|block| block.table_partitions().clone()).collect();
-        let flush = BuiltFlush { blocks: blocks.into(), received_max: counts.received_max, is_recovered };
+        let received_max = counts.received_max;
+        let flush = BuiltFlush { blocks: blocks.into(), own_blocks, received_max, is_recovered };
         self.flushes.insert(partition, flush);
         Built { hash, partitions }
     }
@@ -140,10 +141,10 @@ impl Lane<'_> {
             }
             Report::Written { begin, end } => {
                 // Also when only the markers showed it: its insert was executed and the reply was lost.
-                self.delivery.writer.report_success();
+                self.delivery.writers.own.report_success();
                 let Some(flush) = self.flushes.remove(&partition) else { return };
                 if flush.received_max > 0 {
-                    self.delivery.writer.inserted_up_to(flush.received_max);
+                    self.delivery.writers.own.inserted_up_to(flush.received_max);
                 }
                 if flush.is_recovered {
                     let (begin, end) = (begin.0, end.0);

@@ -307,8 +307,8 @@ impl Running {
 
     fn unreadable(&mut self, offset: i64, problem: &str) -> Transition {
         let reason = format!(
-            "the record at offset {offset} cannot be read: {problem}; run a version that can read it, or stop this \
-             stage and reset the group's offset to {} to continue without the record",
+            "the record at offset {offset} cannot be read: {problem}; or stop this stage and reset the group's offset \
+             to {} to continue without the record",
             offset + 1
         );
         if matches!(self.reading, Reading::Replay(_)) {

@@ -13,7 +13,7 @@ pub(crate) enum Signal {
     Record { offset: i64 },
     /// [`Command::Fold`] put it into the buffer.
     Folded { offset: i64, events: u64, bytes: usize },
-    /// [`Command::Fold`] failed: the record cannot be read.
+    /// [`Command::Fold`] failed: a newer program wrote the record.
     Unreadable { offset: i64, problem: String },
     /// The newest marker of the partition was read.
     NewestMarker(Option<u64>),

@@ -68,7 +68,7 @@ impl Lane<'_> {
                 .flatten()
                 .any(|since| since.elapsed() >= timeout)
         } else {
-            self.delivery.writer.failing_for().is_some_and(|failing| failing >= timeout)
+            self.delivery.writers.own.failing_for().is_some_and(|failing| failing >= timeout)
         }
     }
 }

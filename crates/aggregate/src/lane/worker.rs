@@ -17,7 +17,7 @@ use super::partitions::Partitions;
 use super::signal::{Command, Signal};
 use crate::Error;
 use crate::block::Block;
-use crate::fold::{Added, Input, LaneFold};
+use crate::fold::{Added, Buffers, Input, Read};
 use crate::time::now_ms;
 
 /// How long `poll` may block while nothing is awaited.
@@ -27,12 +27,14 @@ pub(super) const BUSY_POLL: Duration = Duration::from_millis(10);
 /// Records older than this are a backlog: they are written in larger and fewer inserts, which makes catching up fast.
 const BACKLOG_AGE: Duration = Duration::from_secs(5);
 const BACKLOG_INTERVALS: u32 = 4;
+/// Least time between two log lines about foreign messages.
+const FOREIGN_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(super) struct Lane<'a> {
     pub(super) options: LaneOptions,
     pub(super) source: &'a GroupConsumer,
     /// The contents of the partitions' buffers.
-    pub(super) fold: Box<dyn LaneFold>,
+    pub(super) buffers: Buffers,
     pub(super) delivery: Arc<Delivery>,
     pub(super) tokio: Handle,
     pub(super) replies: Receiver<Reply>,
@@ -51,11 +53,16 @@ pub(super) struct Lane<'a> {
     pub(super) flushed_received_max: Option<i64>,
     /// The newest record of the last flush belonged to a backlog.
     pub(super) is_behind: bool,
+    /// When a foreign message was logged last, and how many were skipped since.
+    pub(super) foreign_logged: Option<Instant>,
+    pub(super) foreign_skipped: u64,
 }
 
 /// The blocks of a flush in progress.
 pub(super) struct BuiltFlush {
     pub(super) blocks: Arc<[Block]>,
+    /// How many of them go into the lane's table.
+    pub(super) own_blocks: usize,
     /// Newest `received_at` among its records, epoch milliseconds.
     pub(super) received_max: i64,
     /// An earlier process announced it.
@@ -94,11 +101,38 @@ impl Lane<'_> {
             value: message.payload(),
             headers,
         };
-        let signal = match self.fold.add(&input) {
-            Ok(Added { events, bytes }) => Signal::Folded { offset, events, bytes },
+        let signal = match self.buffers.add(&input) {
+            Ok(Read { added: Added { events, bytes }, foreign }) => {
+                if let Some(problem) = foreign {
+                    self.report_foreign(partition, offset, &problem);
+                }
+                Signal::Folded { offset, events, bytes }
+            }
             Err(problem) => Signal::Unreadable { offset, problem },
         };
         self.signal(partition, signal)
+    }
+
+    /// Counts a message that is skipped, and logs it: not more often than every ten seconds, because another program may
+    /// write such messages without end.
+    fn report_foreign(&mut self, partition: i32, offset: i64, reason: &str) {
+        let (lane, topic) = (self.options.lane, &self.delivery.topic);
+        let labels = [("lane", lane.to_owned()), ("topic", topic.clone())];
+        metrics::counter!("millrace_aggregate_foreign_messages_total", &labels).increment(1);
+        self.foreign_skipped += 1;
+        if self.foreign_logged.is_none_or(|at| at.elapsed() >= FOREIGN_LOG_INTERVAL) {
+            let count = std::mem::take(&mut self.foreign_skipped);
+            self.foreign_logged = Some(Instant::now());
+            tracing::warn!(
+                lane,
+                topic,
+                partition,
+                offset,
+                reason,
+                count,
+                "skipped a message that no stage wrote"
+            );
+        }
     }
 
     /// Starts a flush of each partition that is meant, all at once.

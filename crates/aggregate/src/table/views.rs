@@ -26,7 +26,8 @@ pub fn cube_view(cube: &Cube, database: &str) -> ViewSpec {
     ViewSpec { name: cube.name.clone(), meaning: cube.meaning.clone(), select: selects.join(" UNION ALL ") }
 }
 
-/// Dead letters with the columns of the cube `quality`: kind `dead_letter`, one event each, by received time.
+/// Dead letters with the columns of the cube `quality`: kind `dead_letter`, one event each, by received time. Those of
+/// stage `aggregate` are messages that no client has sent.
 fn dead_letters_as_quality(cube: &Cube, pane: Pane, database: &str) -> String {
     let bucket = match pane.seconds() {
         Some(seconds) => format!("toStartOfInterval(received_at, toIntervalSecond({seconds}))"),
@@ -49,7 +50,11 @@ fn dead_letters_as_quality(cube: &Cube, pane: Pane, database: &str) -> String {
         format!("{value} AS {}", quoted(&measure.name))
     }));
     columns.push("received_at AS received_max".into());
-    format!("SELECT {} FROM {}.{DEAD_LETTERS} WHERE src = ''", columns.join(", "), quoted(database))
+    format!(
+        "SELECT {} FROM {}.{DEAD_LETTERS} WHERE src = '' AND stage != 'aggregate'",
+        columns.join(", "),
+        quoted(database)
+    )
 }
 
 fn text(value: &str) -> String {

@@ -14,7 +14,8 @@ use super::interner::Interner;
 use super::rows;
 use super::selection::Selection;
 use crate::block::{Block, BlockBuilder, Mark, MarkerRows};
-use crate::fold::lane_fold::{Added, FlushCounts, Input, LaneFold};
+use crate::fold::decode::decode;
+use crate::fold::lane_fold::{Added, FlushCounts, Input, LaneFold, Unreadable};
 use crate::table::lane_column;
 
 /// The interner is cleared between flushes when it holds more bytes of text than this.
@@ -85,7 +86,7 @@ impl Accumulator {
             (lane_column::LEDGER_DUPLICATES, counted.counts.duplicates),
         ];
         let markers = MarkerRows {
-            mark,
+            mark: mark.with_ledger_of(counted.counts.events),
             ledger: ledger.map(|(column, count)| (column, count as i64)).to_vec(),
             keep_days: self.lane.marker_keep_days,
             time_column: lane_column::BUCKET,
@@ -118,11 +119,8 @@ impl Accumulator {
 }
 
 impl LaneFold for Accumulator {
-    fn add(&mut self, input: &Input<'_>) -> Result<Added, String> {
-        let Some(value) = input.value else {
-            return Err("the record has no value; enrich never writes such a record".into());
-        };
-        let batch = Batch::decode(value).map_err(|error| error.to_string())?;
+    fn add(&mut self, input: &Input<'_>) -> Result<Added, Unreadable> {
+        let batch = decode(input)?;
         Self::add(self, input.partition, &batch);
         // Per event: a new cell uses some hundred bytes, an ID 16, and most events fall into an existing cell.
         Ok(Added { events: batch.rows() as u64, bytes: batch.rows() * 64 })
