@@ -64,6 +64,7 @@ pub fn run(
         assignment: AtomicU64::new(0),
         replies: sender,
     });
+    let partitions = Partitions::new(options.memory);
     let mut lane = Lane {
         options,
         source,
@@ -73,7 +74,7 @@ pub fn run(
         replies,
         health,
         component,
-        partitions: Partitions::default(),
+        partitions,
         flushes: BTreeMap::new(),
         marker_sources: BTreeMap::new(),
         commit_sent: None,
@@ -94,10 +95,11 @@ pub fn run(
             lane.flush(Partition::can_flush)?;
             next_flush = now + lane.interval();
         } else {
-            lane.flush(|partition| partition.is_full() && partition.can_flush())?;
+            lane.flush(|partition| partition.is_paused() && partition.can_flush())?;
         }
         if now >= next_heartbeat {
             health.heartbeat(&lane.component);
+            lane.report_memory();
             next_heartbeat = now + HEARTBEAT_INTERVAL;
         }
         lane.commit(is_due)?;

@@ -60,6 +60,16 @@ pub(crate) fn describe() {
          aggregate show them."
     );
     describe_gauge!(
+        "millrace_aggregate_buffered_bytes",
+        Unit::Bytes,
+        "Memory of records and rows that are not in the table yet, by lane and worker."
+    );
+    describe_gauge!(
+        "millrace_aggregate_paused_partitions",
+        Unit::Count,
+        "Partitions that are not read until some of that memory is free, by lane and worker."
+    );
+    describe_gauge!(
         "millrace_aggregate_partition_halted",
         Unit::Count,
         "1 while a partition is halted; /status and the log have the reason."

@@ -107,6 +107,15 @@ fn start(settings: &Settings, shutdown: &Shutdown, health: &Health) -> Result<()
     })
 }
 
+/// What a worker of a lane may hold before it pauses partitions. Lanes have fixed shares: the rows of a table that cannot
+/// be written must not stop another lane.
+fn memory_of_worker(settings: &Settings) -> usize {
+    let workers = settings.workers * settings.aggregate.lanes.len();
+    // Beyond this share, partitions below their fair part of it still read, up to the same amount again.
+    let share = settings.memory_limit / 16 * 5 / workers.max(1) as u64;
+    usize::try_from(share).unwrap_or(usize::MAX)
+}
+
 fn rules(settings: &Settings, engine: &str) -> Rules {
     let Settings { kafka, aggregate, .. } = settings;
     Rules {
@@ -216,6 +225,7 @@ impl Lane {
             worker,
             flush_interval: self.flush_interval,
             max_inserts_per_second: aggregate.max_inserts_per_second,
+            memory: memory_of_worker(settings),
             start: settings.kafka.start,
             retry_halted: aggregate.retry_halted,
             rules,

@@ -24,10 +24,11 @@ mod views;
 use crate::cube::{CubeLane, Cubes};
 
 pub use self::dead_letters::{
-    DEAD_LETTER_DAYS, dead_letters_column, dead_letters_layout, dead_letters_table, dead_letters_view,
+    DEAD_LETTER_COLUMNS, DEAD_LETTER_DAYS, dead_letters_column, dead_letters_layout, dead_letters_table,
+    dead_letters_view,
 };
+pub(crate) use self::events::{EVENT_OWN_COLUMNS, EventColumns, MAP_VALUES_OFFSET};
 pub use self::events::{EVENTS_LANE, events_table, events_view, is_time};
-pub(crate) use self::events::{EventColumns, MAP_VALUES_OFFSET};
 pub use self::lane::{LaneTable, lane_column, lane_table};
 pub use self::spec::{ColumnSpec, TableSpec, ViewSpec, quoted};
 pub use self::views::cube_view;

@@ -11,8 +11,9 @@ use super::rows::Block;
 
 /// Most data rows in a block; the server cuts at about a million.
 const MAX_ROWS: usize = 500_000;
-/// Largest block in bytes; the server cuts at 256 MiB.
-const MAX_BYTES: usize = 32 * 1024 * 1024;
+/// Largest block in bytes of memory, counted before it is built: the server cuts at 256 MiB, and one INSERT of this size
+/// takes it about 100 MiB of memory. A single larger row goes alone.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// Most table partitions in a block; the server returns an error above 100.
 const MAX_TABLE_PARTITIONS: usize = 50;
 
@@ -111,7 +112,7 @@ impl BlockBuilder {
             }
             block.end_row();
         }
-        block.pad();
+        block.finish();
         self.bytes = 0;
         self.done.push(block);
     }

@@ -187,6 +187,45 @@ impl Column {
         }
     }
 
+    /// Bytes of memory behind it.
+    pub(super) fn heap_bytes(&self) -> usize {
+        const END: usize = size_of::<usize>();
+        match self {
+            Self::Text { text, ends } => text.capacity() + ends.capacity() * END,
+            Self::Ids { ids, ends } => ids.capacity() * size_of::<u64>() + ends.capacity() * END,
+            Self::Texts { text, ends, lists } => text.capacity() + (ends.capacity() + lists.capacity()) * END,
+            Self::Uuid(values) => values.capacity() * size_of::<u128>(),
+            Self::Small(values) => values.capacity() * size_of::<u16>(),
+            Self::Seconds(values) => values.capacity() * size_of::<u32>(),
+            Self::Offset(values) => values.capacity() * size_of::<u64>(),
+            Self::Number(values) | Self::Millis(values) => values.capacity() * size_of::<i64>(),
+        }
+    }
+
+    /// Returns memory that no value needs.
+    pub(super) fn shrink(&mut self) {
+        match self {
+            Self::Text { text, ends } => {
+                text.shrink_to_fit();
+                ends.shrink_to_fit();
+            }
+            Self::Ids { ids, ends } => {
+                ids.shrink_to_fit();
+                ends.shrink_to_fit();
+            }
+            Self::Texts { text, ends, lists } => {
+                text.shrink_to_fit();
+                ends.shrink_to_fit();
+                lists.shrink_to_fit();
+            }
+            Self::Uuid(values) => values.shrink_to_fit(),
+            Self::Small(values) => values.shrink_to_fit(),
+            Self::Seconds(values) => values.shrink_to_fit(),
+            Self::Offset(values) => values.shrink_to_fit(),
+            Self::Number(values) | Self::Millis(values) => values.shrink_to_fit(),
+        }
+    }
+
     /// Adds the values to a hash.
     pub(super) fn digest(&self, hasher: &mut Xxh3) {
         match self {

@@ -106,11 +106,18 @@ impl Block {
         self.table_partitions = table_partitions;
     }
 
-    /// Gives every column that was set a value for every row.
-    pub(super) fn pad(&mut self) {
+    /// Bytes of memory behind it.
+    pub fn heap_bytes(&self) -> usize {
+        let columns: usize = self.columns.iter().map(Column::heap_bytes).sum();
+        columns + self.columns.capacity() * size_of::<Column>()
+    }
+
+    /// Gives every column that was set a value for every row, and returns memory that no value needs.
+    pub(super) fn finish(&mut self) {
         for column in &mut self.columns {
             if !column.is_empty() {
                 column.pad(self.rows);
+                column.shrink();
             }
         }
     }

@@ -10,17 +10,61 @@ use event::{Batch, FIELDS, Field, FieldKind};
 use super::decode::decode;
 use super::lane_fold::{Added, FlushCounts, Input, LaneFold, Unreadable};
 use crate::block::{Block, BlockBuilder, MARKER_DAYS, Mark, MarkerRows, Value};
-use crate::table::{self, EventColumns, MAP_VALUES_OFFSET};
+use crate::table::{self, EVENT_OWN_COLUMNS, EventColumns, MAP_VALUES_OFFSET};
 
-/// Bytes of a decoded batch without its values.
-const BATCH_BYTES: usize = 16 * 1024;
+/// What one row takes in a column of a block without its texts, at most.
+const CELL_BYTES: usize = size_of::<u64>();
 
 /// Holds the batches of each Kafka partition since its last flush.
 #[derive(Debug)]
 pub struct Events {
     columns: EventColumns,
     keep_days: u16,
-    partitions: BTreeMap<i32, Vec<HeldBatch>>,
+    partitions: BTreeMap<i32, HeldBatches>,
+}
+
+/// The batches of one Kafka partition.
+#[derive(Debug, Default)]
+struct HeldBatches {
+    batches: Vec<HeldBatch>,
+    rows: usize,
+    /// Bytes of the batches.
+    heap_bytes: usize,
+    /// Bytes of all texts of all rows in blocks.
+    text_bytes: usize,
+    /// Fields that at least one event has, by their index in the catalogue: every row of a block has a value there.
+    is_present: Vec<bool>,
+}
+
+impl HeldBatches {
+    fn add(&mut self, held: HeldBatch) {
+        let batch = &held.batch;
+        self.rows += batch.rows();
+        self.heap_bytes += batch.heap_bytes();
+        self.is_present.resize(FIELDS.len(), false);
+        for field in present(batch) {
+            self.is_present[field.index()] = true;
+            self.text_bytes += (0..batch.rows()).map(|row| text_bytes(batch, field, row)).sum::<usize>();
+        }
+        self.batches.push(held);
+    }
+
+    /// Bytes of a row in a block without its texts.
+    fn row_bytes(&self) -> usize {
+        // A UUID takes two cells, a map has two columns.
+        let cells = |field: &Field| match field.kind() {
+            FieldKind::Uuid | FieldKind::Map => 2,
+            FieldKind::Text | FieldKind::Number | FieldKind::Key | FieldKind::List => 1,
+        };
+        let present = FIELDS.iter().zip(&self.is_present).filter(|(_, is_present)| **is_present);
+        (EVENT_OWN_COLUMNS + present.map(|(field, _)| cells(field)).sum::<usize>()) * CELL_BYTES
+    }
+
+    /// Bytes of memory that it takes now and that its rows will take.
+    fn bytes(&self) -> usize {
+        let rows = self.rows * self.row_bytes() + self.text_bytes;
+        self.heap_bytes + self.batches.capacity() * size_of::<HeldBatch>() + rows
+    }
 }
 
 #[derive(Debug)]
@@ -39,17 +83,17 @@ impl Events {
 impl LaneFold for Events {
     fn add(&mut self, input: &Input<'_>) -> Result<Added, Unreadable> {
         let batch = decode(input)?;
-        // A batch has each text once and packs its numbers; its rows are larger.
-        let added = Added {
-            events: batch.rows() as u64,
-            bytes: BATCH_BYTES + 4 * input.value.map_or(0, <[u8]>::len),
-        };
-        self.partitions.entry(input.partition).or_default().push(HeldBatch { offset: input.offset, batch });
-        Ok(added)
+        let events = batch.rows() as u64;
+        let held = self.partitions.entry(input.partition).or_default();
+        let before = held.bytes();
+        held.add(HeldBatch { offset: input.offset, batch });
+        Ok(Added { events, bytes: held.bytes() - before })
     }
 
     fn flush(&mut self, partition: i32, mark: Mark) -> (Vec<Block>, FlushCounts) {
-        let batches = self.partitions.remove(&partition).unwrap_or_default();
+        let held = self.partitions.remove(&partition).unwrap_or_default();
+        let row_bytes = held.row_bytes();
+        let batches = held.batches;
         let mut counts = FlushCounts::default();
         for HeldBatch { batch, .. } in &batches {
             counts.events += batch.rows() as u64;
@@ -67,13 +111,15 @@ impl LaneFold for Events {
             src_end_column: columns.src_end,
         };
         let mut builder = BlockBuilder::new(columns.layout.clone(), markers);
-        for held in &batches {
+        // A batch is dropped as soon as its rows are written.
+        for held in batches {
             let rows = EventRowBuilder {
                 columns,
                 keep_days: self.keep_days,
                 partition,
-                held,
                 present: present(&held.batch),
+                row_bytes,
+                held: &held,
             };
             (0..held.batch.rows()).for_each(|row| rows.write(row, &mut builder));
         }
@@ -102,6 +148,8 @@ struct EventRowBuilder<'a> {
     partition: i32,
     held: &'a HeldBatch,
     present: Vec<Field>,
+    /// Bytes of a row without its texts.
+    row_bytes: usize,
 }
 
 impl EventRowBuilder<'_> {
@@ -159,17 +207,20 @@ impl EventRowBuilder<'_> {
     }
 
     fn bytes(&self, row: usize) -> usize {
-        let batch = &self.held.batch;
-        let of_field = |&field: &Field| match field.kind() {
-            FieldKind::Text => 8 + batch.text(field, row).len(),
-            FieldKind::Number | FieldKind::Key => 8,
-            FieldKind::Uuid => 16,
-            FieldKind::List | FieldKind::Map => {
-                let texts = batch.list(field, row).iter();
-                8 + texts.map(|&text| 8 + batch.resolve(text).len()).sum::<usize>()
-            }
-        };
-        self.present.iter().map(of_field).sum()
+        let texts = self.present.iter().map(|&field| text_bytes(&self.held.batch, field, row));
+        self.row_bytes + texts.sum::<usize>()
+    }
+}
+
+/// Bytes of the texts of a field in a block. A text of a list has an end beside it.
+fn text_bytes(batch: &Batch, field: Field, row: usize) -> usize {
+    match field.kind() {
+        FieldKind::Text => batch.text(field, row).len(),
+        FieldKind::Number | FieldKind::Key | FieldKind::Uuid => 0,
+        FieldKind::List | FieldKind::Map => {
+            let texts = batch.list(field, row).iter();
+            texts.map(|&text| size_of::<usize>() + batch.resolve(text).len()).sum()
+        }
     }
 }
 

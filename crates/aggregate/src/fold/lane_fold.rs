@@ -26,7 +26,7 @@ pub struct Input<'a> {
 pub struct Added {
     /// Events or dead letters.
     pub events: u64,
-    /// Estimated bytes of memory.
+    /// Bytes of memory that it takes until its rows are in the table: in the buffer and, beside it, in blocks.
     pub bytes: usize,
 }
 

@@ -1,10 +1,12 @@
 //! Executes the commands of partitions: the only place where a decision meets Kafka, ClickHouse, logs and metrics.
 use std::sync::Arc;
 
+use runtime::health::Degraded;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::delivery::Job;
 
+use super::partition::Partition;
 use super::partitions::Commands;
 use super::signal::{Built, Command, Report, Signal};
 use super::worker::{BuiltFlush, Lane};
@@ -13,6 +15,9 @@ use crate::block::{Block, Mark};
 use crate::fold::Flushed;
 use crate::protocol;
 use crate::time::now_ms;
+
+/// What sending a flush takes beside its blocks: buffers of the block's bytes, and the same compressed.
+const DELIVERY_BYTES: usize = 1024 * 1024;
 
 impl Lane<'_> {
     pub(super) fn execute(&mut self, commands: Commands) -> Result<(), Error> {
@@ -73,9 +78,10 @@ impl Lane<'_> {
         let hash = hash(&blocks);
         let partitions = blocks.iter().map(|block| block.table_partitions().clone()).collect();
         let received_max = counts.received_max;
+        let bytes = DELIVERY_BYTES + blocks.iter().map(Block::heap_bytes).sum::<usize>();
         let flush = BuiltFlush { blocks: blocks.into(), own_blocks, received_max, is_recovered };
         self.flushes.insert(partition, flush);
-        Built { hash, partitions }
+        Built { hash, partitions, bytes }
     }
 
     fn report(&mut self, partition: i32, report: Report) {
@@ -152,6 +158,22 @@ impl Lane<'_> {
                 }
             }
         }
+    }
+
+    /// How much memory the partitions hold, and which of them are paused, in metrics and in `/status`.
+    pub(super) fn report_memory(&self) {
+        let labels = [("lane", self.options.lane.to_owned()), ("worker", self.options.worker.to_string())];
+        let (bytes, paused) = (self.partitions.bytes(), self.partitions.ids(Partition::is_paused));
+        metrics::gauge!("millrace_aggregate_buffered_bytes", &labels).set(bytes as f64);
+        metrics::gauge!("millrace_aggregate_paused_partitions", &labels).set(paused.len() as f64);
+        let cause = self.partitions.is_short_of_memory().then(|| {
+            format!(
+                "{bytes} bytes wait to be written; partitions {paused:?} are paused until some of them are"
+            )
+        });
+        self.health.set_degraded(&self.component, Degraded::MemoryLimit, cause);
+        self.health.report(&self.component, "buffered_bytes", bytes);
+        self.health.report(&self.component, "paused", paused);
     }
 
     /// Which partitions are halted, in metrics and in `/status`.

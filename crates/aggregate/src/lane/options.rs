@@ -16,6 +16,8 @@ pub struct LaneOptions {
     pub flush_interval: Duration,
     /// Upper limit of inserts per second of this worker; more partitions flush less often.
     pub max_inserts_per_second: u32,
+    /// Bytes that its partitions may hold before any is paused. They never hold more than twice as much.
+    pub memory: usize,
     /// Start position of a partition without a committed offset.
     pub start: Start,
     /// Delay before a request that got a permanent error is retried.

@@ -17,7 +17,7 @@ use super::signal::{Built, Command, CommitRequest, Delay, Delivered, Delivery, R
 use crate::protocol::{self, Flush, Halt, Intent, Rules, Start, Step, TokenParts};
 use crate::server::ErrorClass;
 
-/// A buffer beyond either bound pauses its partition until the next flush.
+/// A buffer beyond either bound pauses its partition until the next flush, however much memory is free.
 const MAX_BUFFERED_EVENTS: u64 = 250_000;
 const MAX_BUFFERED_BYTES: usize = 32 * 1024 * 1024;
 
@@ -38,8 +38,12 @@ pub(crate) enum Partition {
 #[derive(Debug)]
 pub(crate) struct Running {
     reading: Reading,
+    /// The consumer is paused. Records that were already fetched still go into the buffer.
+    is_paused: bool,
     buffer: Buffer,
     writing: Writing,
+    /// Bytes of the blocks of the flush in progress; while they are built, bytes of the records.
+    flush_bytes: usize,
     progress: Progress,
     /// The permanent error that ClickHouse returned last; the request is retried at long intervals.
     blocked: Option<String>,
@@ -52,8 +56,6 @@ enum Reading {
     Replay(Intent),
     /// They go into the buffer.
     Open,
-    /// The buffer is full and the consumer is paused. Records that were already fetched still go into the buffer.
-    Full,
     /// A record cannot be read. The buffer below it is still written; nothing behind it is read.
     Stopped(String),
     /// The partition is being revoked: the next owner reads them.
@@ -118,8 +120,10 @@ impl Partition {
             if checks_markers { Writing::Unchecked { start, recovered: None } } else { Writing::Idle };
         Self::Running(Box::new(Running {
             reading,
+            is_paused: false,
             buffer: Buffer::empty(next),
             writing,
+            flush_bytes: 0,
             progress: Progress { written: next, committed: next },
             blocked: None,
         }))
@@ -198,9 +202,25 @@ impl Partition {
         self.running().is_some_and(|running| !running.buffer.is_empty())
     }
 
-    /// The buffer is full, so it should be flushed before the interval is over.
+    /// The consumer is paused, so the buffer should be flushed before the interval is over.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.running().is_some_and(|running| running.is_paused)
+    }
+
+    /// The buffer has reached its own bounds.
     pub(crate) fn is_full(&self) -> bool {
-        self.running().is_some_and(|running| running.reading == Reading::Full)
+        self.running().is_some_and(|running| running.buffer.is_full())
+    }
+
+    /// Bytes of memory of its buffer and of its flush in progress.
+    pub(crate) fn bytes(&self) -> usize {
+        let flush = if self.flushes() { self.running().map_or(0, |running| running.flush_bytes) } else { 0 };
+        flush + self.running().map_or(0, |running| running.buffer.bytes)
+    }
+
+    /// It reads the records of an intent again. Its buffer cannot be flushed before it has all of them.
+    pub(crate) fn replays(&self) -> bool {
+        self.running().is_some_and(|running| matches!(running.reading, Reading::Replay(_)))
     }
 
     /// `Signal::FlushDue` would start a flush.
@@ -267,6 +287,8 @@ impl Running {
                 Ok(Vec::new())
             }
             Signal::Delivered(delivered) => self.delivered(delivered, now_ms, rules),
+            Signal::Pause => Ok(self.pause()),
+            Signal::Resume => Ok(self.resume()),
             Signal::Revoked => Ok(self.revoked()),
         }
     }
@@ -282,7 +304,7 @@ impl Running {
                 let halt = Halt::RecordsGone { offset: intent.end.0 - 1, low: offset };
                 Err(halt.to_string())
             }
-            Reading::Replay(_) | Reading::Open | Reading::Full => Ok(vec![Command::Fold]),
+            Reading::Replay(_) | Reading::Open => Ok(vec![Command::Fold]),
         }
     }
 
@@ -296,10 +318,6 @@ impl Running {
                 self.reading = Reading::Open;
                 let (epoch, ledger_partition) = (old.epoch, Some(old.ledger_partition));
                 vec![self.build(epoch, ledger_partition, Some(old))]
-            }
-            Reading::Open if self.buffer.is_full() => {
-                self.reading = Reading::Full;
-                vec![Command::Pause]
             }
             _ => Vec::new(),
         }
@@ -352,17 +370,13 @@ impl Running {
         if !self.can_flush() {
             return Vec::new();
         }
-        let mut commands = vec![self.build(rules.epoch, None, None)];
-        if self.reading == Reading::Full {
-            self.reading = Reading::Open;
-            commands.push(Command::Resume);
-        }
-        commands
+        vec![self.build(rules.epoch, None, None)]
     }
 
     /// Takes the range out of the buffer; the next record begins a new one.
     fn build(&mut self, epoch: u32, ledger_partition: Option<u32>, old: Option<Intent>) -> Command {
-        let Buffer { begin, next: end, .. } = self.buffer;
+        let Buffer { begin, next: end, bytes, .. } = self.buffer;
+        self.flush_bytes = bytes;
         self.buffer = Buffer::empty(end);
         let unchecked = match std::mem::replace(&mut self.writing, Writing::Idle) {
             Writing::Unchecked { start, .. } => Some(start),
@@ -378,7 +392,8 @@ impl Running {
         else {
             return Ok(Vec::new());
         };
-        let Built { hash, partitions } = built;
+        let Built { hash, partitions, bytes } = built;
+        self.flush_bytes = bytes;
         let Some(old) = old else {
             let intent = Intent {
                 end,
@@ -504,6 +519,24 @@ impl Running {
         };
         self.writing = Writing::Delivering { flush, retries };
         Ok(vec![Command::Deliver(delivery, delay)])
+    }
+
+    fn pause(&mut self) -> Vec<Command> {
+        let reads = matches!(self.reading, Reading::Replay(_) | Reading::Open);
+        if self.is_paused || !reads {
+            return Vec::new();
+        }
+        self.is_paused = true;
+        vec![Command::Pause]
+    }
+
+    fn resume(&mut self) -> Vec<Command> {
+        let reads = matches!(self.reading, Reading::Replay(_) | Reading::Open);
+        if !self.is_paused || !reads {
+            return Vec::new();
+        }
+        self.is_paused = false;
+        vec![Command::Resume]
     }
 
     fn revoked(&mut self) -> Vec<Command> {

@@ -3,6 +3,9 @@
 //!
 //! The broker checks that a committing process is a member of the group, not that it owns the partition. So every
 //! signal and commit belongs to an assignment, and what belongs to an earlier assignment changes nothing.
+//!
+//! The partitions share the memory of the worker. When it is used up, those that hold more than their fair share are
+//! paused until their flushes are in the table. So memory is bounded by twice the limit, and no partition starves.
 use std::collections::BTreeMap;
 
 use event::NextOffset;
@@ -12,8 +15,10 @@ use super::signal::{Command, Signal};
 use crate::protocol::Rules;
 
 /// The partitions of the current assignment.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Partitions {
+    /// Bytes that all of them may hold before any is paused.
+    memory: usize,
     assignment: u64,
     partitions: BTreeMap<i32, Partition>,
     /// The commit that was sent. Its reply is awaited before the next commit, also across a rebalance.
@@ -36,6 +41,26 @@ pub(crate) struct Commit {
 pub(crate) type Commands = Vec<(i32, Command)>;
 
 impl Partitions {
+    /// No partitions yet. They share so many bytes of memory.
+    pub(crate) fn new(memory: usize) -> Self {
+        Self { memory, assignment: 0, partitions: BTreeMap::new(), commit: None }
+    }
+
+    /// Bytes that the partitions hold.
+    pub(crate) fn bytes(&self) -> usize {
+        self.partitions.values().map(Partition::bytes).sum()
+    }
+
+    /// Partitions are paused because the memory is used up.
+    pub(crate) fn is_short_of_memory(&self) -> bool {
+        self.bytes() > self.resume_below() && self.partitions.values().any(Partition::is_paused)
+    }
+
+    /// Paused partitions read again below so many bytes: less than the limit, so that they are not paused at once again.
+    fn resume_below(&self) -> usize {
+        self.memory / 4 * 3
+    }
+
     /// The number of the current assignment.
     pub(crate) fn assignment(&self) -> u64 {
         self.assignment
@@ -65,7 +90,40 @@ impl Partitions {
     /// Sends a signal to one partition; nothing happens when it is not assigned.
     pub(crate) fn on(&mut self, id: i32, signal: Signal, now_ms: i64, rules: &Rules) -> Commands {
         let Some(partition) = self.partitions.get_mut(&id) else { return Commands::new() };
-        partition.on(signal, now_ms, rules).into_iter().map(|command| (id, command)).collect()
+        let changes_memory = !matches!(signal, Signal::Record { .. });
+        let of_partition = partition.on(signal, now_ms, rules);
+        // Before the other commands: a command may be answered by a signal that pauses and resumes anew.
+        let mut commands = if changes_memory { self.share_memory(now_ms, rules) } else { Commands::new() };
+        commands.extend(of_partition.into_iter().map(|command| (id, command)));
+        commands
+    }
+
+    /// Pauses and resumes partitions.
+    fn share_memory(&mut self, now_ms: i64, rules: &Rules) -> Commands {
+        let held = self.bytes();
+        let fair_share = self.memory / self.partitions.len().max(1);
+        let (memory, resume_below) = (self.memory, self.resume_below());
+        // The records of an intent leave memory only when all of them were read, so one partition always may.
+        let mut first_replay = true;
+        let mut commands = Commands::new();
+        for (&id, partition) in &mut self.partitions {
+            let replays = partition.replays();
+            let must_go_on = replays && std::mem::take(&mut first_replay);
+            let own = partition.bytes();
+            let is_short = if partition.is_paused() {
+                held > resume_below && own > fair_share / 2
+            } else {
+                held > memory && own >= fair_share
+            };
+            let pauses = !must_go_on && (is_short || (partition.is_full() && !replays));
+            let signal = match (pauses, partition.is_paused()) {
+                (true, false) => Signal::Pause,
+                (false, true) => Signal::Resume,
+                _ => continue,
+            };
+            commands.extend(partition.on(signal, now_ms, rules).into_iter().map(|command| (id, command)));
+        }
+        commands
     }
 
     /// Whether a commit should be sent now. Intents are committed at once. Ends go with the intents of the next flush:

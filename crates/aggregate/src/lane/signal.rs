@@ -29,6 +29,10 @@ pub(crate) enum Signal {
     EndCommitted(NextOffset),
     /// The delivery task executed its step.
     Delivered(Delivered),
+    /// It must not read for now: its buffer or the memory of the worker is full.
+    Pause,
+    /// It may read again.
+    Resume,
     /// The group revokes the partition: finish the insert that is running and start no other.
     Revoked,
 }
@@ -40,6 +44,8 @@ pub(crate) struct Built {
     pub(crate) hash: u128,
     /// Table partitions of each block.
     pub(crate) partitions: BlockPartitions,
+    /// Bytes of memory of all blocks.
+    pub(crate) bytes: usize,
 }
 
 /// How a step of a delivery ended.

@@ -43,6 +43,9 @@ const COLUMNS: &[(&str, ColumnKind, &str)] = &[
     ("letter_offset", ColumnKind::Number, "Int64"),
 ];
 
+/// Number of columns that an insert sends.
+pub const DEAD_LETTER_COLUMNS: usize = COLUMNS.len();
+
 /// The columns of dead letters as an insert sends them.
 pub fn dead_letters_layout() -> Layout {
     let columns = COLUMNS.iter().map(|&(name, kind, _)| (name.to_owned(), kind));

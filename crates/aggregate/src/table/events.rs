@@ -24,6 +24,8 @@ const OWN: &[(&str, ColumnKind, &str)] = &[
     ("enriched_row", ColumnKind::Number, "UInt16"),
 ];
 const HIDDEN: usize = 4;
+/// Number of these columns.
+pub(crate) const EVENT_OWN_COLUMNS: usize = OWN.len();
 
 /// Fields by which single events are looked up. The sorting key serves all other queries.
 const LOOKED_UP: &[Field] = &[

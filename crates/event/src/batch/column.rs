@@ -20,6 +20,11 @@ impl Column {
         self.texts.len() + self.numbers.len() + self.keys.len() + self.list_ends.len()
     }
 
+    pub(super) fn heap_bytes(&self) -> usize {
+        (self.texts.capacity() + self.list_ends.capacity()) * size_of::<u32>()
+            + (self.numbers.capacity() + self.keys.capacity()) * size_of::<u64>()
+    }
+
     pub(super) fn clear(&mut self) {
         self.texts.clear();
         self.numbers.clear();

@@ -54,6 +54,16 @@ impl Batch {
         Ok(Self { rows, texts, columns, unknown })
     }
 
+    /// Bytes of memory behind it.
+    pub fn heap_bytes(&self) -> usize {
+        let texts = self.texts.text.capacity() + self.texts.ends.capacity() * size_of::<u32>();
+        let columns: usize = self.columns.iter().map(Column::heap_bytes).sum();
+        let unknown: usize = self.unknown.iter().map(Vec::capacity).sum();
+        let lists =
+            self.columns.capacity() * size_of::<Column>() + self.unknown.capacity() * size_of::<Vec<u8>>();
+        texts + columns + unknown + lists
+    }
+
     /// Number of events.
     pub fn rows(&self) -> usize {
         self.rows

@@ -18,15 +18,14 @@ use crate::fold::decode::decode;
 use crate::fold::lane_fold::{Added, FlushCounts, Input, LaneFold, Unreadable};
 use crate::table::lane_column;
 
-/// The interner is cleared between flushes when it holds more bytes of text than this.
-const INTERNER_BYTES: usize = 16 * 1024 * 1024;
+/// What one row takes in a column of a block without its texts and IDs, at most.
+const CELL_BYTES: usize = size_of::<u64>();
 
 /// Holds what has been counted of each Kafka partition since its last flush.
 #[derive(Debug)]
 pub struct Accumulator {
     lane: Arc<CompiledLane>,
     max_groups: usize,
-    interner: Interner,
     days: BusinessDays,
     partitions: BTreeMap<i32, Counted>,
     facts: Facts,
@@ -36,7 +35,35 @@ pub struct Accumulator {
 #[derive(Debug, Default)]
 struct Counted {
     cubes: Vec<Groups>,
+    /// The texts of the groups. They end with the flush, so that they do not grow with every text ever seen.
+    interner: Interner,
     counts: FlushCounts,
+    /// Whether a cube with cells sets each column: then every row of the flush has a value there.
+    is_set: Vec<bool>,
+}
+
+impl Counted {
+    fn new(lane: &CompiledLane) -> Self {
+        Self {
+            cubes: lane.cubes.iter().map(Groups::new).collect(),
+            is_set: vec![false; lane.layout.columns().len()],
+            ..Self::default()
+        }
+    }
+
+    /// Bytes of a row of the flush without its texts and IDs.
+    fn row_bytes(&self) -> usize {
+        self.is_set.iter().filter(|is_set| **is_set).count() * CELL_BYTES
+    }
+
+    /// Bytes of memory that it takes now and that its rows will take.
+    fn bytes(&self, lane: &CompiledLane) -> usize {
+        let row_bytes = self.row_bytes();
+        let cubes = lane.cubes.iter().zip(&self.cubes);
+        let cubes =
+            cubes.map(|(cube, groups)| groups.heap_bytes() + groups.row_bytes(cube.panes.len(), row_bytes));
+        self.interner.heap_bytes() + self.cubes.capacity() * size_of::<Groups>() + cubes.sum::<usize>()
+    }
 }
 
 impl Accumulator {
@@ -45,7 +72,6 @@ impl Accumulator {
     pub fn new(lane: Arc<CompiledLane>, max_groups: usize) -> Self {
         Self {
             max_groups,
-            interner: Interner::default(),
             days: BusinessDays::in_zone(lane.zone.clone()),
             partitions: BTreeMap::new(),
             facts: Facts::new(&lane),
@@ -56,21 +82,24 @@ impl Accumulator {
 
     /// Adds a batch of a Kafka partition to its cubes.
     pub fn add(&mut self, partition: i32, batch: &Batch) {
-        let Self { lane, max_groups, interner, days, partitions, facts, selection } = self;
-        let counted = partitions.entry(partition).or_insert_with(|| Counted {
-            cubes: lane.cubes.iter().map(Groups::new).collect(),
-            counts: FlushCounts::default(),
-        });
+        let Self { lane, max_groups, days, partitions, facts, selection } = self;
+        let counted = partitions.entry(partition).or_insert_with(|| Counted::new(lane));
+        let Counted { cubes, interner, is_set, .. } = &mut *counted;
+        let mut overflowed = 0;
         facts.read(lane, batch, days, interner);
-        for (cube, groups) in lane.cubes.iter().zip(&mut counted.cubes) {
+        for (cube, groups) in lane.cubes.iter().zip(cubes) {
             selection.select(cube, batch, facts);
             if selection.is_empty() {
                 continue;
             }
+            if groups.cells().is_empty() {
+                cube.columns.iter().for_each(|&column| is_set[column] = true);
+            }
             let limit = Limit { max_groups: *max_groups, interner };
-            counted.counts.overflowed += selection.place(cube, batch, facts, groups, limit);
+            overflowed += selection.place(cube, batch, facts, groups, limit);
             selection.measure(cube, batch, facts, groups);
         }
+        counted.counts.overflowed += overflowed;
         counted.counts.events += batch.rows() as u64;
         counted.counts.duplicates += duplicates(batch);
         let newest = batch.number_column(Field::ReceivedAt).iter().copied().max().unwrap_or(0);
@@ -95,10 +124,11 @@ impl Accumulator {
             src_end_column: lane_column::SRC_END,
         };
         let mut builder = BlockBuilder::new(self.lane.layout.clone(), markers);
-        for (cube, groups) in self.lane.cubes.iter().zip(&mut counted.cubes) {
-            rows::write(cube, groups, &self.interner, &mut self.days, &mut builder);
+        let row_bytes = counted.row_bytes();
+        // The groups of a cube are dropped as soon as their rows are written.
+        for (cube, groups) in self.lane.cubes.iter().zip(std::mem::take(&mut counted.cubes)) {
+            rows::write(cube, &groups, &counted.interner, &mut self.days, row_bytes, &mut builder);
         }
-        self.clear_interner();
         if counted.counts.events > 0 {
             builder.keep_ledger(u32::try_from(counted.counts.received_max / 1000).unwrap_or(0));
         }
@@ -108,22 +138,20 @@ impl Accumulator {
     /// Drops everything counted of a Kafka partition.
     pub fn discard(&mut self, partition: i32) {
         self.partitions.remove(&partition);
-        self.clear_interner();
     }
 
-    fn clear_interner(&mut self) {
-        if self.partitions.is_empty() && self.interner.bytes() > INTERNER_BYTES {
-            self.interner.clear();
-        }
+    fn bytes(&self, partition: i32) -> usize {
+        self.partitions.get(&partition).map_or(0, |counted| counted.bytes(&self.lane))
     }
 }
 
 impl LaneFold for Accumulator {
     fn add(&mut self, input: &Input<'_>) -> Result<Added, Unreadable> {
         let batch = decode(input)?;
+        let before = self.bytes(input.partition);
         Self::add(self, input.partition, &batch);
-        // Per event: a new cell uses some hundred bytes, an ID 16, and most events fall into an existing cell.
-        Ok(Added { events: batch.rows() as u64, bytes: batch.rows() * 64 })
+        let bytes = self.bytes(input.partition).saturating_sub(before);
+        Ok(Added { events: batch.rows() as u64, bytes })
     }
 
     fn flush(&mut self, partition: i32, mark: Mark) -> (Vec<Block>, FlushCounts) {

@@ -96,7 +96,18 @@ impl<'a> Compiler<'a> {
                 measure.source.as_ref().is_some_and(is_property)
                     || conditions.any(|&index| self.conditions[index].slot.is_some())
             });
+        let set_by_every_row = [
+            lane_column::CUBE,
+            lane_column::PANE,
+            lane_column::BUCKET,
+            lane_column::KEEP_DAYS,
+            lane_column::RECEIVED_MAX,
+        ];
+        let dimension_columns = dimensions.iter().map(|&(_, column)| column);
+        let measure_columns = sums.iter().chain(&uniqs).map(|measure| measure.column);
+        let columns = set_by_every_row.into_iter().chain(dimension_columns).chain(measure_columns).collect();
         CompiledCube {
+            columns,
             name: cube.name.clone(),
             panes,
             clock,

@@ -74,6 +74,8 @@ pub(super) struct CompiledCube {
     pub(super) sums: Vec<CompiledMeasure>,
     /// Its sketches.
     pub(super) uniqs: Vec<CompiledMeasure>,
+    /// Every column that its rows set.
+    pub(super) columns: Vec<usize>,
     /// How long its buckets are kept.
     pub(super) keep_days: u16,
 }

@@ -9,6 +9,8 @@ use super::interner::{Interner, TextId};
 use super::mask::Mask;
 
 const NOT_MAPPED: TextId = TextId::MAX;
+/// Most characters of a dimension out of `properties`.
+const DIMENSION_CHARACTERS: usize = 256;
 
 /// What is known of the rows of one batch. Its memory is reused for the next batch.
 #[derive(Debug)]
@@ -107,7 +109,7 @@ impl Facts {
                 if uses.text || uses.id {
                     let text = value.text();
                     if uses.text {
-                        rows.texts[row] = interner.intern(&text);
+                        rows.texts[row] = interner.intern(cut(&text));
                     }
                     if uses.id && !text.is_empty() {
                         rows.ids[row] = xxh3_64(text.as_bytes());
@@ -146,6 +148,11 @@ impl Facts {
         }
         *id
     }
+}
+
+/// The first characters of a text.
+fn cut(text: &str) -> &str {
+    text.char_indices().nth(DIMENSION_CHARACTERS).map_or(text, |(end, _)| &text[..end])
 }
 
 /// The rows that pass a test on a field. Each distinct text is tested once.

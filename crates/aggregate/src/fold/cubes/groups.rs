@@ -26,6 +26,8 @@ pub(super) struct Groups {
     by_key: HashTable<u32>,
     /// Bucket and cell that each group used last: nearly always the ones needed next.
     latest: Vec<(u32, u32)>,
+    /// Bytes of the texts of each group.
+    text_bytes: Vec<u32>,
     other: u32,
     /// Group and bucket of each cell.
     cells: Vec<(u32, u32)>,
@@ -34,6 +36,8 @@ pub(super) struct Groups {
     received_max: Vec<i64>,
     /// The IDs of each sketch.
     seen: Vec<Seen>,
+    /// Bytes of the texts of the groups of all cells.
+    cell_text_bytes: usize,
 }
 
 /// Cells and IDs of one sketch. Repeated pairs are removed from time to time, so that memory grows with the distinct
@@ -52,12 +56,14 @@ impl Groups {
             keys: Vec::new(),
             by_key: HashTable::new(),
             latest: Vec::new(),
+            text_bytes: Vec::new(),
             other: NO_GROUP,
             cells: Vec::new(),
             by_cell: HashTable::new(),
             sums: Vec::new(),
             received_max: Vec::new(),
             seen: vec![Seen { pairs: Vec::new(), compact_at: COMPACT_FROM }; cube.uniqs.len()],
+            cell_text_bytes: 0,
         }
     }
 
@@ -81,6 +87,8 @@ impl Groups {
         let group = self.latest.len() as u32;
         self.keys.extend_from_slice(wanted);
         self.latest.push((0, NO_GROUP));
+        let bytes: usize = wanted.iter().map(|&text| limit.interner.text(text).len()).sum();
+        self.text_bytes.push(bytes as u32);
         let keys = &self.keys;
         self.by_key.insert_unique(hash, group, |&group| {
             hash_of(&keys[group as usize * width..(group as usize + 1) * width])
@@ -94,6 +102,7 @@ impl Groups {
             self.other = self.latest.len() as u32;
             self.keys.resize(self.keys.len() + self.width, text);
             self.latest.push((0, NO_GROUP));
+            self.text_bytes.push((self.width * OTHER.len()) as u32);
         }
         self.other
     }
@@ -112,6 +121,7 @@ impl Groups {
             self.cells.push((group, bucket));
             self.sums.resize(self.sums.len() + self.sums_per_cell, 0);
             self.received_max.push(0);
+            self.cell_text_bytes += self.text_bytes[group as usize] as usize;
             let cells = &self.cells;
             self.by_cell.insert_unique(hash, cell, |&cell| cell_hash(cells[cell as usize]));
             cell
@@ -141,6 +151,22 @@ impl Groups {
             seen.pairs.dedup();
             seen.compact_at = (2 * seen.pairs.len()).max(COMPACT_FROM);
         }
+    }
+
+    /// Bytes of memory behind it.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let seen: usize = self.seen.iter().map(|seen| seen.pairs.capacity() * size_of::<(u32, u64)>()).sum();
+        let tables = self.by_key.allocation_size() + self.by_cell.allocation_size();
+        let numbers = self.keys.capacity() + self.text_bytes.capacity();
+        let pairs = self.latest.capacity() + self.cells.capacity();
+        let sums = self.sums.capacity() + self.received_max.capacity();
+        seen + tables + numbers * size_of::<u32>() + pairs * size_of::<(u32, u32)>() + sums * size_of::<i64>()
+    }
+
+    /// The most bytes that its rows take in a block whose rows take `row_bytes` each, texts and IDs not included.
+    pub(super) fn row_bytes(&self, panes: usize, row_bytes: usize) -> usize {
+        let ids: usize = self.seen.iter().map(|seen| seen.pairs.len() * size_of::<u64>()).sum();
+        panes * (self.cells.len() * row_bytes + self.cell_text_bytes + ids)
     }
 
     /// Number of groups.

@@ -9,15 +9,13 @@ use crate::block::{BlockBuilder, Value};
 use crate::cube::Pane;
 use crate::table::lane_column;
 
-/// Estimated bytes of a row without its texts and IDs.
-const ROW_BYTES: usize = 64;
-
-/// Writes all rows of one cube.
+/// Writes all rows of one cube. `row_bytes` is what a row takes in its block without its texts and IDs.
 pub(super) fn write(
     cube: &CompiledCube,
     groups: &Groups,
     interner: &Interner,
     days: &mut BusinessDays,
+    row_bytes: usize,
     builder: &mut BlockBuilder,
 ) {
     if groups.cells().is_empty() {
@@ -25,7 +23,7 @@ pub(super) fn write(
     }
     let ranks = ranked(groups, interner);
     let sketches: Vec<_> = (0..cube.uniqs.len()).map(|sketch| groups.ids(sketch)).collect();
-    let rows = RowBuilder { cube, groups, interner, sketches: &sketches };
+    let rows = RowBuilder { cube, groups, interner, sketches: &sketches, row_bytes };
     for &pane in &cube.panes {
         rows.pane(pane, &ranks, days, builder);
     }
@@ -57,6 +55,7 @@ struct RowBuilder<'a> {
     groups: &'a Groups,
     interner: &'a Interner,
     sketches: &'a [(Vec<u64>, Vec<usize>)],
+    row_bytes: usize,
 }
 
 impl RowBuilder<'_> {
@@ -87,7 +86,9 @@ impl RowBuilder<'_> {
         let Some(first) = cells.clone().next() else { return };
         let (group, _) = self.groups.cells()[first as usize];
         let ids: Vec<Vec<u64>> = self.sketches.iter().map(|sketch| merged(sketch, cells.clone())).collect();
-        builder.begin_row(bucket, ROW_BYTES + ids.iter().map(|ids| ids.len() * 8).sum::<usize>());
+        let texts: usize = self.groups.key(group).iter().map(|&text| self.interner.text(text).len()).sum();
+        let id_bytes: usize = ids.iter().map(|ids| ids.len() * size_of::<u64>()).sum();
+        builder.begin_row(bucket, self.row_bytes + texts + id_bytes);
         builder.set(lane_column::CUBE, Value::Text(&self.cube.name));
         builder.set(lane_column::PANE, Value::Text(pane.as_str()));
         builder.set(lane_column::BUCKET, Value::Seconds(bucket));

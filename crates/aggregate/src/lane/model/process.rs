@@ -5,7 +5,6 @@ use event::NextOffset;
 
 use super::clickhouse::Part;
 use super::kafka::PARTITIONS;
-use crate::lane::partition::Partition;
 use crate::lane::partitions::{Commands, Commit, Partitions};
 use crate::lane::signal::{Built, Command, Delivered, Delivery, Signal};
 use crate::protocol::Rules;
@@ -38,7 +37,10 @@ pub(super) struct SentCommit {
     pub(super) reply: Option<bool>,
 }
 
-#[derive(Debug, Default)]
+/// A few records use up the memory of a process: each takes a byte, in the buffer and in its flush.
+const MEMORY: usize = 8;
+
+#[derive(Debug)]
 pub(super) struct Process {
     pub(super) is_alive: bool,
     pub(super) generation: u32,
@@ -58,6 +60,27 @@ pub(super) struct Process {
     pub(super) reads_newest_markers: bool,
     /// Commands executed, as numbers, for the trace.
     pub(super) trace: Vec<u8>,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self {
+            is_alive: false,
+            generation: 0,
+            code: 0,
+            partitions: Partitions::new(MEMORY),
+            is_revoking: false,
+            positions: [0; PARTITIONS],
+            paused: [false; PARTITIONS],
+            buffers: Default::default(),
+            flushes: Default::default(),
+            jobs: Vec::new(),
+            replies: Vec::new(),
+            commit: None,
+            reads_newest_markers: false,
+            trace: Vec::new(),
+        }
+    }
 }
 
 impl Process {
@@ -111,7 +134,8 @@ impl Process {
                     let blocks = build(partition, &offsets, end, self.code, ledger_partition);
                     let partitions = blocks.iter().map(|block| block.keys().copied().collect()).collect();
                     self.flushes[partition] = Some(blocks);
-                    let built = Built { hash: hash(&offsets, self.code), partitions };
+                    let bytes = offsets.len();
+                    let built = Built { hash: hash(&offsets, self.code), partitions, bytes };
                     self.signal(partition, Signal::Built(built), now_ms, rules);
                 }
                 Command::Deliver(request, _) => {
@@ -156,7 +180,21 @@ impl Process {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.partitions.iter().any(|(_, partition)| Partition::is_full(partition))
+        self.partitions.iter().any(|(_, partition)| partition.is_full() && partition.is_paused())
+    }
+
+    pub(super) fn is_short_of_memory(&self) -> bool {
+        self.partitions.is_short_of_memory()
+    }
+
+    /// A partition is paused in mid-replay because another one replays.
+    pub(super) fn has_paused_replay(&self) -> bool {
+        self.partitions.iter().any(|(_, partition)| partition.replays() && partition.is_paused())
+    }
+
+    /// More than twice the memory, and one record more per partition.
+    pub(super) fn holds_too_much(&self) -> bool {
+        self.partitions.bytes() > 2 * MEMORY + PARTITIONS
     }
 }
 

@@ -48,4 +48,6 @@ windows! {
     revoked_with_commit_sent,
     reply_of_earlier_assignment,
     buffer_full,
+    short_of_memory,
+    replay_paused,
 }

@@ -276,6 +276,11 @@ impl World {
             process.read(partition, offset, now, &rules);
         }
         self.windows.buffer_full += u64::from(process.is_full());
+        self.windows.short_of_memory += u64::from(process.is_short_of_memory());
+        self.windows.replay_paused += u64::from(process.has_paused_replay());
+        if process.holds_too_much() {
+            self.problem = Some(format!("the process holds {} bytes", process.partitions.bytes()));
+        }
     }
 
     fn start_flush(&mut self, who: usize) {
