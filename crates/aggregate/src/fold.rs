@@ -15,7 +15,7 @@ mod decode;
 mod events;
 mod lane_fold;
 
-pub use self::buffers::{Buffers, Flushed, Read};
+pub use self::buffers::{Buffers, Flushed};
 pub use self::cubes::{Accumulator, CompiledLane, OTHER};
 pub use self::dead_letters::DeadLetters;
 pub use self::events::Events;

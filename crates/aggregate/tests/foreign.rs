@@ -68,7 +68,7 @@ proptest! {
             // A newer format is the only error.
             let Ok(read) = lane.add(&input(Some(&bytes))) else { continue };
             let flushed = lane.flush(0, Mark::new("1/enriched-events/0", 8));
-            prop_assert_eq!(flushed.counts.events, read.added.events);
+            prop_assert_eq!(flushed.counts.events, read.events);
             prop_assert_eq!(flushed.blocks.len() - flushed.own_blocks, usize::from(read.foreign.is_some()));
         }
     }

@@ -16,15 +16,6 @@ pub struct Buffers {
     lane: &'static str,
 }
 
-/// What became of a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Read {
-    /// What it added to the buffer.
-    pub added: Added,
-    /// Why it counts nowhere, if no program of this pipeline wrote it.
-    pub foreign: Option<String>,
-}
-
 /// A flush as blocks.
 #[derive(Debug)]
 pub struct Flushed {
@@ -52,15 +43,14 @@ impl Buffers {
     ///
     /// # Errors
     /// A newer program wrote the record: why it cannot be read.
-    pub fn add(&mut self, input: &Input<'_>) -> Result<Read, String> {
+    pub fn add(&mut self, input: &Input<'_>) -> Result<Added, String> {
         match self.fold.add(input) {
-            Ok(added) => Ok(Read { added, foreign: None }),
+            Ok(added) => Ok(added),
             Err(Unreadable::Newer(problem)) => Err(problem),
-            Err(Unreadable::Foreign(problem)) => {
-                let nothing = Added { events: 0, bytes: 0 };
-                let added = self.foreign.as_mut().map_or(nothing, |kept| kept.add_foreign(input, &problem));
-                Ok(Read { added, foreign: Some(problem) })
-            }
+            Err(Unreadable::Foreign(problem)) => Ok(match &mut self.foreign {
+                Some(kept) => kept.add_foreign(input, problem),
+                None => Added { events: 0, bytes: 0, foreign: Some(problem) },
+            }),
         }
     }
 

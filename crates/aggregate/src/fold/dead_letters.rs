@@ -115,8 +115,8 @@ impl DeadLetters {
     }
 
     /// Adds a message that no stage of this pipeline wrote.
-    pub(super) fn add_foreign(&mut self, input: &Input<'_>, problem: &str) -> Added {
-        let rejection = Rejection::new(RejectCode::Undecodable, "", problem);
+    pub(super) fn add_foreign(&mut self, input: &Input<'_>, problem: String) -> Added {
+        let rejection = Rejection::new(RejectCode::Undecodable, "", problem.as_str());
         let texts = TEXTS.map(|name| match name {
             header::CODE => rejection.code.as_str().to_owned(),
             header::MESSAGE => rejection.message.clone(),
@@ -127,7 +127,8 @@ impl DeadLetters {
         });
         let numbers = [i64::from(input.partition), input.offset, 0];
         let (position, received_at) = (self.position(input), input.timestamp_ms);
-        self.push(input, DeadLetter::new(false, position, received_at, texts, numbers, input))
+        let letter = DeadLetter::new(false, position, received_at, texts, numbers, input);
+        Added { foreign: Some(problem), ..self.push(input, letter) }
     }
 
     fn position(&self, input: &Input<'_>) -> (i32, i64) {
@@ -141,7 +142,7 @@ impl DeadLetters {
             (u64::from(dead_letter.counts), dead_letter.heap_bytes() + dead_letter.row_bytes());
         dead_letters.push(dead_letter);
         let new_places = dead_letters.capacity() - places;
-        Added { events, bytes: bytes + new_places * size_of::<DeadLetter>() }
+        Added { events, bytes: bytes + new_places * size_of::<DeadLetter>(), foreign: None }
     }
 }
 
@@ -151,12 +152,12 @@ impl LaneFold for DeadLetters {
         let number = |name| std::str::from_utf8(last_header(input, name)).ok()?.parse::<i64>().ok();
         for name in [header::CODE, header::STAGE, header::ORIGIN_TOPIC] {
             if last_header(input, name).is_empty() {
-                return Ok(self.add_foreign(input, &format!("the message has no header `{name}`")));
+                return Ok(self.add_foreign(input, format!("the message has no header `{name}`")));
             }
         }
         for name in [header::ORIGIN_PARTITION, header::ORIGIN_OFFSET] {
             if number(name).is_none() {
-                return Ok(self.add_foreign(input, &format!("the header `{name}` is not a number")));
+                return Ok(self.add_foreign(input, format!("the header `{name}` is not a number")));
             }
         }
         let numbers = NUMBERS.map(|name| number(name).unwrap_or(0));

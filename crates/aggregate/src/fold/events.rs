@@ -87,7 +87,7 @@ impl LaneFold for Events {
         let held = self.partitions.entry(input.partition).or_default();
         let before = held.bytes();
         held.add(HeldBatch { offset: input.offset, batch });
-        Ok(Added { events, bytes: held.bytes() - before })
+        Ok(Added { events, bytes: held.bytes() - before, foreign: None })
     }
 
     fn flush(&mut self, partition: i32, mark: Mark) -> (Vec<Block>, FlushCounts) {

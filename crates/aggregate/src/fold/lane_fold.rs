@@ -22,12 +22,14 @@ pub struct Input<'a> {
 }
 
 /// What a record added to the buffer of its partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Added {
     /// Events or dead letters.
     pub events: u64,
     /// Bytes of memory that it takes until its rows are in the table: in the buffer and, beside it, in blocks.
     pub bytes: usize,
+    /// Why it counts nowhere, if no stage of this pipeline wrote it.
+    pub foreign: Option<String>,
 }
 
 /// Why a record cannot be read.

@@ -1,6 +1,7 @@
 //! The state of a lane's worker and how it turns what arrives into signals.
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use super::partitions::Partitions;
 use super::signal::{Command, Signal};
 use crate::Error;
 use crate::block::Block;
-use crate::fold::{Added, Buffers, Input, Read};
+use crate::fold::{Added, Buffers, Input};
 use crate::time::now_ms;
 
 /// How long `poll` may block while nothing is awaited.
@@ -69,6 +70,13 @@ pub(super) struct BuiltFlush {
     pub(super) is_recovered: bool,
 }
 
+impl Drop for Lane<'_> {
+    /// Tasks that are left end before their next step: the next owner of the partitions continues their flushes.
+    fn drop(&mut self) {
+        self.delivery.assignment.store(u64::MAX, Ordering::Release);
+    }
+}
+
 impl Lane<'_> {
     pub(super) fn interval(&self) -> Duration {
         let inserts =
@@ -102,7 +110,7 @@ impl Lane<'_> {
             headers,
         };
         let signal = match self.buffers.add(&input) {
-            Ok(Read { added: Added { events, bytes }, foreign }) => {
+            Ok(Added { events, bytes, foreign }) => {
                 if let Some(problem) = foreign {
                     self.report_foreign(partition, offset, &problem);
                 }

@@ -151,7 +151,7 @@ impl LaneFold for Accumulator {
         let before = self.bytes(input.partition);
         Self::add(self, input.partition, &batch);
         let bytes = self.bytes(input.partition).saturating_sub(before);
-        Ok(Added { events: batch.rows() as u64, bytes })
+        Ok(Added { events: batch.rows() as u64, bytes, foreign: None })
     }
 
     fn flush(&mut self, partition: i32, mark: Mark) -> (Vec<Block>, FlushCounts) {

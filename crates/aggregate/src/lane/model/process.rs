@@ -38,7 +38,7 @@ pub(super) struct SentCommit {
 }
 
 /// A few records use up the memory of a process: each takes a byte, in the buffer and in its flush.
-const MEMORY: usize = 8;
+const MEMORY: usize = 4;
 
 #[derive(Debug)]
 pub(super) struct Process {
