@@ -253,7 +253,10 @@ fn read_dead_letters(source: ResultSource<'_>) -> Result<Vec<(String, Vec<u8>)>,
             Some(String::from_utf8_lossy(code.value?).into_owned())
         });
         // A message without a code is foreign: no stage wrote it.
-        letters.extend(code.map(|code| (code, message.payload().unwrap_or_default().to_vec())));
+        letters.extend(
+            code.filter(|code| !code.is_empty())
+                .map(|code| (code, message.payload().unwrap_or_default().to_vec())),
+        );
         Ok(())
     })?;
     Ok(letters)

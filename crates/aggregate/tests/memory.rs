@@ -133,7 +133,7 @@ fn check(name: &str, mut fold: Box<dyn LaneFold>, mut record: impl FnMut(usize) 
     let in_blocks = blocks.iter().map(Block::heap_bytes).sum::<usize>();
     let after = IN_USE.load(Ordering::Relaxed) - before;
     let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
-    println!(
+    let found = format!(
         "{name}: {records} records, accounted {:.1} MiB, buffer {:.1}, peak {:.1}, blocks {:.1} of {:.1}",
         mib(accounted),
         mib(held),
@@ -141,11 +141,11 @@ fn check(name: &str, mut fold: Box<dyn LaneFold>, mut record: impl FnMut(usize) 
         mib(in_blocks),
         mib(after)
     );
-    assert!(held as f64 <= 1.3 * accounted as f64, "{name}: the buffer takes more than is accounted for");
-    assert!(peak as f64 <= 1.3 * accounted as f64, "{name}: a flush takes more than is accounted for");
-    assert!(accounted as f64 <= 3.0 * peak as f64, "{name}: far more is accounted for than a flush takes");
+    assert!(held as f64 <= 1.3 * accounted as f64, "the buffer takes more than is accounted for: {found}");
+    assert!(peak as f64 <= 1.3 * accounted as f64, "a flush takes more than is accounted for: {found}");
+    assert!(accounted as f64 <= 3.0 * peak as f64, "far more is accounted for than a flush takes: {found}");
     let ratio = in_blocks as f64 / after as f64;
-    assert!((0.77..1.3).contains(&ratio), "{name}: blocks are accounted with {ratio:.2} of their bytes");
+    assert!((0.77..1.3).contains(&ratio), "blocks are accounted with {ratio:.2} of their bytes: {found}");
 }
 
 /// One test, because the allocator counts for the whole process.
