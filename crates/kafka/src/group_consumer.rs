@@ -5,18 +5,19 @@
 //! and the worker answers with [`GroupConsumer::assign`] or [`GroupConsumer::unassign`] when its work is done. The
 //! group waits as long: a revoked partition gets no new owner before its last transaction or insert has ended.
 mod backlog;
+mod commit;
 mod context;
 
 use event::{NextOffset, Start, Topic};
 use rdkafka::{
     ClientConfig, Offset as RdOffset, TopicPartitionList,
-    consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata},
+    consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata},
     error::{KafkaError, RDKafkaErrorCode},
     message::{BorrowedMessage, Message as _},
 };
 use runtime::{
     config::Settings,
-    failpoint::{self, Safeguard, Step},
+    failpoint::{self, Safeguard},
     shutdown::Shutdown,
     stage::{Polled, Record, Source, SourceTopics, StartPosition, Undecodable},
 };
@@ -261,11 +262,12 @@ impl GroupConsumer {
         self.consumer.assign(&assignment).map_err(failed)
     }
 
-    /// Answers [`Polled::Revoked`].
+    /// Answers [`Polled::Revoked`], once no commit is on its way.
     ///
     /// # Errors
     /// The consumer is fenced off or closed.
     pub fn unassign(&self) -> Result<(), Error> {
+        self.finish_commit();
         self.consumer.unassign().map_err(|e| Error::call("ending the assignment", &self.member, e))
     }
 
@@ -302,36 +304,6 @@ impl GroupConsumer {
     /// A partition is not assigned.
     pub fn resume(&self, partitions: &[i32]) -> Result<(), Error> {
         self.consumer.resume(&self.list(partitions)).map_err(|e| Error::call("resuming", &self.member, e))
-    }
-
-    /// Begins to commit offsets, each with its metadata, on a thread of its own: a broker that is away answers late, and
-    /// the worker goes on meanwhile. [`commit_answer`](Self::commit_answer) returns the result; until then no other
-    /// commit may begin.
-    ///
-    /// # Errors
-    /// The operating system has no thread for it.
-    pub fn begin_commit(&self, offsets: &[(i32, NextOffset, &str)]) -> Result<(), Error> {
-        let list = offsets_with_metadata(&self.topic, offsets)
-            .map_err(|e| Error::call("committing offsets", &self.member, e))?;
-        self.consumer.context().take_commit_result();
-        let consumer = Arc::clone(&self.consumer);
-        let commit = move || {
-            // librdkafka reports the result of an asynchronous commit to a callback that rdkafka does not offer here.
-            failpoint::before(Step::CommitOffsets);
-            let result = consumer.commit(&list, CommitMode::Sync);
-            if result.is_ok() {
-                failpoint::after(Step::CommitOffsets);
-            }
-            consumer.context().set_commit_result(result);
-        };
-        let spawned = std::thread::Builder::new().name("commit".into()).spawn(commit);
-        spawned.map(|_| ()).map_err(|source| Error::System { action: "starting a thread", source })
-    }
-
-    /// The result of [`begin_commit`](Self::begin_commit), once.
-    pub fn commit_answer(&self) -> Option<Result<(), Error>> {
-        let result = self.consumer.context().take_commit_result()?;
-        Some(result.map_err(|e| Error::call("committing offsets", &self.member, e)))
     }
 
     /// The group membership as of now.

@@ -29,6 +29,8 @@ pub(super) struct Context {
     is_closing: AtomicBool,
     /// Result of the last commit, once it is there.
     commit: Mutex<Option<Result<(), KafkaError>>>,
+    /// A commit is on its way.
+    is_committing: AtomicBool,
     reported: Mutex<Reported>,
 }
 
@@ -48,6 +50,7 @@ impl Context {
             rebalance: Mutex::default(),
             is_closing: AtomicBool::new(false),
             commit: Mutex::default(),
+            is_committing: AtomicBool::new(false),
             reported: Mutex::default(),
         }
     }
@@ -65,8 +68,24 @@ impl Context {
         }
     }
 
+    /// A commit begins. The result of an earlier one is dropped.
+    pub(super) fn begin_commit(&self) {
+        self.take_commit_result();
+        self.is_committing.store(true, Ordering::Release);
+    }
+
+    pub(super) fn commit_failed_to_begin(&self) {
+        self.is_committing.store(false, Ordering::Release);
+    }
+
+    /// Whether a commit has begun and has no result yet.
+    pub(super) fn is_committing(&self) -> bool {
+        self.is_committing.load(Ordering::Acquire)
+    }
+
     pub(super) fn set_commit_result(&self, result: Result<(), KafkaError>) {
         *lock(&self.commit) = Some(result);
+        self.is_committing.store(false, Ordering::Release);
     }
 
     pub(super) fn take_commit_result(&self) -> Option<Result<(), KafkaError>> {
