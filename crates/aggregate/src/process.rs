@@ -2,8 +2,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event::Topic;
-use kafka::{GroupConsumer, partition_count};
+use event::{Start, Topic};
+use kafka::{GroupConsumer, GroupMember, partition_count};
 use runtime::config::Settings;
 use runtime::failpoint::{self, Safeguard};
 use runtime::health::Health;
@@ -218,15 +218,21 @@ impl Lane {
         let Settings { pipeline, instance, aggregate, .. } = settings;
         let group = format!("{pipeline}-aggregate-{}", self.name);
         let member = format!("{group}-{instance}-{worker}");
-        let source =
-            GroupConsumer::new(settings, &group, &settings.kafka.topic(self.topic), &member, shutdown)?;
+        let member = GroupMember {
+            group: &group,
+            topic: &settings.kafka.topic(self.topic),
+            name: &member,
+            start: Start::Earliest,
+            start_metadata: |_| String::new(),
+        };
+        let source = GroupConsumer::new(settings, member, shutdown)?;
         let options = LaneOptions {
             lane: self.name,
             worker,
             flush_interval: self.flush_interval,
             max_inserts_per_second: aggregate.max_inserts_per_second,
             memory: memory_of_worker(settings),
-            start: settings.kafka.start,
+            start: Start::Earliest,
             retry_halted: aggregate.retry_halted,
             rules,
         };

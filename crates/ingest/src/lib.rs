@@ -53,8 +53,12 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
     let topics =
         IngestTopics::new(&settings.kafka, |topic| Ok(partition_count(&settings, topic, &shutdown)?))?;
     let policy = policy(&settings.ingest);
-    let undecodable = settings.ingest.undecodable;
-    let options = StageOptions { name: "ingest", input: Topic::RawEvents, undecodable };
+    let options = StageOptions {
+        name: "ingest",
+        input: Topic::RawEvents,
+        start: settings.kafka.start,
+        undecodable: settings.ingest.undecodable,
+    };
     run_stage(options, &settings, &shutdown, &health, |_worker| {
         Ok(Ingest::new(topics.clone(), policy.clone()))
     })

@@ -48,8 +48,10 @@ pub(crate) fn consumer(settings: &Settings, group: &str, member: &str) -> Client
         .set("isolation.level", "read_committed")
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
-        // Resetting to either end would lose or repeat records; `kafka.start` is the start position of a new group.
+        // Resetting to either end would lose or repeat records. A new group commits its start before it reads.
         .set("auto.offset.reset", "error")
+        // New partitions of a topic are read within seconds; the default is 5 minutes.
+        .set("topic.metadata.refresh.interval.ms", "3000")
         // With the default of 1000 ms a consumer that catches up stalls for a second again and again.
         .set("fetch.queue.backoff.ms", "10")
         // Fewer and larger fetches cost broker and consumer much less CPU; they delay records by 50 ms at most.

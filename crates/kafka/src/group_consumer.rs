@@ -7,6 +7,7 @@
 mod backlog;
 mod commit;
 mod context;
+mod start;
 
 use event::{NextOffset, Start, Topic};
 use rdkafka::{
@@ -22,7 +23,7 @@ use runtime::{
     stage::{Polled, Record, Source, SourceTopics, StartPosition, Undecodable},
 };
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -56,13 +57,30 @@ pub struct Membership {
     pub(crate) group: ConsumerGroupMetadata,
 }
 
+/// Who joins a group, and where a group starts that has committed nothing for the topic.
+#[derive(Clone, Copy)]
+pub struct GroupMember<'a> {
+    /// Consumer group.
+    pub group: &'a str,
+    /// The topic it reads.
+    pub topic: &'a str,
+    /// Name of the static member.
+    pub name: &'a str,
+    /// Start position of a group that has committed nothing. A partition that appears later is read from its beginning.
+    pub start: Start,
+    /// The metadata of the offsets that are committed as the start.
+    pub start_metadata: fn(NextOffset) -> String,
+}
+
 /// A consumer of one topic, member of one group.
 pub struct GroupConsumer {
     consumer: Arc<BaseConsumer<Context>>,
     group: String,
     topic: String,
     member: String,
-    start: Start,
+    /// Partitions that appeared while no process ran. A group that still has this member assigns them only when it
+    /// joins again.
+    appeared: Mutex<Vec<i32>>,
     shutdown: Shutdown,
     topics: SourceTopics,
     /// Of a client that reads as this consumer does.
@@ -81,18 +99,14 @@ impl Drop for GroupConsumer {
 }
 
 impl GroupConsumer {
-    /// Joins `group` as the static member `member`, to read `topic`. After `shutdown` was requested, failed requests to
+    /// Decides where the group starts, unless it has decided before, and joins it. After `shutdown` was requested, failed requests to
     /// the broker are not retried.
     ///
     /// # Errors
-    /// librdkafka does not accept the configuration.
-    pub fn new(
-        settings: &Settings,
-        group: &str,
-        topic: &str,
-        member: &str,
-        shutdown: &Shutdown,
-    ) -> Result<Self, Error> {
+    /// Kafka did not answer until `startup_timeout`, or librdkafka does not accept the configuration.
+    pub fn new(settings: &Settings, member: GroupMember<'_>, shutdown: &Shutdown) -> Result<Self, Error> {
+        let appeared = start::decide(settings, member, shutdown)?;
+        let GroupMember { group, topic, name: member, .. } = member;
         let failed = |e| Error::call("subscribing", member, e);
         let config = client::consumer(settings, group, member);
         let consumer: BaseConsumer<Context> =
@@ -108,7 +122,7 @@ impl GroupConsumer {
             group: group.to_owned(),
             topic: topic.to_owned(),
             member: member.to_owned(),
-            start: settings.kafka.start,
+            appeared: Mutex::new(appeared),
             shutdown: shutdown.clone(),
             topics: SourceTopics {
                 input: topic.to_owned(),
@@ -139,7 +153,11 @@ impl GroupConsumer {
     fn take_rebalance<M>(&self) -> Polled<M> {
         match self.consumer.context().take_rebalance() {
             None => Polled::Idle,
-            Some(Announced::Assigned(partitions)) => Polled::Assigned(partitions),
+            Some(Announced::Assigned(partitions)) => {
+                let mut appeared = self.appeared.lock().unwrap_or_else(PoisonError::into_inner);
+                appeared.retain(|partition| !partitions.contains(partition));
+                Polled::Assigned(partitions)
+            }
             Some(Announced::Revoked(partitions)) => {
                 Polled::Revoked { partitions, lost: self.consumer.assignment_lost() }
             }
@@ -219,7 +237,8 @@ impl GroupConsumer {
         Ok(read.collect())
     }
 
-    /// Where to read each partition from: its committed offset, or `kafka.start` where there is none.
+    /// Where to read each partition from: its committed offset, or its beginning where there is none, because it has
+    /// appeared after the group has started.
     ///
     /// # Errors
     /// The broker did not answer, or the committed records no longer exist.
@@ -227,16 +246,15 @@ impl GroupConsumer {
         let committed = self.committed(partitions)?;
         let partitions: Vec<i32> = committed.iter().map(|committed| committed.partition).collect();
         let mut positions = Vec::new();
-        for (Committed { partition, next, metadata }, (low, high)) in
+        for (Committed { partition, next, metadata }, (low, _)) in
             committed.into_iter().zip(self.bounds(&partitions)?)
         {
-            let next = match (next, self.start) {
-                (Some(next), _) if next.0 < low => {
+            let next = match next {
+                Some(next) if next.0 < low => {
                     return Err(self.records_gone(partition, next, low));
                 }
-                (Some(next), _) => next,
-                (None, Start::Earliest) => NextOffset(low),
-                (None, Start::Latest) => NextOffset(high),
+                Some(next) => next,
+                None => NextOffset(low),
             };
             positions.push(StartPosition { partition, next, metadata });
         }
@@ -259,7 +277,20 @@ impl GroupConsumer {
     pub fn assign(&self, positions: &[(i32, NextOffset)]) -> Result<(), Error> {
         let failed = |e| Error::call("assigning partitions", &self.member, e);
         let assignment = self.list_at(positions).map_err(failed)?;
-        self.consumer.assign(&assignment).map_err(failed)
+        self.consumer.assign(&assignment).map_err(failed)?;
+        self.join_again_for_new_partitions()
+    }
+
+    /// Kafka returns the old assignment to a static member that restarts, though the topic has more partitions now. The
+    /// leader of the group gets a new one when it joins again; of other members this changes nothing.
+    fn join_again_for_new_partitions(&self) -> Result<(), Error> {
+        let appeared = std::mem::take(&mut *self.appeared.lock().unwrap_or_else(PoisonError::into_inner));
+        if appeared.is_empty() {
+            return Ok(());
+        }
+        let (group, topic) = (&self.group, &self.topic);
+        tracing::info!(group, topic, partitions = ?appeared, "the topic has new partitions, joining the group again");
+        self.consumer.subscribe(&[topic]).map_err(|e| Error::call("subscribing", &self.member, e))
     }
 
     /// Answers [`Polled::Revoked`], once no commit is on its way.

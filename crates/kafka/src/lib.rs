@@ -18,7 +18,7 @@ mod undecodable;
 pub use bounds::{bounds, ends};
 pub use client::{client, explain, partition_count, topic_settings};
 pub use error::Error;
-pub use group_consumer::{Committed, GroupConsumer, Membership};
+pub use group_consumer::{Committed, GroupConsumer, GroupMember, Membership};
 pub use partition_reader::{Isolation, PartitionReader, Read, ReaderContext, first_offsets};
 pub use runtime::stage::{Polled, Undecodable};
 pub use stage::{StageOptions, run_stage};

@@ -1,5 +1,5 @@
 //! A consume-transform-commit stage on Kafka: the runtime's worker with a group consumer and a transactional producer.
-use event::Topic;
+use event::{LedgerEntry, Start, Topic};
 use runtime::{
     config::{Settings, UndecodableBatches},
     health::Health,
@@ -8,7 +8,11 @@ use runtime::{
 };
 use std::time::Duration;
 
-use crate::{client::partition_count, group_consumer::GroupConsumer, transaction::TransactionalProducer};
+use crate::{
+    client::partition_count,
+    group_consumer::{GroupConsumer, GroupMember},
+    transaction::TransactionalProducer,
+};
 
 /// Bounds the memory of one batch when records are large.
 const MAX_BATCH_BYTES: usize = 32 * 1024 * 1024;
@@ -22,6 +26,8 @@ pub struct StageOptions {
     pub name: &'static str,
     /// Its input topic.
     pub input: Topic,
+    /// Start position of its group when it has committed nothing.
+    pub start: Start,
     /// What it does about a batch that cannot be decoded.
     pub undecodable: UndecodableBatches,
 }
@@ -55,7 +61,14 @@ pub fn run_stage<S: Stage>(
         let member = format!("{group}-{}-{worker}", settings.instance);
         // An earlier process with this member's names must be fenced off before this one is assigned partitions.
         let producer = TransactionalProducer::new(settings, &member, shutdown)?;
-        let consumer = GroupConsumer::new(settings, &group, &topic, &member, shutdown)?;
+        let member = GroupMember {
+            group: &group,
+            topic: &topic,
+            name: &member,
+            start: options.start,
+            start_metadata: |next| LedgerEntry::begin(next).to_string(),
+        };
+        let consumer = GroupConsumer::new(settings, member, shutdown)?;
         Ok((consumer, producer))
     })
 }
