@@ -19,7 +19,7 @@ mod rejection_share;
 mod shell;
 mod validate;
 
-use event::Topic;
+use event::{RejectCode, Topic};
 use kafka::{StageOptions, partition_count, run_stage, topic};
 use runtime::{
     Error,
@@ -56,6 +56,7 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
     let options = StageOptions {
         name: "ingest",
         input: Topic::RawEvents,
+        too_large: RejectCode::TooLarge,
         start: settings.kafka.start,
         undecodable: settings.ingest.undecodable,
     };

@@ -10,10 +10,8 @@ use rdkafka::{
 use runtime::{config::Settings, shutdown::Shutdown};
 use std::time::{Duration, Instant};
 
-use crate::error::Error;
+use crate::{error::Error, topic};
 
-/// Every message between the stages fits, and so does the dead letter of every record of the raw topic.
-const MAX_MESSAGE_BYTES: &str = "16777216";
 /// Most bytes of one fetch, compressed. Kafka returns more only for a single batch that is larger.
 const FETCH_BYTES: &str = "4194304";
 /// librdkafka decompresses a zstd batch to at most this size, and to at least a third of it. There is no such limit for
@@ -30,7 +28,7 @@ pub fn client(settings: &Settings) -> ClientConfig {
     config
         .set("bootstrap.servers", &settings.kafka.brokers)
         .set("client.id", format!("{}-{}", settings.pipeline, settings.instance))
-        .set("message.max.bytes", MAX_MESSAGE_BYTES)
+        .set("message.max.bytes", topic::MAX_BYTES.to_string())
         .set("reconnect.backoff.max.ms", "2000")
         .set_log_level(RDKafkaLogLevel::Warning);
     config

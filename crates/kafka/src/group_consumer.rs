@@ -14,7 +14,7 @@ use rdkafka::{
     ClientConfig, Offset as RdOffset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata},
     error::{KafkaError, RDKafkaErrorCode},
-    message::{BorrowedMessage, Message as _},
+    message::{BorrowedMessage, Headers as _, Message as _},
 };
 use runtime::{
     config::Settings,
@@ -419,6 +419,13 @@ impl Source for GroupConsumer {
             key: message.key(),
             value: message.payload(),
         }
+    }
+
+    fn bytes(message: &BorrowedMessage<'_>) -> usize {
+        let headers = message.headers().map_or(0, |headers| {
+            headers.iter().map(|header| header.key.len() + header.value.map_or(0, <[u8]>::len)).sum()
+        });
+        message.key().map_or(0, <[u8]>::len) + message.payload().map_or(0, <[u8]>::len) + headers
     }
 
     fn poll(&self, timeout: Duration) -> Result<Polled<BorrowedMessage<'_>>, runtime::Error> {

@@ -1,5 +1,5 @@
 //! A consume-transform-commit stage on Kafka: the runtime's worker with a group consumer and a transactional producer.
-use event::{LedgerEntry, Start, Topic};
+use event::{LedgerEntry, RejectCode, StageLimits, Start, Topic};
 use runtime::{
     config::{Settings, UndecodableBatches},
     health::Health,
@@ -14,8 +14,10 @@ use crate::{
     transaction::TransactionalProducer,
 };
 
-/// Bounds the memory of one batch when records are large.
-const MAX_BATCH_BYTES: usize = 32 * 1024 * 1024;
+/// Share of the memory limit that the records of one batch may take, and the most and the least they may take.
+const BATCH_SHARE: u64 = 64;
+const MAX_BATCH_BYTES: u64 = 16 * 1024 * 1024;
+const LEAST_BATCH_BYTES: u64 = 2 * 1024 * 1024;
 /// A broker needs a moment to recover before the same records are sent again.
 const PAUSE_AFTER_ABORT: Duration = Duration::from_millis(100);
 
@@ -26,6 +28,8 @@ pub struct StageOptions {
     pub name: &'static str,
     /// Its input topic.
     pub input: Topic,
+    /// The code of the dead letter of a record whose output is too large for Kafka.
+    pub too_large: RejectCode,
     /// Start position of its group when it has committed nothing.
     pub start: Start,
     /// What it does about a batch that cannot be decoded.
@@ -51,8 +55,10 @@ pub fn run_stage<S: Stage>(
         batch: BatchLimits {
             interval: settings.kafka.batch_interval,
             records: settings.kafka.batch_records,
-            bytes: MAX_BATCH_BYTES,
+            bytes: batch_bytes(settings),
         },
+        output_bytes: StageLimits::TRANSACTION_BYTES,
+        too_large: options.too_large,
         pause_after_abort: PAUSE_AFTER_ABORT,
         undecodable: options.undecodable,
     };
@@ -71,4 +77,9 @@ pub fn run_stage<S: Stage>(
         let consumer = GroupConsumer::new(settings, member, shutdown)?;
         Ok((consumer, producer))
     })
+}
+
+fn batch_bytes(settings: &Settings) -> usize {
+    let share = settings.memory_limit / BATCH_SHARE / settings.workers.max(1) as u64;
+    share.clamp(LEAST_BATCH_BYTES, MAX_BATCH_BYTES) as usize
 }

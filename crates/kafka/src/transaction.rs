@@ -2,9 +2,10 @@
 //! in Millrace commits what a stage has sent.
 use event::NextOffset;
 use rdkafka::{
+    ClientContext,
     error::{KafkaError, RDKafkaErrorCode},
-    message::{Header, OwnedHeaders},
-    producer::{BaseProducer, BaseRecord, Producer},
+    message::{DeliveryResult, Header, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
     util::Timeout,
 };
 use runtime::{
@@ -13,7 +14,10 @@ use runtime::{
     shutdown::Shutdown,
     stage::{self, Message, TransactionEnd},
 };
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 use crate::{
     client,
@@ -33,7 +37,7 @@ const ABORT_CALL_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A producer with one transactional ID.
 pub struct TransactionalProducer {
-    producer: BaseProducer,
+    producer: BaseProducer<Deliveries>,
     id: String,
     shutdown: Shutdown,
 }
@@ -51,8 +55,9 @@ impl TransactionalProducer {
             id.to_owned()
         };
         let failed = |e| Error::call("initialising transactions", &id, e);
-        let producer: BaseProducer =
-            client::transactional_producer(settings, &id).create().map_err(failed)?;
+        let producer: BaseProducer<Deliveries> = client::transactional_producer(settings, &id)
+            .create_with_context(Deliveries::default())
+            .map_err(failed)?;
         let started = Instant::now();
         loop {
             match producer.init_transactions(Duration::from_secs(5)) {
@@ -69,7 +74,10 @@ impl TransactionalProducer {
         }
     }
 
-    fn retry(&self, step: impl Fn(&BaseProducer) -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+    fn retry(
+        &self,
+        step: impl Fn(&BaseProducer<Deliveries>) -> Result<(), KafkaError>,
+    ) -> Result<(), KafkaError> {
         let started = Instant::now();
         loop {
             let result = step(&self.producer);
@@ -104,6 +112,24 @@ impl stage::Producer for TransactionalProducer {
     }
 }
 
+/// Remembers whether the broker refused a message for its size.
+#[derive(Default)]
+struct Deliveries {
+    too_large: AtomicBool,
+}
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if result.as_ref().is_err_and(|(error, _)| is_too_large(error)) {
+            self.too_large.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 /// An open transaction.
 pub struct OpenTransaction<'a> {
     owner: &'a TransactionalProducer,
@@ -113,12 +139,19 @@ pub struct OpenTransaction<'a> {
 }
 
 impl OpenTransaction<'_> {
-    fn abort(mut self) -> Result<TransactionEnd, Error> {
+    fn abort_because(self, cause: &KafkaError) -> Result<TransactionEnd, Error> {
+        let owner = self.owner;
+        tracing::warn!(id = owner.id, %cause, "transaction aborted, its records will be read again");
+        self.abort()?;
+        let too_large = owner.producer.context().too_large.swap(false, Ordering::Relaxed);
+        Ok(if too_large || is_too_large(cause) { TransactionEnd::TooLarge } else { TransactionEnd::Aborted })
+    }
+
+    fn abort(mut self) -> Result<(), Error> {
         self.is_open = false;
         let owner = self.owner;
         owner
             .retry(|producer| producer.abort_transaction(Timeout::After(ABORT_CALL_TIMEOUT)))
-            .map(|()| TransactionEnd::Aborted)
             .map_err(|e| owner.error("aborting a transaction", e))
     }
 
@@ -129,8 +162,7 @@ impl OpenTransaction<'_> {
     ) -> Result<TransactionEnd, Error> {
         let owner = self.owner;
         if let Some(error) = self.broken.take() {
-            tracing::warn!(id = owner.id, %error, "transaction aborted, its records will be read again");
-            return self.abort();
+            return self.abort_because(&error);
         }
         let offsets = offsets_with_metadata(&membership.topic, offsets)
             .map_err(|e| Error::call("adding offsets to a transaction", &owner.id, e))?;
@@ -150,10 +182,7 @@ impl OpenTransaction<'_> {
                 self.is_open = false;
                 Ok(TransactionEnd::Committed)
             }
-            Err(error) if requires_abort(&error) => {
-                tracing::warn!(id = owner.id, %error, "transaction aborted, its records will be read again");
-                self.abort()
-            }
+            Err(error) if requires_abort(&error) => self.abort_because(&error),
             Err(error) => {
                 // It may have committed, so it must not be aborted here. The broker has the outcome.
                 self.is_open = false;
@@ -180,6 +209,11 @@ impl OpenTransaction<'_> {
                     if producer.client().fatal_error().is_some() {
                         return Err(Error::call("producing", id, error));
                     }
+                    self.broken = Some(error);
+                    return Ok(());
+                }
+                // Larger than message.max.bytes.
+                Err((error, _)) if is_too_large(&error) => {
                     self.broken = Some(error);
                     return Ok(());
                 }
@@ -227,6 +261,10 @@ impl stage::Transaction for OpenTransaction<'_> {
     ) -> Result<TransactionEnd, runtime::Error> {
         Ok(self.commit(offsets, membership)?)
     }
+
+    fn abort(self) -> Result<(), runtime::Error> {
+        Ok(self.abort()?)
+    }
 }
 
 fn is_retriable(error: &KafkaError) -> bool {
@@ -236,6 +274,12 @@ fn is_retriable(error: &KafkaError) -> bool {
         KafkaError::Flush(code) => *code == RDKafkaErrorCode::OperationTimedOut,
         _ => false,
     }
+}
+
+/// Whether a message was refused for its size, by librdkafka or by the broker.
+fn is_too_large(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(error.rdkafka_error_code(), Some(Code::MessageSizeTooLarge | Code::MessageBatchTooLarge))
 }
 
 fn requires_abort(error: &KafkaError) -> bool {

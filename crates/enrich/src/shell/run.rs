@@ -1,5 +1,5 @@
 //! Starts the stage: reads its configuration, then runs the workers until shutdown.
-use event::{IdentityKey, Start, Topic, calendar::BusinessDays};
+use event::{IdentityKey, RejectCode, Start, Topic, calendar::BusinessDays};
 use kafka::{StageOptions, run_stage, topic};
 use runtime::{
     Error,
@@ -61,6 +61,7 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
     let options = StageOptions {
         name: "enrich",
         input: Topic::CleanEvents,
+        too_large: RejectCode::EnrichmentError,
         start: Start::Earliest,
         undecodable: UndecodableBatches::DeadLetter,
     };

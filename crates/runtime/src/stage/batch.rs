@@ -11,7 +11,7 @@ pub struct BatchLimits {
     pub interval: Duration,
     /// Number of records.
     pub records: usize,
-    /// Bytes of all values. A batch may exceed it by one record.
+    /// Bytes of all records, keys and headers included. A batch may exceed it by one record.
     pub bytes: usize,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn gather<C: Source>(source: &C, limits: BatchLimits) -> Result<Gathe
                 if batch.is_empty() {
                     deadline = Instant::now() + limits.interval;
                 }
-                bytes += C::record(&message).value.map_or(0, <[u8]>::len);
+                bytes += C::bytes(&message);
                 batch.push(message);
             }
             Polled::Assigned(partitions) => return Ok((batch, Some(Interruption::Assigned(partitions)))),

@@ -74,6 +74,9 @@ pub trait Source {
     where
         Self: 's;
 
+    /// Bytes of the record, key and headers included.
+    fn bytes(message: &Self::Message<'_>) -> usize;
+
     /// The next record or rebalance. Must be called at least every few minutes, or the group removes the member.
     ///
     /// # Errors

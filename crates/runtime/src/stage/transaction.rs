@@ -50,6 +50,12 @@ pub trait Transaction: Sized {
         offsets: &[(i32, NextOffset, String)],
         membership: &Self::Membership,
     ) -> Result<TransactionEnd, Error>;
+
+    /// Aborts it.
+    ///
+    /// # Errors
+    /// The producer cannot go on.
+    fn abort(self) -> Result<(), Error>;
 }
 
 /// How a transaction ended.
@@ -59,4 +65,7 @@ pub enum TransactionEnd {
     Committed,
     /// None of them is, and none of them will be.
     Aborted,
+    /// As [`Aborted`](Self::Aborted), because a message was refused for its size: the same records would be refused
+    /// again.
+    TooLarge,
 }

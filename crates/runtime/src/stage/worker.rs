@@ -1,16 +1,19 @@
 //! One worker: rebalances, batches and transactions of its partitions, one after the other on one thread.
+mod output;
+mod too_large;
 mod undecodable;
 
-use event::{LedgerCounts, NextOffset, Offset};
+use event::{LedgerCounts, NextOffset, Offset, RejectCode};
 use std::{
     collections::{BTreeMap, BTreeSet},
     thread,
     time::{Duration, Instant},
 };
 
+use self::output::CountingOutput;
 use super::{
     batch::{BatchLimits, Interruption, gather},
-    contract::{Message, Output, Record, Stage},
+    contract::{Output, Record, Stage},
     ledger::Ledger,
     source::{Polled, Source},
     transaction::{Producer, Transaction, TransactionEnd},
@@ -32,8 +35,12 @@ pub struct WorkerOptions {
     pub stage: &'static str,
     /// Number of worker threads.
     pub workers: usize,
-    /// Limits of one batch, which is one transaction.
+    /// Limits of one batch. It is one transaction, or several if its output is too large for one.
     pub batch: BatchLimits,
+    /// Most bytes that one transaction sends, keys and headers included. The output of a single record may exceed it.
+    pub output_bytes: usize,
+    /// The code of the dead letter of a single record whose output is too large.
+    pub too_large: RejectCode,
     /// How long a worker pauses after an aborted transaction: its cause is often gone a moment later.
     pub pause_after_abort: Duration,
     /// What to do about a batch that cannot be decoded.
@@ -61,6 +68,8 @@ pub(super) struct Worker<'a, S, C, P> {
     /// Revoked partitions whose state is kept until the next assignment shows who owns them.
     parked: BTreeMap<i32, NextOffset>,
     is_restoring: bool,
+    /// Most records of one transaction: fewer after one that was too large or aborted, and more after each batch.
+    most_records: usize,
     /// Partitions that wait at a batch that cannot be decoded, and since when.
     waiting: BTreeMap<i32, Instant>,
     /// Since when every transaction has been aborted.
@@ -83,6 +92,7 @@ where
             ledger: Ledger::default(),
             parked: BTreeMap::new(),
             is_restoring: false,
+            most_records: surroundings.options.batch.records,
             waiting: BTreeMap::new(),
             aborting_since: None,
         }
@@ -121,27 +131,58 @@ where
         }
     }
 
-    /// One transaction: process, send, and commit together with the offsets.
+    /// Processes the batch, in one transaction if its output allows.
     fn transact(&mut self, batch: &[C::Message<'_>]) -> Result<TransactionEnd, Error> {
+        let records: Vec<Record<'_>> = batch.iter().map(|message| C::record(message)).collect();
+        let mut rest = &records[..];
+        while !rest.is_empty() {
+            let (part, behind) = rest.split_at(rest.len().min(self.most_records));
+            match self.transact_part(part)? {
+                TransactionEnd::Committed => rest = behind,
+                TransactionEnd::TooLarge => match part {
+                    [record] if self.reject_too_large(record)? == TransactionEnd::Committed => rest = behind,
+                    [_] => return Ok(TransactionEnd::Aborted),
+                    _ => self.most_records = part.len() / 2,
+                },
+                TransactionEnd::Aborted => {
+                    // Its size may be the cause: never repeated unchanged.
+                    self.most_records = (part.len() / 2).max(1);
+                    return Ok(TransactionEnd::Aborted);
+                }
+            }
+        }
+        let more = self.most_records + self.most_records / 4 + 1;
+        self.most_records = more.min(self.surroundings.options.batch.records);
+        Ok(TransactionEnd::Committed)
+    }
+
+    /// One transaction: process, send, and commit together with the offsets.
+    fn transact_part(&mut self, records: &[Record<'_>]) -> Result<TransactionEnd, Error> {
         let membership = self.source.membership()?;
         let transaction = self.producer.begin()?;
-        let mut output = CountingOutput { transaction, ledger: &mut self.ledger };
-        let records: Vec<Record<'_>> = batch.iter().map(|message| C::record(message)).collect();
+        let most_bytes = (records.len() > 1).then_some(self.surroundings.options.output_bytes);
+        let mut output = CountingOutput::new(transaction, &mut self.ledger, most_bytes);
         let mut reached: BTreeMap<i32, NextOffset> = BTreeMap::new();
-        for record in &records {
+        for record in records {
             reached.insert(record.partition, Offset(record.offset).next());
             output.count(record.partition, &LedgerCounts { records: 1, ..LedgerCounts::default() });
         }
         let started = Instant::now();
         failpoint::before(Step::Process);
-        self.stage.process(&records, &mut output)?;
+        self.stage.process(records, &mut output)?;
         failpoint::after(Step::Process);
+        let is_too_large = output.is_too_large();
         let transaction = output.into_transaction();
         let processed = Instant::now();
         let ledger = &self.ledger;
         let offsets: Vec<_> =
             reached.iter().map(|(&partition, &next)| (partition, next, ledger.metadata(partition))).collect();
-        let end = transaction.commit(&offsets, &membership)?;
+        let end = if is_too_large {
+            transaction.abort()?;
+            TransactionEnd::TooLarge
+        } else {
+            transaction.commit(&offsets, &membership)?
+        };
         let stage = self.surroundings.options.stage;
         let labels = [("stage", stage)];
         metrics::counter!("millrace_records_total", &labels).increment(records.len() as u64);
@@ -156,6 +197,11 @@ where
                 self.ledger.commit(|partition, total| report(stage, partition, total));
                 self.aborting_since = None;
                 "committed"
+            }
+            TransactionEnd::TooLarge => {
+                self.stage.aborted();
+                self.ledger.abort();
+                "too_large"
             }
             TransactionEnd::Aborted => {
                 self.aborted()?;
@@ -269,32 +315,6 @@ where
 
     fn committed_positions(&self) -> Vec<(i32, NextOffset)> {
         self.positions.iter().map(|(&partition, &next)| (partition, next)).collect()
-    }
-}
-
-/// Sends to the transaction and counts in the ledger.
-struct CountingOutput<'l, T> {
-    transaction: T,
-    ledger: &'l mut Ledger,
-}
-
-impl<T> CountingOutput<'_, T> {
-    fn into_transaction(self) -> T {
-        self.transaction
-    }
-}
-
-impl<T: Transaction> Output for CountingOutput<'_, T> {
-    fn send(&mut self, message: Message<'_>) -> Result<(), Error> {
-        self.transaction.send(message)
-    }
-
-    fn send_tombstone(&mut self, topic: &str, partition: i32, key: &[u8]) -> Result<(), Error> {
-        self.transaction.send_tombstone(topic, partition, key)
-    }
-
-    fn count(&mut self, partition: i32, counts: &LedgerCounts) {
-        self.ledger.count(partition, counts);
     }
 }
 

@@ -1,5 +1,5 @@
 //! A broker, a consumer and a producer in memory. A script decides what each poll returns and how each transaction ends.
-use event::{LedgerCounts, NextOffset, Offset};
+use event::{LedgerCounts, NextOffset, Offset, RejectCode};
 use runtime::{
     Error,
     config::UndecodableBatches,
@@ -69,6 +69,8 @@ pub(crate) struct Broker {
     pub(crate) dead_letters: Vec<Vec<(String, String)>>,
     /// The stage's state: number of records it has applied, by partition.
     pub(crate) state: BTreeMap<i32, i64>,
+    /// Offsets whose messages the broker refuses as too large.
+    pub(crate) refused: BTreeSet<i64>,
     /// Offsets that cannot be decoded, from the first to the last.
     pub(crate) undecodable: Vec<(i32, i64, i64)>,
     /// Where each assigned partition is read.
@@ -93,6 +95,7 @@ pub(crate) struct Run {
     pub(crate) shutdown: Shutdown,
     pub(crate) batch: BatchLimits,
     pub(crate) undecodable: UndecodableBatches,
+    pub(crate) output_bytes: usize,
 }
 
 impl Run {
@@ -104,6 +107,7 @@ impl Run {
             shutdown: Shutdown::default(),
             batch: BatchLimits { interval: Duration::ZERO, records: 100, bytes: 100_000 },
             undecodable: UndecodableBatches::DeadLetter,
+            output_bytes: 100_000,
         }
     }
 
@@ -122,6 +126,8 @@ impl Run {
             workers,
             batch: self.batch,
             pause_after_abort: Duration::ZERO,
+            output_bytes: self.output_bytes,
+            too_large: RejectCode::TooLarge,
             undecodable: self.undecodable,
         };
         run(
@@ -160,6 +166,10 @@ impl Source for MemorySource {
     {
         let &(partition, offset) = message;
         Record { partition, offset, timestamp_ms: 0, key: None, value: Some(&RECORD) }
+    }
+
+    fn bytes(_: &(i32, i64)) -> usize {
+        RECORD.len()
     }
 
     fn poll(&self, timeout: Duration) -> Result<Polled<(i32, i64)>, Error> {
@@ -339,7 +349,11 @@ impl Transaction for MemoryTransaction {
     ) -> Result<TransactionEnd, Error> {
         self.has_ended = true;
         let mut broker = self.run.broker();
-        let end = broker.ends.pop_front().unwrap_or(TransactionEnd::Committed);
+        let end = if self.sent.iter().any(|(_, offset)| broker.refused.contains(offset)) {
+            TransactionEnd::TooLarge
+        } else {
+            broker.ends.pop_front().unwrap_or(TransactionEnd::Committed)
+        };
         if end == TransactionEnd::Committed {
             assert!(!broker.lost, "committed for partitions that were lost");
             broker.visible.extend(&self.sent);
@@ -354,6 +368,11 @@ impl Transaction for MemoryTransaction {
         }
         drop(broker);
         Ok(end)
+    }
+
+    fn abort(mut self) -> Result<(), Error> {
+        self.has_ended = true;
+        Ok(())
     }
 }
 

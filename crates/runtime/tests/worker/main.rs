@@ -202,6 +202,49 @@ fn a_panic_in_one_worker_ends_all_of_them() {
 }
 
 #[test]
+fn a_batch_whose_output_is_too_large_is_several_transactions() {
+    let mut run = Run::new(assigned(&[0]).chain(records(0, 8)));
+    // The stage sends 8 bytes for each record.
+    run.output_bytes = 20;
+    run.one_worker().unwrap();
+    let broker = run.broker();
+    assert_eq!(broker.visible, (0..8).map(|offset| (0, offset)).collect::<Vec<_>>());
+    assert_eq!(broker.state[&0], 8);
+    assert_eq!(LedgerCounts::parse(&broker.committed[&0].1).unwrap().records, 8);
+    drop(broker);
+    assert_eq!(run.batches().iter().map(Vec::len).collect::<Vec<_>>(), [8, 4, 2, 2, 2, 2]);
+}
+
+#[test]
+fn the_output_of_a_single_record_may_be_larger() {
+    let mut run = Run::new(assigned(&[0]).chain(records(0, 2)));
+    run.output_bytes = 1;
+    run.one_worker().unwrap();
+    assert_eq!(run.broker().visible, [(0, 0), (0, 1)]);
+}
+
+#[test]
+fn a_record_that_kafka_refuses_for_its_size_is_a_dead_letter_and_the_others_are_stored() {
+    let run = Run::new(assigned(&[0]).chain(records(0, 8)));
+    run.broker().refused = [5].into();
+    run.one_worker().unwrap();
+    let broker = run.broker();
+    assert_eq!(broker.visible, [0, 1, 2, 3, 4, 6, 7].map(|offset| (0, offset)));
+    assert_eq!(broker.dead_letters.len(), 1);
+    let counts = LedgerCounts { records: 8, events: 8, emitted: 7, duplicates: 0, rejected: 1 };
+    assert_eq!(LedgerCounts::parse(&broker.committed[&0].1), Ok(counts));
+}
+
+#[test]
+fn an_aborted_transaction_is_repeated_with_fewer_records() {
+    let run = Run::new(assigned(&[0]).chain(records(0, 8)).chain([Poll::Idle]).chain(records(0, 8)));
+    run.broker().ends = [TransactionEnd::Aborted].into();
+    run.one_worker().unwrap();
+    assert_eq!(run.batches().iter().map(Vec::len).collect::<Vec<_>>(), [8, 4, 4]);
+    assert_eq!(run.broker().visible.len(), 8);
+}
+
+#[test]
 fn a_batch_that_cannot_be_decoded_is_one_dead_letter_and_what_the_client_skipped_is_read() {
     let polls = assigned(&[0, 1]).chain(records(0, 2)).chain([Poll::Undecodable]);
     let run = Run::new(polls.chain(records(0, 1)).chain(records(1, 1)));

@@ -62,7 +62,7 @@ where
         let records = (last.0 - first.0 + 1) as u64;
         let membership = self.source.membership()?;
         let transaction = self.producer.begin()?;
-        let mut output = CountingOutput { transaction, ledger: &mut self.ledger };
+        let mut output = CountingOutput::new(transaction, &mut self.ledger, None);
         output
             .count(*partition, &LedgerCounts { records, events: 1, rejected: 1, ..LedgerCounts::default() });
         send(stage, self.source.topics(), batch, &mut output)?;
@@ -86,7 +86,7 @@ where
                 );
             }
             // The seek to the committed offset brings the same error again.
-            TransactionEnd::Aborted => self.ledger.abort(),
+            TransactionEnd::Aborted | TransactionEnd::TooLarge => self.ledger.abort(),
         }
         Ok(())
     }
