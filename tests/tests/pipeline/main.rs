@@ -18,6 +18,7 @@ mod reconcile;
 mod recovery;
 #[cfg(debug_assertions)] // A release build cannot switch a safeguard off.
 mod safeguards;
+mod start_positions;
 mod state;
 mod trace;
 mod undecodable;
