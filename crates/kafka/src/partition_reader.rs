@@ -1,4 +1,7 @@
 //! Reads partitions to their end, or on and on, without being a member of any group. Commits nothing.
+//!
+//! It waits at a batch that cannot be decoded, and says so: what its users read is what this pipeline has written, and a
+//! gap in it would be a wrong state.
 use rdkafka::{
     ClientContext, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
@@ -7,11 +10,18 @@ use rdkafka::{
 };
 use runtime::config::Settings;
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
-use crate::{bounds::ends, client};
+use crate::{
+    bounds::ends,
+    client,
+    undecodable::{is_position_gone, is_undecodable},
+};
+
+/// Pause before a batch that could not be decoded is read again.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Which records a reader sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +45,12 @@ pub enum Read<'a> {
 /// Reads partitions of one topic at a time.
 pub struct PartitionReader<C: ConsumerContext + 'static = ReaderContext> {
     consumer: BaseConsumer<C>,
+    topic: String,
+    /// The offset to read next of each assigned partition.
+    positions: BTreeMap<i32, Offset>,
     ends: Ends,
+    /// A batch could not be decoded, so librdkafka may move its position to an offset that does not exist.
+    has_moved: bool,
 }
 
 /// Partitions that have not been read to their end yet.
@@ -93,7 +108,13 @@ impl PartitionReader {
 impl<C: ConsumerContext + 'static> PartitionReader<C> {
     /// A reader with a consumer of its own configuration, which must have `enable.partition.eof`.
     pub fn with_consumer(consumer: BaseConsumer<C>) -> Self {
-        Self { consumer, ends: Ends::Reported(BTreeSet::new()) }
+        Self {
+            consumer,
+            topic: String::new(),
+            positions: BTreeMap::new(),
+            ends: Ends::Reported(BTreeSet::new()),
+            has_moved: false,
+        }
     }
 
     /// The consumer, for requests about offsets. Its assignment belongs to the reader.
@@ -135,6 +156,7 @@ impl<C: ConsumerContext + 'static> PartitionReader<C> {
     /// The consumer is closed.
     pub fn unassign(&mut self) -> Result<(), KafkaError> {
         self.ends = Ends::Reported(BTreeSet::new());
+        self.positions.clear();
         self.consumer.unassign()
     }
 
@@ -150,20 +172,47 @@ impl<C: ConsumerContext + 'static> PartitionReader<C> {
             match self.consumer.poll(timeout) {
                 None => return Ok(Read::Idle),
                 Some(Ok(message)) => {
+                    self.positions.insert(message.partition(), Offset::Offset(message.offset() + 1));
                     if self.ends.include(message.partition(), message.offset()) {
                         return Ok(Read::Record(message));
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => self.ends.reached(partition),
+                Some(Err(error)) if is_undecodable(&error) => {
+                    let (topic, positions) = (&self.topic, &self.positions);
+                    tracing::error!(
+                        topic,
+                        ?positions,
+                        %error,
+                        "a batch cannot be decoded, and its partition waits there: the warning before this line has its offset"
+                    );
+                    self.has_moved = true;
+                    self.read_on()?;
+                    return Ok(Read::Idle);
+                }
+                Some(Err(error)) if self.has_moved && is_position_gone(&error) => self.read_on()?,
                 Some(Err(error)) => return Err(error),
             }
         }
     }
 
-    fn assign(&self, topic: &str, from: impl Iterator<Item = (i32, Offset)>) -> Result<(), KafkaError> {
+    /// Reads again from where the last records were returned: behind a wrong checksum librdkafka skips records.
+    fn read_on(&self) -> Result<(), KafkaError> {
+        std::thread::sleep(TRY_AGAIN_AFTER);
+        self.assign_positions()
+    }
+
+    fn assign(&mut self, topic: &str, from: impl Iterator<Item = (i32, Offset)>) -> Result<(), KafkaError> {
+        topic.clone_into(&mut self.topic);
+        self.positions = from.collect();
+        self.has_moved = false;
+        self.assign_positions()
+    }
+
+    fn assign_positions(&self) -> Result<(), KafkaError> {
         let mut list = TopicPartitionList::new();
-        for (partition, offset) in from {
-            list.add_partition_offset(topic, partition, offset)?;
+        for (&partition, &offset) in &self.positions {
+            list.add_partition_offset(&self.topic, partition, offset)?;
         }
         self.consumer.assign(&list)
     }

@@ -263,6 +263,9 @@ impl stage::Transaction for OpenTransaction<'_> {
     }
 
     fn abort(self) -> Result<(), runtime::Error> {
+        // The coordinator rejects the end of a transaction whose first partition it has not added yet, because it is still
+        // completing the previous one. A message that is delivered shows that it has.
+        let _ = self.owner.retry(|producer| producer.flush(CALL_TIMEOUT));
         Ok(self.abort()?)
     }
 }

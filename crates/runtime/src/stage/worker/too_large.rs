@@ -1,5 +1,5 @@
 //! A single record whose output Kafka refuses because of its size costs its own dead letter.
-use event::{LedgerCounts, RejectCode, header};
+use event::{LedgerCounts, header};
 
 use super::{CountingOutput, Worker, report};
 use crate::{
