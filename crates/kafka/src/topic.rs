@@ -1,5 +1,5 @@
 //! How the topics of a pipeline are created, and whether those that exist fit it.
-use event::{StageLimits, Topic};
+use event::Topic;
 use runtime::config::Kafka;
 
 mod check;
@@ -10,8 +10,9 @@ pub use check::{Found, Problem, check, check_at_start, check_devices, find, prob
 /// Largest batch of `raw-events`: several records of clients together.
 const RAW_MAX_BYTES: u32 = 4 * 1024 * 1024;
 /// Largest batch of the other topics, and largest message that a stage sends: a single row may be larger than
-/// [`StageLimits::MESSAGE_BYTES`].
+/// [`MESSAGE_BYTES`](event::StageLimits::MESSAGE_BYTES).
 pub(crate) const MAX_BYTES: u32 = 8 * 1024 * 1024;
+
 /// Number of partitions that `millrace topics create` gives a topic. The registry is small and read whole by every
 /// process.
 pub fn partitions(topic: Topic, kafka: &Kafka) -> i32 {

@@ -1,5 +1,7 @@
 //! A commit that the broker answers late, against librdkafka's own broker in memory.
 use super::*;
+use crate::group_consumer::GroupMember;
+use event::Start;
 use rdkafka::mocking::MockCluster;
 use runtime::{config::load_from, shutdown::Shutdown, stage::Polled};
 
@@ -11,7 +13,14 @@ fn a_revocation_is_answered_only_when_no_commit_is_on_its_way() {
     cluster.create_topic("raw-events", 1, 1).unwrap();
     let brokers = cluster.bootstrap_servers();
     let settings = load_from(None, [("MILLRACE__KAFKA__BROKERS".into(), brokers)]).unwrap();
-    let consumer = GroupConsumer::new(&settings, "g", "raw-events", "m", &Shutdown::default()).unwrap();
+    let member = GroupMember {
+        group: "g",
+        topic: "raw-events",
+        name: "m",
+        start: Start::Earliest,
+        start_metadata: |_| String::new(),
+    };
+    let consumer = GroupConsumer::new(&settings, member, &Shutdown::default()).unwrap();
     let started = Instant::now();
     while !matches!(consumer.poll(Duration::from_millis(50)).unwrap(), Polled::Assigned(_)) {
         assert!(started.elapsed() < WAIT, "not assigned");
