@@ -65,7 +65,7 @@ pub(crate) fn consumer(settings: &Settings, group: &str, member: &str) -> Client
 
 /// What every consumer sets about the batches that it decodes. The memory they take is not limited by the bytes of a fetch:
 /// librdkafka decompresses all batches of a fetch at once.
-pub(crate) fn decoding(config: &mut ClientConfig) {
+pub fn decoding(config: &mut ClientConfig) {
     config
         // Without it the records of a damaged batch are returned as they are.
         .set("check.crcs", "true")

@@ -16,10 +16,11 @@ mod transaction;
 mod undecodable;
 
 pub use bounds::{bounds, ends};
-pub use client::{client, explain, partition_count, topic_settings};
+pub use client::{client, decoding, explain, partition_count, topic_settings};
 pub use error::Error;
 pub use group_consumer::{Committed, GroupConsumer, GroupMember, Membership};
 pub use partition_reader::{Isolation, PartitionReader, Read, ReaderContext, first_offsets};
 pub use runtime::stage::{Polled, Undecodable};
 pub use stage::{StageOptions, run_stage};
 pub use transaction::{OpenTransaction, TransactionalProducer};
+pub use undecodable::{Probe, is_undecodable};

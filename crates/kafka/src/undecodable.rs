@@ -27,13 +27,13 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 const EXTEND_FOR: Duration = Duration::from_secs(10);
 
 /// Whether librdkafka could not decode a batch.
-pub(crate) fn is_undecodable(error: &KafkaError) -> bool {
+pub fn is_undecodable(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(error.rdkafka_error_code(), Some(Code::BadCompression | Code::BadMessage | Code::NotImplemented))
 }
 
 /// Reads single batches of one topic.
-pub(crate) struct Probe<'a> {
+pub struct Probe<'a> {
     consumer: BaseConsumer<ProbeContext>,
     topic: &'a str,
     shutdown: &'a Shutdown,
@@ -53,11 +53,7 @@ impl<'a> Probe<'a> {
     ///
     /// # Errors
     /// librdkafka does not accept the configuration.
-    pub(crate) fn new(
-        consumer: &ClientConfig,
-        topic: &'a str,
-        shutdown: &'a Shutdown,
-    ) -> Result<Self, KafkaError> {
+    pub fn new(consumer: &ClientConfig, topic: &'a str, shutdown: &'a Shutdown) -> Result<Self, KafkaError> {
         let mut config = consumer.clone();
         config
             // Its commits and its membership are those of nobody.
@@ -73,10 +69,7 @@ impl<'a> Probe<'a> {
 
     /// The batches at these positions that cannot be decoded, each with its neighbours that cannot be decoded either. Each
     /// position is a partition, the offset to read next, and the end of the partition. What cannot be found out now is left out: the consumer's next error leads here again.
-    pub(crate) fn find(
-        &self,
-        positions: impl IntoIterator<Item = (i32, NextOffset, i64)>,
-    ) -> Vec<Undecodable> {
+    pub fn find(&self, positions: impl IntoIterator<Item = (i32, NextOffset, i64)>) -> Vec<Undecodable> {
         let mut found = Vec::new();
         for (partition, next, end) in positions {
             match self.find_at(partition, next, end) {

@@ -1,20 +1,19 @@
 //! Reads topics without joining a consumer group: their partitions, their bounds and their records.
-mod undecodable;
-
 use std::{
     collections::{BTreeMap, HashMap},
     time::{Duration, Instant},
 };
 
-use ::kafka::PartitionReader;
+use ::kafka::Probe;
 pub(crate) use ::kafka::Read;
+use event::NextOffset;
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer, DefaultConsumerContext},
+    consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
     message::Message as _,
 };
-use runtime::config::Settings;
+use runtime::{config::Settings, shutdown::Shutdown, stage::Undecodable};
 
 use crate::{error::Error, output};
 
@@ -40,6 +39,8 @@ fn config(settings: &Settings, group: &str) -> ClientConfig {
         .set("fetch.queue.backoff.ms", "10")
         .set("fetch.wait.max.ms", "50")
         .set("queued.max.messages.kbytes", "65536");
+    // The command finds the same batches undecodable as the stages.
+    ::kafka::decoding(&mut config);
     config
 }
 
@@ -183,7 +184,7 @@ fn unreachable(settings: &Settings, started: Instant, error: &KafkaError) -> Err
 
 /// Reads ranges of partitions of one topic, or follows them. Skips batches that cannot be decoded, with a note on stderr.
 pub(crate) struct TopicReader {
-    reader: PartitionReader<DefaultConsumerContext>,
+    consumer: BaseConsumer,
     settings: Settings,
     topic: String,
     /// Waits for new records at the end.
@@ -192,8 +193,10 @@ pub(crate) struct TopicReader {
     /// What is left of each range.
     left: BTreeMap<i32, OffsetRange>,
     undecodable: Vec<OffsetRange>,
-    /// A partition waits at an undecodable batch for this reason.
-    stopped_by: Option<RDKafkaErrorCode>,
+    /// Some partition waits at an undecodable batch.
+    is_stopped: bool,
+    /// When the positions were set because of such a batch.
+    moved_at: Option<Instant>,
 }
 
 impl TopicReader {
@@ -205,59 +208,79 @@ impl TopicReader {
         ranges: &[OffsetRange],
         follow: bool,
     ) -> Result<Self, Error> {
-        let mut reader = PartitionReader::with_consumer(consumer);
-        let started = if follow {
-            let from: Vec<_> =
-                ranges.iter().map(|range| (range.partition, Offset::Offset(range.start))).collect();
-            reader.read_to_end(topic, &from).map(|()| reader.follow())
-        } else {
-            let ranges: Vec<_> =
-                ranges.iter().map(|range| (range.partition, range.start, range.end)).collect();
-            reader.read_up_to(topic, &ranges)
-        };
-        started.map_err(Error::kafka(format!("reading {topic}")))?;
-        Ok(Self {
-            reader,
+        let wanted = ranges.iter().filter(|range| follow || range.start < range.end);
+        let reader = Self {
+            consumer,
             settings: settings.clone(),
             topic: topic.to_owned(),
             follow,
             last_record_at: Instant::now(),
-            left: ranges.iter().map(|range| (range.partition, *range)).collect(),
+            left: wanted.map(|range| (range.partition, *range)).collect(),
             undecodable: Vec::new(),
-            stopped_by: None,
-        })
+            is_stopped: false,
+            moved_at: None,
+        };
+        reader.assign()?;
+        Ok(reader)
     }
 
     /// The next record. Returns [`Read::Idle`] after `timeout` without one.
     pub(crate) fn next(&mut self, timeout: Duration) -> Result<Read<'_>, Error> {
-        if let Some(cause) = self.stopped_by.take() {
-            self.skip_undecodable(cause)?;
+        if std::mem::take(&mut self.is_stopped) {
+            self.skip_undecodable()?;
         }
-        match self.reader.next(timeout) {
-            Ok(Read::Idle) if !self.follow && self.last_record_at.elapsed() > READ_TIMEOUT => {
-                let seconds = READ_TIMEOUT.as_secs();
-                Err(Error::Failed(format!(
-                    "no record from kafka for {seconds} s: check that every broker is running"
-                )))
+        loop {
+            if self.left.is_empty() && !self.follow {
+                return Ok(Read::End);
             }
-            Ok(Read::Record(message)) => {
-                self.last_record_at = Instant::now();
-                if let Some(left) = self.left.get_mut(&message.partition()) {
-                    left.start = message.offset() + 1;
+            match self.consumer.poll(timeout) {
+                None if !self.follow && self.last_record_at.elapsed() > READ_TIMEOUT => {
+                    let seconds = READ_TIMEOUT.as_secs();
+                    return Err(Error::Failed(format!(
+                        "no record from kafka for {seconds} s: check that every broker is running"
+                    )));
                 }
-                Ok(Read::Record(message))
-            }
-            Ok(read) => Ok(read),
-            Err(error) => {
-                self.last_record_at = Instant::now();
-                match error.rdkafka_error_code() {
-                    Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => (),
-                    Some(code) if undecodable::is_cause(code) => self.stopped_by = Some(code),
-                    _ => return Err(Error::Kafka { action: "reading".into(), source: error }),
+                None => return Ok(Read::Idle),
+                Some(Ok(message)) => {
+                    self.last_record_at = Instant::now();
+                    if advance(&mut self.left, self.follow, message.partition(), message.offset()) {
+                        return Ok(Read::Record(message));
+                    }
                 }
-                Ok(Read::Idle)
+                // Only control records of transactions are left, or nothing at all.
+                Some(Err(KafkaError::PartitionEOF(partition))) if !self.follow => {
+                    self.left.remove(&partition);
+                }
+                Some(Err(error)) => {
+                    self.last_record_at = Instant::now();
+                    self.is_stopped = self.is_stopped_by(&error);
+                    if !self.is_stopped && !is_retried(&error) {
+                        return Err(Error::Kafka { action: "reading".into(), source: error });
+                    }
+                    return Ok(Read::Idle);
+                }
             }
         }
+    }
+
+    fn is_stopped_by(&self, error: &KafkaError) -> bool {
+        // Behind a wrong checksum librdkafka moves its position to an offset that no record has.
+        let is_gone = matches!(
+            error.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)
+        );
+        ::kafka::is_undecodable(error)
+            || is_gone && self.moved_at.is_none_or(|moved_at| moved_at.elapsed() > REQUEST_TIMEOUT)
+    }
+
+    fn assign(&self) -> Result<(), Error> {
+        let failed = || Error::kafka(format!("reading {}", self.topic));
+        let mut list = TopicPartitionList::new();
+        for range in self.left.values() {
+            list.add_partition_offset(&self.topic, range.partition, Offset::Offset(range.start))
+                .map_err(failed())?;
+        }
+        self.consumer.assign(&list).map_err(failed())
     }
 
     /// Reads to the end of all ranges, and returns the number of records of each partition.
@@ -277,36 +300,59 @@ impl TopicReader {
         &self.undecodable
     }
 
-    /// Moves every partition that waits at an undecodable batch behind it. The error does not tell the partition.
-    fn skip_undecodable(&mut self, cause: RDKafkaErrorCode) -> Result<(), Error> {
-        for range in self.left.values_mut() {
-            // A followed partition has no end.
-            let end = if self.follow { i64::MAX } else { range.end };
-            let from = OffsetRange { end, ..*range };
-            let behind = undecodable::first_decodable(&self.settings, &self.topic, from)?;
-            if behind == range.start {
-                continue;
-            }
-            let skipped = OffsetRange { end: behind, ..*range };
-            output::note(format!(
-                "note: skipped {} partition {}, offsets {} to {}: {cause}",
-                self.topic,
-                skipped.partition,
-                skipped.start,
-                skipped.end - 1
-            ));
-            range.start = behind;
-            self.undecodable.push(skipped);
-            let seek = self.reader.consumer().seek(
-                &self.topic,
-                skipped.partition,
-                Offset::Offset(behind),
-                REQUEST_TIMEOUT,
-            );
-            seek.map_err(Error::kafka(format!("reading on in {}", self.topic)))?;
+    /// Moves every partition that waits at an undecodable batch behind it, and all others to where they were: the error does
+    /// not tell the partition, and librdkafka may have skipped records.
+    fn skip_undecodable(&mut self) -> Result<(), Error> {
+        let failed = || Error::kafka(format!("reading on in {}", self.topic));
+        let partitions: Vec<i32> = self.left.keys().copied().collect();
+        let ends = bounds(&self.consumer, &self.topic, &partitions)?;
+        let mut positions = Vec::new();
+        for (left, ends) in self.left.values_mut().zip(ends) {
+            // Retention may have removed records meanwhile.
+            left.start = left.start.max(ends.low);
+            positions.push((left.partition, NextOffset(left.start), ends.high));
         }
-        Ok(())
+        let mut config = config(&self.settings, &format!("{}-command", self.settings.pipeline));
+        config.set("isolation.level", "read_uncommitted");
+        let shutdown = Shutdown::default();
+        let probe = Probe::new(&config, &self.topic, &shutdown).map_err(failed())?;
+        for Undecodable { partition, first, last, cause } in probe.find(positions) {
+            let (first, last) = (first.0, last.0);
+            output::note(format!(
+                "note: skipped {} partition {partition}, offsets {first} to {last}: {cause}",
+                self.topic
+            ));
+            self.undecodable.push(OffsetRange { partition, start: first, end: last + 1 });
+            advance(&mut self.left, self.follow, partition, last);
+        }
+        self.moved_at = Some(Instant::now());
+        self.assign()
     }
+}
+
+/// Moves behind a record. Returns whether it lies in what was left of its range.
+fn advance(left: &mut BTreeMap<i32, OffsetRange>, follow: bool, partition: i32, offset: i64) -> bool {
+    let Some(range) = left.get_mut(&partition) else { return false };
+    let end = range.end;
+    range.start = offset + 1;
+    if !follow && range.start >= end {
+        left.remove(&partition);
+    }
+    follow || offset < end
+}
+
+/// Whether librdkafka goes on by itself after this error.
+fn is_retried(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::PartitionEOF
+                | RDKafkaErrorCode::AutoOffsetReset
+                | RDKafkaErrorCode::OffsetOutOfRange
+        )
+    )
 }
 
 /// Offsets of a partition to read. `end` is exclusive.
@@ -320,5 +366,26 @@ pub(crate) struct OffsetRange {
 impl From<PartitionBounds> for OffsetRange {
     fn from(bounds: PartitionBounds) -> Self {
         Self { partition: bounds.partition, start: bounds.low, end: bounds.high }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_ends_before_its_end_and_a_followed_one_never() {
+        let ranges =
+            || [0, 1].map(|partition| (partition, OffsetRange { partition, start: 0, end: 3 })).into();
+        let mut left = ranges();
+        assert!(advance(&mut left, false, 0, 1) && advance(&mut left, false, 0, 2));
+        assert!(!left.contains_key(&0), "it has been read to its end");
+        assert!(!advance(&mut left, false, 0, 3));
+        // A control record took the place of the last offset.
+        assert!(!advance(&mut left, false, 1, 7) && left.is_empty());
+
+        let mut left = ranges();
+        assert!(advance(&mut left, true, 0, 2) && advance(&mut left, true, 0, 90));
+        assert_eq!(left[&0].start, 91);
     }
 }
