@@ -27,7 +27,7 @@ macro_rules! codes {
 codes! {
     NotUtf8 "not_utf8" "The record is not UTF-8.",
     MalformedJson "malformed_json" "The record is not one JSON object or array of objects.",
-    TooLarge "too_large" "The record is larger than 256 KiB.",
+    TooLarge "too_large" "The event is larger than 256 KiB, or the array larger than 4 MiB.",
     TooDeep "too_deep" "Objects or arrays are nested more than 8 deep inside the event.",
     DuplicateKey "duplicate_key" "A top-level key occurs twice in the event.",
     UnsupportedSchema "unsupported_schema" "The major version of `schema_version` is not known.",

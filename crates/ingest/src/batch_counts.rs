@@ -1,24 +1,44 @@
 //! What ingest counted in the current transaction. The counts are published when it commits and discarded when it
 //! aborts.
+use crate::{contract::PLACES, raw_event::places};
 use event::{RejectCode, TimeSource};
 
 const CODES: usize = RejectCode::ALL.len();
 
 /// Counts of events, in the order of the lists they are indexed by.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct BatchCounts {
     pub(crate) emitted: u64,
     rejected: [u64; CODES],
     time_sources: [u64; TimeSource::ALL.len()],
     /// Fields that the contract does not know, in accepted and rejected events.
     pub(crate) unknown_fields: u64,
+    /// By the place of a field: number of accepted events whose text was cut.
+    cut_texts: [u64; PLACES],
     /// For each record: its partition, and whether it or any event in it was rejected.
     records: Vec<(i32, bool)>,
 }
 
+impl Default for BatchCounts {
+    fn default() -> Self {
+        Self {
+            emitted: 0,
+            rejected: [0; CODES],
+            time_sources: [0; TimeSource::ALL.len()],
+            unknown_fields: 0,
+            cut_texts: [0; PLACES],
+            records: Vec::new(),
+        }
+    }
+}
+
 impl BatchCounts {
-    pub(crate) fn emitted(&mut self, source: TimeSource) {
+    /// Counts an accepted event. `cut_texts` has one bit for each place with a text that was cut.
+    pub(crate) fn emitted(&mut self, source: TimeSource, cut_texts: u128) {
         self.emitted += 1;
+        for place in places(cut_texts) {
+            self.cut_texts[place] += 1;
+        }
         self.time_sources[source as usize] += 1;
     }
 
@@ -45,6 +65,11 @@ impl BatchCounts {
     /// Every time source with its number of accepted events.
     pub(crate) fn by_time_source(&self) -> impl Iterator<Item = (TimeSource, u64)> {
         TimeSource::ALL.iter().copied().zip(self.time_sources)
+    }
+
+    /// The place of each field with texts that were cut, and their number.
+    pub(crate) fn cut_texts_by_place(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.cut_texts.into_iter().enumerate().filter(|&(_, count)| count > 0)
     }
 
     /// Forgets everything and keeps the allocation.

@@ -5,6 +5,8 @@ mod key_table;
 mod names;
 mod table;
 
-pub(crate) use field::{ContractField, FieldGroup, FieldRule, Required};
+pub(crate) use field::{ContractField, FieldGroup, FieldRule, Required, SHORT_BYTES};
 pub(crate) use names::STANDARD_NAMES;
-pub(crate) use table::{ANONYMOUS_ID, APP_ID, CONTRACT_FIELDS, ENVELOPE, LIBRARY_NAME, PLACES, PLATFORM};
+pub(crate) use table::{
+    ANONYMOUS_ID, ANONYMOUS_ID_CHARACTERS, APP_ID, CONTRACT_FIELDS, ENVELOPE, LIBRARY_NAME, PLACES, PLATFORM,
+};

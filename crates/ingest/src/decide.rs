@@ -58,7 +58,7 @@ pub fn decide<'a, E>(
     }
     match split(bytes) {
         Ok(elements) => elements.into_iter().enumerate().try_for_each(|(index, element)| {
-            let text = check_size(element.as_bytes()).map(|()| element);
+            let text = check_size("event", element.as_bytes(), Limits::EVENT_BYTES).map(|()| element);
             decide_event(index, element.as_bytes(), text)
         }),
         Err(rejection) => decide_event(0, bytes, Err(rejection)),
@@ -70,16 +70,17 @@ fn is_array(bytes: &[u8]) -> bool {
 }
 
 fn single_event(bytes: &[u8]) -> Result<&str, Rejection> {
-    check_size(bytes)?;
+    check_size("event", bytes, Limits::EVENT_BYTES)?;
     utf8(bytes)
 }
 
-fn check_size(bytes: &[u8]) -> Result<(), Rejection> {
-    if bytes.len() <= Limits::EVENT_BYTES {
+/// `what` is the event or the array.
+fn check_size(what: &str, bytes: &[u8], most: usize) -> Result<(), Rejection> {
+    if bytes.len() <= most {
         return Ok(());
     }
-    let (sent, most) = (bytes.len(), Limits::EVENT_BYTES);
-    let message = format!("the event has {sent} bytes, at most {most} are accepted: send a smaller event");
+    let sent = bytes.len();
+    let message = format!("the {what} has {sent} bytes, at most {most} are accepted: send a smaller {what}");
     Err(Rejection::new(RejectCode::TooLarge, "", message))
 }
 
@@ -92,6 +93,7 @@ fn utf8(bytes: &[u8]) -> Result<&str, Rejection> {
 
 /// The exact texts of an array's elements.
 fn split(bytes: &[u8]) -> Result<Vec<&str>, Rejection> {
+    check_size("array", bytes, Limits::ARRAY_BYTES)?;
     let mut reader = JsonReader::new(utf8(bytes)?);
     let (mut elements, mut count) = (Vec::new(), 0);
     let read = reader.elements(|_, element| {

@@ -25,15 +25,22 @@ pub(crate) fn event_time(original: i64, sent_at: Option<i64>, received_at: i64) 
     if sent_at.is_some_and(|sent_at| sent_at < original) {
         return stamp(received_at, TimeSource::Received);
     }
-    let corrected = if skew_ms.saturating_abs() > TRANSIT_MS {
-        stamp(original.saturating_add(skew_ms), TimeSource::Corrected)
+    let moved = if skew_ms.saturating_abs() > TRANSIT_MS {
+        stamp(corrected(original, sent_at.unwrap_or(received_at), received_at), TimeSource::Corrected)
     } else {
         stamp(original, TimeSource::Client)
     };
-    if corrected.event_time > received_at.saturating_add(FUTURE_MS) {
+    if moved.event_time > received_at.saturating_add(FUTURE_MS) {
         return stamp(received_at, TimeSource::Clamped);
     }
-    corrected
+    moved
+}
+
+/// The original time, moved by how far the device's clock is off. Computed in 128 bits: the clock may be off by more than
+/// 64 bits of milliseconds.
+fn corrected(original: i64, sent_at: i64, received_at: i64) -> i64 {
+    let time = i128::from(original) + i128::from(received_at) - i128::from(sent_at);
+    i64::try_from(time).unwrap_or(if time < 0 { i64::MIN } else { i64::MAX })
 }
 
 #[cfg(test)]

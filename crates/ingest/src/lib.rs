@@ -9,6 +9,7 @@ mod contract;
 mod decide;
 mod encode;
 mod event_time;
+mod forbidden_id;
 mod json;
 mod parse;
 mod policy;
@@ -68,4 +69,5 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
 fn policy(settings: &runtime::config::Ingest) -> EventPolicy {
     let standard_names_only = settings.unknown_events == UnknownEvents::Reject;
     EventPolicy::new(settings.apps.iter().cloned(), standard_names_only, settings.max_event_age)
+        .forbidding_ids(settings.forbidden_ids.iter().cloned())
 }

@@ -1,5 +1,6 @@
-//! What the operator decides about events: which apps may send, which names are accepted, and how old an event may
-//! be.
+//! What the operator decides about events: which apps may send, which names are accepted, which IDs are
+//! placeholders, and how old an event may be.
+use crate::forbidden_id::ForbiddenIds;
 use foldhash::fast::RandomState;
 use std::{collections::HashSet, time::Duration};
 
@@ -9,6 +10,7 @@ pub struct EventPolicy {
     apps: HashSet<String, RandomState>,
     standard_names_only: bool,
     max_event_age_ms: i64,
+    forbidden_ids: ForbiddenIds,
 }
 
 impl EventPolicy {
@@ -20,11 +22,21 @@ impl EventPolicy {
         max_event_age: Duration,
     ) -> Self {
         let max_event_age_ms = i64::try_from(max_event_age.as_millis()).unwrap_or(i64::MAX);
-        Self { apps: apps.into_iter().collect(), standard_names_only, max_event_age_ms }
+        let forbidden_ids = ForbiddenIds::default();
+        Self { apps: apps.into_iter().collect(), standard_names_only, max_event_age_ms, forbidden_ids }
+    }
+
+    /// Rejects events with these `anonymous_id`s too, beside the placeholders of the contract.
+    pub fn forbidding_ids(self, ids: impl IntoIterator<Item = String>) -> Self {
+        Self { forbidden_ids: ForbiddenIds::new(ids), ..self }
     }
 
     pub(crate) fn accepts_app(&self, app_id: &str) -> bool {
         self.apps.is_empty() || self.apps.contains(app_id)
+    }
+
+    pub(crate) fn forbids_id(&self, anonymous_id: &str) -> bool {
+        self.forbidden_ids.contains(anonymous_id)
     }
 
     pub(crate) fn standard_names_only(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::{
-    contract::{self, PLACES},
+    contract::{self, PLACES, SHORT_BYTES},
     json::{JsonText, JsonValue},
     rejection::first_chars,
 };
@@ -19,8 +19,10 @@ pub struct RawEvent<'a> {
     values: [JsonValue<'a>; PLACES],
     /// One bit for each place whose value is neither absent nor null.
     present: u128,
-    /// One bit for each place with a text.
-    texts: u128,
+    /// One bit for each place with a text of at most [`SHORT_BYTES`] bytes.
+    short_texts: u128,
+    /// One bit for each place with a text that validation has cut.
+    cut_texts: u128,
     /// `content.tags`, as validation has read them.
     pub(crate) tags: Vec<JsonText<'a>>,
     /// `experiments`, as validation has read them: name and variant.
@@ -34,7 +36,8 @@ impl Default for RawEvent<'_> {
         Self {
             values: [JsonValue::Absent; PLACES],
             present: 0,
-            texts: 0,
+            short_texts: 0,
+            cut_texts: 0,
             tags: Vec::new(),
             experiments: Vec::new(),
             unknown_fields: 0,
@@ -69,8 +72,8 @@ impl<'a> RawEvent<'a> {
             _ => self.present |= bit,
         }
         match value {
-            JsonValue::Text(_) => self.texts |= bit,
-            _ => self.texts &= !bit,
+            JsonValue::Text(text) if text.sent_bytes() <= SHORT_BYTES => self.short_texts |= bit,
+            _ => self.short_texts &= !bit,
         }
         self.values[place] = value;
     }
@@ -78,13 +81,25 @@ impl<'a> RawEvent<'a> {
     #[inline(always)]
     pub(crate) fn set_text(&mut self, place: usize, text: JsonText<'a>) {
         self.present |= 1 << place;
-        self.texts |= 1 << place;
+        let is_short = text.sent_bytes() <= SHORT_BYTES;
+        self.short_texts = self.short_texts & !(1 << place) | u128::from(is_short) << place;
         self.values[place] = JsonValue::Text(text);
     }
 
-    /// One bit for each place with a text.
-    pub(crate) fn texts(&self) -> u128 {
-        self.texts
+    /// Replaces a text by its start.
+    pub(crate) fn cut(&mut self, place: usize, start: JsonText<'a>) {
+        self.values[place] = JsonValue::Text(start);
+        self.cut_texts |= 1 << place;
+    }
+
+    /// One bit for each place with a text of at most [`SHORT_BYTES`] bytes.
+    pub(crate) fn short_texts(&self) -> u128 {
+        self.short_texts
+    }
+
+    /// One bit for each place with a text that validation has cut.
+    pub(crate) fn cut_texts(&self) -> u128 {
+        self.cut_texts
     }
 
     /// One bit for each place whose value is neither absent nor null.

@@ -55,7 +55,7 @@ pub(crate) fn validate(
     validator.group(ENVELOPE)?;
     let Validator { event_id, original, sent_at, is_test, .. } = validator;
     let time = event_time(original, sent_at, received_at);
-    age::check(original, time, received_at, policy)?;
+    age::check(original, sent_at.is_some(), time, received_at, policy)?;
     Ok(Validated { event_id, is_test, time })
 }
 
@@ -74,8 +74,8 @@ struct Validator<'v, 'a> {
 impl<'a> Validator<'_, 'a> {
     fn group(&mut self, group: &'static FieldGroup) -> Result<(), Rejection> {
         let present = (self.event.present() >> group.first) & ((1 << group.fields.len()) - 1);
-        let valid = (self.event.texts() >> group.first) & u128::from(group.any_text);
-        // Most fields are absent and never required, and most of the others accept any text.
+        let valid = (self.event.short_texts() >> group.first) & u128::from(group.any_short_text);
+        // Most fields are absent and never required, and most of the others have a short text.
         for at in places((present & !valid) | u128::from(group.required)) {
             let (place, field) = (group.first + at, &group.fields[at]);
             let is_required = self.requirements & field.required as u16 != 0;
@@ -85,6 +85,10 @@ impl<'a> Validator<'_, 'a> {
                 value => {
                     if let Some(read) = self.value(field, value, is_required)? {
                         self.event.set(place, JsonValue::Whole(read));
+                    } else if let (FieldRule::CutText(most), JsonValue::Text(text)) = (field.rule, value)
+                        && let Some(start) = text.start(most)
+                    {
+                        self.event.cut(place, start);
                     }
                 }
             }
@@ -102,14 +106,19 @@ impl<'a> Validator<'_, 'a> {
         let text = || text::expect(field, &value);
         match field.rule {
             FieldRule::Text(most) => text::check_length(field, text()?, usize::from(is_required), most)?,
+            FieldRule::CutText(_) => {
+                text::check_length(field, text()?, usize::from(is_required), usize::MAX)?
+            }
+            FieldRule::AnyText => drop(text()?),
+            FieldRule::WholeNumber(least, most) => {
+                return number::whole(field, &value, least.into(), most.into()).map(Some);
+            }
+            // The table has replaced it by the listed rule.
+            FieldRule::Listed => (),
             FieldRule::Object(group) => match value {
                 JsonValue::Object { .. } => self.group(group)?,
                 _ => return Err(wrong_type(field.pointer, &value, "an object")),
             },
-            FieldRule::Count => return number::whole(field, &value, 0, i64::MAX.into()).map(Some),
-            FieldRule::Amount => {
-                return number::whole(field, &value, i64::MIN.into(), i64::MAX.into()).map(Some);
-            }
             FieldRule::EventIndex => {
                 // Stored plus 1. No device counts to the last numbers of the range, so saturating loses nothing.
                 let index = number::whole(field, &value, 0, u64::MAX.into())?;
@@ -140,7 +149,7 @@ impl<'a> Validator<'_, 'a> {
                 let platform = identifier::platform(field, &text()?.read())?;
                 self.requirements |= requirements::of_platform(platform);
             }
-            FieldRule::AnonymousId => identifier::anonymous_id(field, text()?)?,
+            FieldRule::AnonymousId => identifier::anonymous_id(field, text()?, self.policy)?,
             FieldRule::ActivityEventId => identifier::activity_event_id(field, &text()?.read())?,
             FieldRule::Tags => self.event.tags = collection::tags(field, &value)?,
             FieldRule::Experiments => self.event.experiments = collection::experiments(field, &value)?,

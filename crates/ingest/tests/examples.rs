@@ -7,7 +7,7 @@
     reason = "tests may panic and read files"
 )]
 
-use event::Verdict;
+use event::{FIELD_LIMITS, FieldLimit, Limits, Verdict};
 use ingest::{EventPolicy, decide};
 use proptest::{prelude::*, sample::Index};
 use serde_json::{Value, json};
@@ -161,6 +161,40 @@ fn every_example_has_an_expectation_and_every_code_of_ingest_an_example() {
     }
 }
 
+#[test]
+fn the_schema_has_the_limit_of_every_listed_field() {
+    let schema = json_file("raw_event.schema.json");
+    for &(pointer, limit) in FIELD_LIMITS {
+        let path = pointer.replace('/', "/properties/");
+        let field = schema.pointer(&path).unwrap_or_else(|| panic!("no {pointer}"));
+        let characters = field["maxLength"].as_u64();
+        let numbers = field["minimum"].as_i64().zip(field["maximum"].as_i64());
+        let expected = match limit {
+            FieldLimit::Characters(most) => (Some(most as u64), None),
+            FieldLimit::CutCharacters(most) => {
+                let words = format!("ut to {most} characters");
+                assert!(field["description"].as_str().unwrap().contains(&words), "{pointer}: {words}");
+                (None, None)
+            }
+            FieldLimit::WholeNumber(least, most) => (None, Some((least, most))),
+        };
+        assert_eq!((characters, numbers), expected, "{pointer}");
+    }
+    let experiments = &schema["properties"]["experiments"];
+    let (tags, properties) =
+        (&schema["properties"]["content"]["properties"]["tags"], &schema["properties"]["properties"]);
+    for (found, expected) in [
+        (&experiments["maxProperties"], Limits::EXPERIMENTS),
+        (&experiments["additionalProperties"]["maxLength"], Limits::EXPERIMENT_CHARACTERS),
+        (&experiments["propertyNames"]["maxLength"], Limits::EXPERIMENT_CHARACTERS),
+        (&tags["maxItems"], Limits::TAGS),
+        (&tags["items"]["maxLength"], Limits::TAG_CHARACTERS),
+        (&properties["maxProperties"], Limits::PROPERTIES_KEYS),
+    ] {
+        assert_eq!(found.as_u64(), Some(expected as u64));
+    }
+}
+
 /// A change of one field of an event, or of the event itself.
 #[derive(Debug, Clone)]
 enum Change {
@@ -233,7 +267,7 @@ fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         Just(Change::Drop),
         any_value().prop_map(Change::Set),
-        prop::sample::select(vec![31, 32, 33, 64, 65, 128, 129, 256, 257, 1024, 1025])
+        prop::sample::select(vec![31, 32, 33, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4097])
             .prop_map(Change::Stretch),
         ("[a-z_]{1,12}", any_value()).prop_map(|(key, value)| Change::AddKey(key, value)),
     ]

@@ -210,6 +210,9 @@ impl DefectiveEvent {
                 self.add(name, &value.unwrap_or_default());
             }
             Change::Long(name, length) => self.set(name, format!("\"{}\"", "a".repeat(length)).as_bytes()),
+            Change::LongIn(object, key, length) => {
+                self.set(object, format!("{{\"{key}\":\"{}\"}}", "a".repeat(length)).as_bytes());
+            }
             Change::Keys(name, count) => {
                 let keys: Vec<_> = (0..count).map(|key| format!("\"k{key}\":\"v\"")).collect();
                 self.set(name, format!("{{{}}}", keys.join(",")).as_bytes());

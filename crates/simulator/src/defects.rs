@@ -12,10 +12,12 @@ pub(crate) enum Change {
     Again(&'static str),
     /// Sets a text of this many bytes.
     Long(&'static str, usize),
+    /// Sets an object that has only a text of this many bytes under a key.
+    LongIn(&'static str, &'static str, usize),
     /// Sets an object with this many keys.
     Keys(&'static str, usize),
 }
-use Change::{Again, Drop, Keys, Long, Set};
+use Change::{Again, Drop, Keys, Long, LongIn, Set};
 
 /// Changes that are made together.
 pub(crate) type Defect = &'static [Change];
@@ -105,6 +107,25 @@ pub(crate) const DEFECTS: &[(ExpectedCode, &[Defect])] = &[
             &[Long("session_id", 65)],
             &[Long("event_name", 65)],
             &[Long("app_id", 65)],
+            &[Long("user_id", 129)],
+            &[Long("install_source", 65)],
+            &[Long("click_id", 257)],
+            &[Long("locale", 257)],
+            &[LongIn("device", "model", 129)],
+            &[LongIn("campaign", "name", 257)],
+            &[LongIn("commerce", "entry_point", 129)],
+            &[LongIn("content", "id", 257)],
+            &[LongIn("playback", "id", 257)],
+            &[LongIn("experiments", "home_feed_rank", 257)],
+            &[LongIn("screen", "name", 257)],
+            &[Set("commerce", "{\"order_id\":\"o1\",\"quantity\":1000001}")],
+            &[Set("commerce", "{\"order_id\":\"o1\",\"revenue_minor\":1000000000001}")],
+            &[Set("commerce", "{\"order_id\":\"o1\",\"revenue_minor\":-9223372036854775808}")],
+            &[Set("playback", "{\"id\":\"p1\",\"played_ms\":86400001}")],
+            &[Set("playback", "{\"id\":\"p1\",\"rebuffer_ms\":9223372036854775807}")],
+            &[Set("playback", "{\"id\":\"p1\",\"position_ms\":2592000001}")],
+            &[Set("content", "{\"id\":\"v1\",\"duration_ms\":2592000001}")],
+            &[Set("upload", "{\"id\":\"u1\",\"step\":\"edit\",\"bytes\":1125899906842625}")],
             &[Keys("properties", 129)],
             &[Keys("experiments", 33)],
         ],
@@ -115,6 +136,15 @@ pub(crate) const DEFECTS: &[(ExpectedCode, &[Defect])] = &[
             &[Set("anonymous_id", "\"null\"")],
             &[Set("anonymous_id", "\"undefined\"")],
             &[Set("anonymous_id", "\"0\"")],
+            &[Set("anonymous_id", "\"-1\"")],
+            &[Set("anonymous_id", "\"(null)\"")],
+            &[Set("anonymous_id", "\"NaN\"")],
+            &[Set("anonymous_id", "\"None\"")],
+            &[Set("anonymous_id", "\"[object Object]\"")],
+            &[Set("anonymous_id", "\"02:00:00:00:00:00\"")],
+            &[Set("anonymous_id", "\"ffffffffffffffff\"")],
+            &[Set("anonymous_id", "\"\\u200b\"")],
+            &[Set("anonymous_id", "\" \"")],
             &[Set("anonymous_id", "\"guest\"")],
             &[Set("anonymous_id", "\" UNKNOWN \"")],
             &[Set("anonymous_id", "\"00000000-0000-0000-0000-000000000000\"")],

@@ -10,7 +10,7 @@ use crate::population::Memory;
 use crate::record::{RawRecord, RecordSummary};
 use crate::resend::Resends;
 use crate::session::ClientSession;
-use crate::truth::{ExpectedCounts, Truth, payload_hash};
+use crate::truth::{ExpectedCounts, Truth, kept_in_dead_letter, payload_hash};
 use crate::truth_tally::{Element, TruthTally};
 use crate::world::World;
 
@@ -110,7 +110,8 @@ impl Simulator {
         if world.dice.chance(bad) {
             out.key.extend_from_slice(session.device.anonymous_id.as_bytes());
             let code = self.broken.write_record(&mut world.dice, &session.device, moment, now_ms, out);
-            self.elements.push(Element::Bad { code, hash: payload_hash(&out.value) });
+            let kept = kept_in_dead_letter(&out.value, 0);
+            self.elements.push(Element::Bad { code, hash: payload_hash(kept) });
         } else if world.dice.chance(server) {
             let fact = world.write_server_event(moment, now_ms, &mut out.key, &mut out.value);
             self.elements.push(Element::Valid(fact));
@@ -140,7 +141,8 @@ impl Simulator {
             let start = out.len();
             if world.dice.chance(world.config.bad) {
                 let code = self.broken.write_element(&mut world.dice, &session.device, moment, now_ms, out);
-                self.elements.push(Element::Bad { code, hash: payload_hash(&out[start..]) });
+                let kept = kept_in_dead_letter(&out[start..], session.device.anonymous_id.len());
+                self.elements.push(Element::Bad { code, hash: payload_hash(kept) });
                 continue;
             }
             let fact = world.write_event(session, moment, now_ms, out);

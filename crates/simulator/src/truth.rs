@@ -26,7 +26,7 @@ pub struct Truth {
     pub activity: Vec<ActivityCell>,
     /// Cells of the cube `quality`, without dead letters.
     pub quality: Vec<QualityCell>,
-    /// By code and [`payload_hash`] (16 hex digits) of the bytes of a dead letter: how often it is sent. Empty when
+    /// By code and [`payload_hash`] (16 hex digits) of the bytes that a dead letter keeps: how often it is sent. Empty when
     /// turned off.
     pub dead_letters: BTreeMap<ExpectedCode, BTreeMap<String, u64>>,
 }
@@ -111,6 +111,13 @@ pub struct QualityCell {
     /// event, duplicate, test or bot.
     pub kind: String,
     pub events: u64,
+}
+
+/// What a dead letter keeps of rejected bytes: all of them up to 1 MiB, together with the key of an element of an array,
+/// else the first 64 KiB.
+pub(crate) fn kept_in_dead_letter(bytes: &[u8], key_of_element: usize) -> &[u8] {
+    let most = (1 << 20) - key_of_element.min(1 << 10);
+    if bytes.len() > most { bytes.get(..1 << 16).unwrap_or(bytes) } else { bytes }
 }
 
 /// The hash that identifies a dead letter: 64-bit XXH3 of its exact bytes.

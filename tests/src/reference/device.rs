@@ -107,7 +107,8 @@ impl ReferenceDevice {
         event.put("days_since_first", day - first.day);
         self.be_active(raw, event);
         if let Some(index) = raw.get("event_index").and_then(Value::as_u64) {
-            let lost = self.index.map_or(0, |last| index.saturating_sub(last).saturating_sub(1));
+            let jump = self.index.map_or(0, |last| index.saturating_sub(last));
+            let lost = if jump > 1_000_000 { 0 } else { jump.saturating_sub(1) };
             event.put("lost_events", lost as i64);
             self.index = Some(self.index.map_or(index, |last| last.max(index)));
         }

@@ -183,6 +183,7 @@ fn duplicates_tests_and_bots_count_in_quality_only() {
     assert_eq!(events.send(1.0, "share", json!({"user_agent": "Googlebot/2.1"})).kind, "bot");
     assert_eq!(events.send(1.0, "share", json!({"event_index": 6})).number("lost_events"), 2);
     assert_eq!(events.send(1.0, "share", json!({"event_index": 4})).number("lost_events"), 0);
+    assert_eq!(events.send(1.0, "share", json!({"event_index": 1_000_007})).number("lost_events"), 0);
     for cube in CUBES {
         let cells = cube.cells(cube.panes[0], &events.reference.events);
         let events = cube.measures.iter().position(|measure| *measure == "events");

@@ -15,7 +15,49 @@ const TRANSIT_MS: i64 = 60_000;
 const FUTURE_MS: i64 = 5 * 60_000;
 
 const PLATFORMS: [&str; 7] = ["web", "h5", "ios", "android", "pc", "mini_program", "server"];
-const FORBIDDEN: [&str; 5] = ["null", "undefined", "0", "guest", "unknown"];
+const FORBIDDEN: [&str; 18] = [
+    "null",
+    "(null)",
+    "nil",
+    "none",
+    "undefined",
+    "nan",
+    "true",
+    "false",
+    "0",
+    "00:00:00:00:00:00",
+    "02:00:00:00:00:00",
+    "guest",
+    "anonymous",
+    "unknown",
+    "default",
+    "not_authenticated",
+    "distinct_id",
+    "[object object]",
+];
+const LARGEST_ARRAY_BYTES: usize = 4 * 1024 * 1024;
+const DAY_MS: i64 = 86_400_000;
+/// Longest texts of each object, in characters; of the event itself under ''.
+const LONGEST: [(&str, usize, &[&str]); 16] = [
+    ("", 32, &["app_version"]),
+    ("", 64, &["session_id", "install_source"]),
+    ("", 128, &["user_id"]),
+    ("", 256, &["locale", "timezone", "click_id", "click_id_type"]),
+    ("device", 128, &["id", "manufacturer", "model", "type", "os_name", "os_version", "network_type"]),
+    ("page", 256, &["page_type"]),
+    ("screen", 256, &["name"]),
+    ("campaign", 256, &["source", "medium", "name", "term", "content", "id"]),
+    ("content", 64, &["category"]),
+    ("content", 128, &["type"]),
+    ("content", 256, &["id", "author_id"]),
+    ("playback", 128, &["state", "quality"]),
+    ("playback", 256, &["id"]),
+    ("upload", 256, &["id", "error_code"]),
+    ("creator", 256, &["id", "level", "previous_level"]),
+    ("library", 256, &["name", "version"]),
+];
+const COMMERCE_TEXTS: [&str; 7] =
+    ["order_id", "product_id", "product_type", "currency", "entry_point", "gift_id", "receiver_id"];
 
 /// Settings of ingest that the result depends on.
 #[derive(Debug, Clone)]
@@ -37,6 +79,9 @@ pub(super) struct ValidEvent {
 /// Every element of a record; none for a rejected one.
 pub(super) fn elements(record: &[u8], received_at: i64, rules: &ContractRules) -> Vec<Option<ValidEvent>> {
     let Ok(text) = std::str::from_utf8(record) else { return vec![None] };
+    if record.len() > LARGEST_ARRAY_BYTES {
+        return vec![None];
+    }
     if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('[') {
         return vec![element(text, received_at, rules)];
     }
@@ -62,7 +107,11 @@ fn element(text: &str, received_at: i64, rules: &ContractRules) -> Option<ValidE
         None | Some(Value::Null) => None,
         Some(value) => Some(moment(value)?),
     };
+    if original <= 0 && sent_at.is_none() {
+        return None;
+    }
     let (event_time, time_source) = event_time(original, sent_at, received_at);
+    let members = cut(members);
     (received_at - event_time <= rules.max_event_age_ms).then_some(ValidEvent {
         members,
         event_time,
@@ -170,15 +219,51 @@ fn is_valid(event: &Map<String, Value>, rules: &ContractRules) -> bool {
         && objects.iter().all(|name| !there(name) || event[*name].is_object())
         && (!there("is_test") || event["is_test"].is_boolean())
         && (!there("event_index") || event["event_index"].is_u64())
-        && text("session_id").is_none_or(|it| it.chars().count() <= 64)
         && text("activity_event_id").is_none_or(is_activity_event);
-    required && by_platform && identity && by_name && types && maps(event) && numbers(event)
+    required && by_platform && identity && by_name && types && maps(event) && numbers(event) && lengths(event)
+}
+
+fn lengths(event: &Map<String, Value>) -> bool {
+    let short = |part: &str, most: usize, member: &str| {
+        let of_part =
+            if part.is_empty() { event.get(member) } else { event.get(part).and_then(|it| it.get(member)) };
+        match of_part {
+            None | Some(Value::Null) => true,
+            Some(Value::String(text)) => text.chars().count() <= most,
+            Some(_) => false,
+        }
+    };
+    let tags = event.get("content").and_then(|part| part.get("tags")).and_then(Value::as_array);
+    LONGEST.iter().all(|(part, most, members)| members.iter().all(|member| short(part, *most, member)))
+        && COMMERCE_TEXTS.iter().all(|member| short("commerce", 128, member))
+        && tags
+            .is_none_or(|tags| tags.iter().all(|tag| tag.as_str().is_some_and(|it| it.chars().count() <= 64)))
+}
+
+/// The event with texts that clients do not choose cut to their limits.
+fn cut(mut event: Map<String, Value>) -> Map<String, Value> {
+    let shorten = |value: Option<&mut Value>, most: usize| {
+        if let Some(Value::String(text)) = value
+            && let Some((end, _)) = text.char_indices().nth(most)
+        {
+            text.truncate(end);
+        }
+    };
+    shorten(event.get_mut("user_agent"), 1024);
+    for (member, most) in [("url", 4096), ("referrer", 4096), ("title", 1024), ("path", 1024)] {
+        shorten(event.get_mut("page").and_then(|page| page.get_mut(member)), most);
+    }
+    event
 }
 
 fn maps(event: &Map<String, Value>) -> bool {
     let experiments = match event.get("experiments") {
         None | Some(Value::Null) => true,
-        Some(Value::Object(map)) => map.len() <= 32 && map.values().all(Value::is_string),
+        Some(Value::Object(map)) => {
+            let short = |text: &str| text.chars().count() <= 256;
+            map.len() <= 32
+                && map.iter().all(|(name, variant)| short(name) && variant.as_str().is_some_and(short))
+        }
         Some(_) => false,
     };
     let properties = match event.get("properties") {
@@ -190,17 +275,19 @@ fn maps(event: &Map<String, Value>) -> bool {
 }
 
 fn numbers(event: &Map<String, Value>) -> bool {
-    let absent_or = |part: &str, member: &str, right: fn(&Value) -> bool| {
+    let within = |part: &str, member: &str, least: i64, most: i64| {
         let value = event.get(part).and_then(|part| part.get(member));
+        let right = |value: &Value| value.as_i64().is_some_and(|number| (least..=most).contains(&number));
         value.is_none_or(|value| value.is_null() || right(value))
     };
-    absent_or("commerce", "quantity", Value::is_u64)
-        && absent_or("commerce", "revenue_minor", |value| value.is_i64() || value.is_u64())
-        && ["played_ms", "rebuffer_ms", "position_ms"]
-            .iter()
-            .all(|member| absent_or("playback", member, Value::is_u64))
-        && absent_or("upload", "bytes", Value::is_u64)
-        && absent_or("content", "duration_ms", Value::is_u64)
+    within("commerce", "quantity", 0, 1_000_000)
+        && within("commerce", "revenue_minor", -1_000_000_000_000, 1_000_000_000_000)
+        && within("playback", "played_ms", 0, DAY_MS)
+        && within("playback", "rebuffer_ms", 0, DAY_MS)
+        && within("playback", "position_ms", 0, 30 * DAY_MS)
+        && within("upload", "bytes", 0, 1 << 50)
+        && within("upload", "duration_ms", 0, 30 * DAY_MS)
+        && within("content", "duration_ms", 0, 30 * DAY_MS)
 }
 
 fn is_name(name: &str) -> bool {
@@ -227,8 +314,14 @@ fn is_activity_event(id: &str) -> bool {
 }
 
 fn is_forbidden(id: &str) -> bool {
-    let plain: String = id.trim().to_lowercase().replace('-', "");
-    FORBIDDEN.contains(&plain.as_str()) || (!plain.is_empty() && plain.bytes().all(|byte| byte == b'0'))
+    let invisible = |c: char| {
+        c.is_whitespace()
+            || "\u{ad}\u{180e}\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{2060}\u{feff}".contains(c)
+    };
+    let trimmed = id.trim_matches(invisible);
+    let plain = trimmed.to_ascii_lowercase().replace('-', "");
+    let one_digit = plain.len() >= 8 && ["0", "f"].iter().any(|digit| plain.replace(digit, "").is_empty());
+    trimmed == "-1" || FORBIDDEN.contains(&plain.as_str()) || one_digit || plain.chars().all(invisible)
 }
 
 #[cfg(test)]
@@ -256,6 +349,10 @@ mod tests {
             ("018f0000-0000-7000-8000-000000000001", "00000000-0000-0000-0000-000000000000"),
             ("\"share\"", "\"share\",\"event_name\":\"share\""),
             ("\"share\"", "\"share\",\"anonymous_id\":\" UNKNOWN \""),
+            ("\"share\"", "\"share\",\"anonymous_id\":\"\u{200b}\""),
+            ("\"share\"", "\"share\",\"commerce\":{\"revenue_minor\":1000000000001}"),
+            ("\"share\"", "\"share\",\"device\":{\"type\":5}"),
+            ("1000000", "0"),
         ] {
             assert_eq!(valid(&GOOD.replace(from, to)), 0, "{to}");
         }

@@ -10,6 +10,7 @@ mod cubes;
 mod exact_totals;
 mod foreign_clean_events;
 mod foreign_messages;
+mod hostile;
 mod metrics;
 mod operations;
 #[cfg(debug_assertions)] // A release build has no failpoints.

@@ -208,6 +208,9 @@ impl DeadLetter {
     ) -> Self {
         let bytes = input.value.unwrap_or_default();
         let (payload, encoding) = readable(bytes);
+        // A stage that cut the value says how long it was.
+        let whole_bytes = std::str::from_utf8(last_header(input, header::VALUE_BYTES)).ok();
+        let whole_bytes = whole_bytes.and_then(|bytes| bytes.parse::<u32>().ok()).map(|bytes| bytes as usize);
         Self {
             counts,
             position,
@@ -217,7 +220,7 @@ impl DeadLetter {
             key: cut(input.key.unwrap_or_default(), MAX_TEXT_BYTES),
             payload,
             encoding,
-            payload_bytes: bytes.len(),
+            payload_bytes: whole_bytes.unwrap_or(bytes.len()),
         }
     }
 

@@ -14,6 +14,9 @@ use super::{
     touch::{EvidenceChannel, Touch},
 };
 
+/// A larger step of `event_number` is a client that started anew, not a loss.
+const LARGEST_JUMP: i64 = 1_000_000;
+
 /// The state that a restore rebuilds from events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fast {
@@ -76,13 +79,14 @@ impl Fast {
         FastStamps { lost_events, playback }
     }
 
-    /// Events missing between the highest number so far and this one.
+    /// Events missing between the highest number so far and this one. A larger jump than any real loss is a client that
+    /// started anew.
     fn count_lost(&mut self, number: i64) -> i64 {
         if number <= self.event_number {
             return 0;
         }
         let before = std::mem::replace(&mut self.event_number, number);
-        if before == 0 { 0 } else { number - before - 1 }
+        if before == 0 || number - before > LARGEST_JUMP { 0 } else { number - before - 1 }
     }
 }
 
@@ -93,9 +97,26 @@ mod tests {
     #[test]
     fn a_gap_in_the_numbers_is_counted_once_and_a_lower_number_changes_nothing() {
         let mut fast = Fast::default();
-        for (number, lost) in
-            [(0, 0), (6, 0), (7, 0), (10, 2), (8, 0), (10, 0), (0, 0), (12, 1), (i64::MAX, i64::MAX - 13)]
-        {
+        for (number, lost) in [
+            (0, 0),
+            (6, 0),
+            (7, 0),
+            (10, 2),
+            (8, 0),
+            (10, 0),
+            (0, 0),
+            (12, 1),
+            (1_000_012, 999_999),
+            (i64::MAX, 0),
+        ] {
+            assert_eq!(fast.count_lost(number), lost, "{number}");
+        }
+    }
+
+    #[test]
+    fn a_jump_of_more_than_a_million_is_no_loss() {
+        let mut fast = Fast::default();
+        for (number, lost) in [(1, 0), (1_000_001, 999_999), (2_000_002, 0), (2_000_004, 1)] {
             assert_eq!(fast.count_lost(number), lost, "{number}");
         }
     }

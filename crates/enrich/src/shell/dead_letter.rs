@@ -1,5 +1,5 @@
 //! Writes a message that is no batch to `dead-letters`: its beginning and its key, the reason and the origin as headers.
-use event::{BatchError, RejectCode, Rejection, StageLimits, header};
+use event::{BatchError, DeadLetterLimits, RejectCode, Rejection, header};
 use runtime::{
     Error,
     stage::{Message, Output, Record},
@@ -37,8 +37,8 @@ impl DeadLetters {
         };
         let message = Rejection::new(code, "", message).message;
         let (value, key) = (record.value.unwrap_or_default(), record.key);
-        let kept = &value[..value.len().min(StageLimits::TRUNCATED_VALUE_BYTES)];
-        let kept_key = key.map(|key| &key[..key.len().min(StageLimits::DEAD_LETTER_KEY_BYTES)]);
+        let kept = &value[..value.len().min(DeadLetterLimits::CUT_VALUE_BYTES)];
+        let kept_key = key.map(|key| &key[..key.len().min(DeadLetterLimits::KEY_BYTES)]);
         let [origin_partition, origin_offset, received_at] =
             [i64::from(partition), offset, record.timestamp_ms].map(|number| number.to_string());
         let [value_bytes, key_bytes] =

@@ -1,6 +1,6 @@
 //! What the contract says about one field (its key, its rule, when it is required), and the group of fields that
 //! one JSON object has.
-use event::{Field, same_text};
+use event::{FIELD_LIMITS, Field, FieldLimit, same_text};
 
 use super::key_table::KeyTable;
 use crate::json::KeyLiteral;
@@ -33,6 +33,9 @@ pub(crate) enum Required {
     Creator = 1 << 9,
 }
 
+/// Texts up to this length are within the limit of nearly every field, so that nothing is left to check.
+pub(crate) const SHORT_BYTES: usize = 64;
+
 /// What a value of a field must be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum FieldRule {
@@ -58,16 +61,20 @@ pub(crate) enum FieldRule {
     EventIndex,
     /// `true` or `false`; `true` marks test traffic.
     IsTest,
+    /// What the list of limits says about this field: one of the next three.
+    Listed,
     /// Text of at most this many characters.
     Text(usize),
+    /// Text that is cut to this many characters.
+    CutText(usize),
+    /// A whole number from the first to the second.
+    WholeNumber(i64, i64),
+    /// Text that is not kept.
+    AnyText,
     /// One of these texts.
     Word(&'static [&'static str]),
     /// `^[A-Za-z0-9-]{1,40}_[A-Za-z0-9-]{1,40}$`
     ActivityEventId,
-    /// A whole number from 0 to 2^63 - 1.
-    Count,
-    /// A whole number from -2^63 to 2^63 - 1.
-    Amount,
     /// An array of texts.
     Tags,
     /// An object whose values are texts.
@@ -76,6 +83,29 @@ pub(crate) enum FieldRule {
     Properties,
     /// An object with its own fields.
     Object(&'static FieldGroup),
+}
+
+impl FieldRule {
+    /// The rule itself; for [`FieldRule::Listed`] the listed one. A field that is not listed is a compile error.
+    pub(super) const fn of_field(self, pointer: &str) -> Self {
+        if !matches!(self, Self::Listed) {
+            return self;
+        }
+        match limit_of(pointer) {
+            FieldLimit::Characters(most) => Self::Text(most),
+            FieldLimit::CutCharacters(most) => Self::CutText(most),
+            FieldLimit::WholeNumber(least, most) => Self::WholeNumber(least, most),
+        }
+    }
+}
+
+/// The listed limit of a field. A field that is not listed is a compile error.
+pub(super) const fn limit_of(pointer: &str) -> FieldLimit {
+    let mut at = 0;
+    while !same(FIELD_LIMITS[at].0, pointer) {
+        at += 1;
+    }
+    FIELD_LIMITS[at].1
 }
 
 /// One field of the raw event, or of an object in it.
@@ -92,6 +122,13 @@ pub(crate) struct ContractField {
     pub(crate) stored_as: Option<Field>,
 }
 
+impl ContractField {
+    /// The field's name with the names of its objects: `page.url`.
+    pub(crate) fn name(&self) -> String {
+        self.pointer.trim_start_matches('/').replace('/', ".")
+    }
+}
+
 /// The fields of one object. Their values are at `first..first + fields.len()` of an event's values.
 #[derive(Debug)]
 pub(crate) struct FieldGroup {
@@ -99,26 +136,30 @@ pub(crate) struct FieldGroup {
     pub(crate) fields: &'static [ContractField],
     /// One bit for each field that some events must have.
     pub(crate) required: u64,
-    /// One bit for each optional field that accepts any text.
-    pub(crate) any_text: u64,
+    /// One bit for each optional field that accepts any text of at most [`SHORT_BYTES`] bytes.
+    pub(crate) any_short_text: u64,
     keys: KeyTable,
 }
 
 impl FieldGroup {
     pub(super) const fn new(first: usize, fields: &'static [ContractField]) -> Self {
         assert!(fields.len() <= 64, "a group has one bit for each field");
-        let (mut required, mut any_text, mut at) = (0, 0, 0);
+        let (mut required, mut any_short_text, mut at) = (0, 0, 0);
         let mut keys = [""; 64];
         while at < fields.len() {
             keys[at] = fields[at].key;
             if fields[at].required as u16 != 0 {
                 required |= 1 << at;
-            } else if matches!(fields[at].rule, FieldRule::Text(usize::MAX)) {
-                any_text |= 1 << at;
+            } else if match fields[at].rule {
+                FieldRule::Text(most) | FieldRule::CutText(most) => most >= SHORT_BYTES,
+                FieldRule::AnyText => true,
+                _ => false,
+            } {
+                any_short_text |= 1 << at;
             }
             at += 1;
         }
-        Self { first, fields, required, any_text, keys: KeyTable::new(keys.split_at(fields.len()).0) }
+        Self { first, fields, required, any_short_text, keys: KeyTable::new(keys.split_at(fields.len()).0) }
     }
 
     /// First place after the group's values.

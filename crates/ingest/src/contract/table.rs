@@ -1,8 +1,8 @@
 //! The table of the contract itself. `schemas/raw_event.schema.json` publishes the same; `tests/examples.rs`
 //! compares both.
-use event::Field;
+use event::{Field, FieldLimit};
 
-use super::field::{ContractField, FieldGroup, FieldRule, Required};
+use super::field::{ContractField, FieldGroup, FieldRule, Required, limit_of};
 use crate::json::KeyLiteral;
 
 macro_rules! group {
@@ -12,7 +12,7 @@ macro_rules! group {
             literal: KeyLiteral::new($key),
             pointer: concat!($prefix, "/", $key),
             required: Required::$required,
-            rule: $rule,
+            rule: $rule.of_field(concat!($prefix, "/", $key)),
             stored_as: group!(@field $($field)?),
         },)*]);
     };
@@ -20,87 +20,90 @@ macro_rules! group {
     (@field $field:ident) => { Some(Field::$field) };
 }
 
-/// Text bounded only by the size of the event.
-const TEXT: FieldRule = FieldRule::Text(usize::MAX);
+/// The rule that [`FIELD_LIMITS`](event::FIELD_LIMITS) has for the field.
+const LIMIT: FieldRule = FieldRule::Listed;
+
+/// A whole number that is not negative.
+const COUNT: FieldRule = FieldRule::WholeNumber(0, i64::MAX);
 
 const PRODUCER_TYPES: &[&str] = &["pgc", "ugc", "pugc"];
 const CONTENT_SOURCES: &[&str] = &["pc_recorder", "mobile_recorder", "web_upload"];
 const UPLOAD_STEPS: &[&str] = &["select", "edit", "encode", "transfer", "submit", "done", "failed"];
 
 group! { DEVICE after 0, "/device":
-    "id" No TEXT => DeviceId;
-    "manufacturer" No TEXT => DeviceManufacturer;
-    "model" No TEXT => DeviceModel;
-    "type" No TEXT => DeviceType;
-    "os_name" No TEXT => OsName;
-    "os_version" No TEXT => OsVersion;
-    "screen_width" No FieldRule::Count => ScreenWidth;
-    "screen_height" No FieldRule::Count => ScreenHeight;
-    "network_type" No TEXT => NetworkType;
+    "id" No LIMIT => DeviceId;
+    "manufacturer" No LIMIT => DeviceManufacturer;
+    "model" No LIMIT => DeviceModel;
+    "type" No LIMIT => DeviceType;
+    "os_name" No LIMIT => OsName;
+    "os_version" No LIMIT => OsVersion;
+    "screen_width" No COUNT => ScreenWidth;
+    "screen_height" No COUNT => ScreenHeight;
+    "network_type" No LIMIT => NetworkType;
 }
 group! { PAGE after DEVICE.end(), "/page":
-    "url" Always TEXT => PageUrl;
-    "path" No TEXT => PagePath;
-    "title" No TEXT => PageTitle;
-    "referrer" No TEXT => PageReferrer;
-    "page_type" No TEXT => PageType;
+    "url" Always LIMIT => PageUrl;
+    "path" No LIMIT => PagePath;
+    "title" No LIMIT => PageTitle;
+    "referrer" No LIMIT => PageReferrer;
+    "page_type" No LIMIT => PageType;
 }
 group! { SCREEN after PAGE.end(), "/screen":
-    "name" No TEXT => ScreenName;
+    "name" No LIMIT => ScreenName;
 }
 group! { CAMPAIGN after SCREEN.end(), "/campaign":
-    "source" No TEXT => CampaignSource;
-    "medium" No TEXT => CampaignMedium;
-    "name" No TEXT => CampaignName;
-    "term" No TEXT => CampaignTerm;
-    "content" No TEXT => CampaignContent;
-    "id" No TEXT => CampaignId;
+    "source" No LIMIT => CampaignSource;
+    "medium" No LIMIT => CampaignMedium;
+    "name" No LIMIT => CampaignName;
+    "term" No LIMIT => CampaignTerm;
+    "content" No LIMIT => CampaignContent;
+    "id" No LIMIT => CampaignId;
 }
 group! { CONTENT after CAMPAIGN.end(), "/content":
-    "id" Always TEXT => ContentId;
-    "type" No TEXT => ContentType;
+    "id" Always LIMIT => ContentId;
+    "type" No LIMIT => ContentType;
     "source" No FieldRule::Word(CONTENT_SOURCES) => ContentSource;
-    "author_id" No TEXT => AuthorId;
+    "author_id" No LIMIT => AuthorId;
     "producer_type" No FieldRule::Word(PRODUCER_TYPES) => ProducerType;
-    "category" No TEXT => Category;
+    "category" No LIMIT => Category;
     "tags" No FieldRule::Tags => Tags;
-    "duration_ms" No FieldRule::Count => ContentDurationMs;
+    "duration_ms" No LIMIT => ContentDurationMs;
     "published_at" No FieldRule::Time => PublishedAt;
 }
 group! { PLAYBACK after CONTENT.end(), "/playback":
-    "id" Always TEXT => PlaybackId;
-    "state" No TEXT => PlaybackState;
-    "position_ms" No FieldRule::Count => PositionMs;
-    "played_ms" No FieldRule::Count => PlayedMs;
-    "quality" No TEXT => PlaybackQuality;
-    "rebuffer_ms" No FieldRule::Count => RebufferMs;
+    "id" Always LIMIT => PlaybackId;
+    "state" No LIMIT => PlaybackState;
+    "position_ms" No LIMIT => PositionMs;
+    "played_ms" No LIMIT => PlayedMs;
+    "quality" No LIMIT => PlaybackQuality;
+    "rebuffer_ms" No LIMIT => RebufferMs;
 }
 group! { UPLOAD after PLAYBACK.end(), "/upload":
-    "id" Always TEXT => UploadId;
+    "id" Always LIMIT => UploadId;
     "step" Always FieldRule::Word(UPLOAD_STEPS) => UploadStep;
-    "bytes" No FieldRule::Count => UploadBytes;
-    "duration_ms" No FieldRule::Count => UploadDurationMs;
-    "error_code" No TEXT => ErrorCode;
+    "bytes" No LIMIT => UploadBytes;
+    "duration_ms" No LIMIT => UploadDurationMs;
+    "error_code" No LIMIT => ErrorCode;
 }
 group! { COMMERCE after UPLOAD.end(), "/commerce":
-    "order_id" Order FieldRule::Text(usize::MAX) => OrderId;
-    "product_id" No TEXT => ProductId;
-    "product_type" No TEXT => ProductType;
-    "quantity" No FieldRule::Count => Quantity;
-    "revenue_minor" No FieldRule::Amount => RevenueMinor;
-    "currency" No TEXT => Currency;
-    "entry_point" No TEXT => EntryPoint;
-    "gift_id" No TEXT => GiftId;
-    "receiver_id" No TEXT => ReceiverId;
+    "order_id" Order LIMIT => OrderId;
+    "product_id" No LIMIT => ProductId;
+    "product_type" No LIMIT => ProductType;
+    "quantity" No LIMIT => Quantity;
+    "revenue_minor" No LIMIT => RevenueMinor;
+    "currency" No LIMIT => Currency;
+    "entry_point" No LIMIT => EntryPoint;
+    "gift_id" No LIMIT => GiftId;
+    "receiver_id" No LIMIT => ReceiverId;
 }
 group! { CREATOR after COMMERCE.end(), "/creator":
-    "id" Always TEXT => CreatorId;
-    "level" No TEXT => CreatorLevel;
-    "previous_level" No TEXT => PreviousLevel;
+    "id" Always LIMIT => CreatorId;
+    "level" No LIMIT => CreatorLevel;
+    "previous_level" No LIMIT => PreviousLevel;
 }
 group! { LIBRARY after CREATOR.end(), "/library":
-    "name" Always TEXT => Library;
-    "version" Always TEXT => LibraryVersion;
+    "name" Always LIMIT => Library;
+    "version" Always LIMIT => LibraryVersion;
 }
 group! { ENVELOPE_FIELDS after LIBRARY.end(), "":
     "schema_version" Always FieldRule::SchemaVersion;
@@ -108,25 +111,25 @@ group! { ENVELOPE_FIELDS after LIBRARY.end(), "":
     "event_name" Always FieldRule::EventName => EventName;
     "app_id" Always FieldRule::AppId => AppId;
     "platform" Always FieldRule::Platform => Platform;
-    "app_version" Installed FieldRule::Text(32) => AppVersion;
+    "app_version" Installed LIMIT => AppVersion;
     "original_timestamp" Always FieldRule::OriginalTimestamp;
     "sent_at" No FieldRule::SentAt;
     "anonymous_id" Device FieldRule::AnonymousId => AnonymousId;
-    "user_id" Login FieldRule::Text(128) => UserId;
-    "session_id" No FieldRule::Text(64) => SessionId;
+    "user_id" Login LIMIT => UserId;
+    "session_id" No LIMIT => SessionId;
     "event_index" No FieldRule::EventIndex => EventNumber;
     "is_test" No FieldRule::IsTest;
-    "locale" No TEXT => Locale;
-    "timezone" No TEXT => Timezone;
+    "locale" No LIMIT => Locale;
+    "timezone" No LIMIT => Timezone;
     "device" No FieldRule::Object(&DEVICE);
-    "user_agent" No FieldRule::Text(1024) => UserAgent;
-    "ip" No TEXT;
+    "user_agent" No LIMIT => UserAgent;
+    "ip" No FieldRule::AnyText;
     "page" Browser FieldRule::Object(&PAGE);
     "screen" No FieldRule::Object(&SCREEN);
     "campaign" No FieldRule::Object(&CAMPAIGN);
-    "click_id" No FieldRule::Text(256) => ClickId;
-    "click_id_type" No FieldRule::Text(256) => ClickIdType;
-    "install_source" No FieldRule::Text(64) => InstallSource;
+    "click_id" No LIMIT => ClickId;
+    "click_id_type" No LIMIT => ClickIdType;
+    "install_source" No LIMIT => InstallSource;
     "activity_event_id" No FieldRule::ActivityEventId => ActivityEventId;
     "content" Content FieldRule::Object(&CONTENT);
     "playback" Playback FieldRule::Object(&PLAYBACK);
@@ -170,6 +173,12 @@ pub(crate) static CONTRACT_FIELDS: [&ContractField; PLACES] = {
         group += 1;
     }
     fields
+};
+
+/// Most characters of `anonymous_id`.
+pub(crate) const ANONYMOUS_ID_CHARACTERS: usize = match limit_of("/anonymous_id") {
+    FieldLimit::Characters(most) => most,
+    FieldLimit::CutCharacters(_) | FieldLimit::WholeNumber(..) => 0,
 };
 
 /// Places of values that are read by name.

@@ -4,6 +4,7 @@ mod records;
 
 use super::*;
 use RejectCode as Code;
+use event::FieldLimit;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::{convert::Infallible, time::Duration};

@@ -34,10 +34,38 @@ impl<'a> JsonText<'a> {
         self.sent.len()
     }
 
+    /// The first `most` characters, if the text has more; a character that was sent as two escapes is one.
+    pub(crate) fn start(self, most: usize) -> Option<Self> {
+        if self.sent.len() <= most {
+            return None;
+        }
+        let (mut rest, mut end) = (self.sent, 0);
+        for _ in 0..most {
+            let bytes = character_bytes(rest);
+            end += bytes;
+            rest = rest.get(bytes..)?;
+        }
+        let start = self.sent.get(..end)?;
+        (!rest.is_empty()).then_some(Self { sent: start, escaped: self.escaped })
+    }
+
     /// The unescaped text. A text with a lone surrogate is returned as sent, escapes included.
     #[inline]
     pub(crate) fn read(self) -> Cow<'a, str> {
         if self.escaped { unescape(self.sent) } else { Cow::Borrowed(self.sent) }
+    }
+}
+
+/// Bytes of the first character of a text as sent.
+fn character_bytes(sent: &str) -> usize {
+    let bytes = sent.as_bytes();
+    let high_surrogate =
+        |unit: &[u8]| matches!(unit, [b'd' | b'D', b'8' | b'9' | b'a' | b'b' | b'A' | b'B', ..]);
+    match bytes {
+        [b'\\', b'u', unit @ ..] if high_surrogate(unit) => 12,
+        [b'\\', b'u', ..] => 6,
+        [b'\\', ..] => 2,
+        _ => sent.chars().next().map_or(0, char::len_utf8),
     }
 }
 

@@ -1,6 +1,6 @@
-//! Writes a rejected event to `dead-letters`: the original key and bytes as the message, the reason and the origin
-//! as headers.
-use event::{Rejection, header};
+//! Writes a rejected event to `dead-letters`: the original key and bytes as the message, cut when they are too large,
+//! and the reason and the origin as headers.
+use event::{KeptBytes, Rejection, header};
 use runtime::{
     Error,
     stage::{Message, Output, Record},
@@ -24,25 +24,33 @@ pub(crate) fn send(
     let offset = record.offset.to_string();
     let index = decision.index.to_string();
     let received_at = record.timestamp_ms.to_string();
+    let is_whole_record = record.value.is_none_or(|value| value.len() == decision.bytes.len());
+    let kept = if is_whole_record {
+        KeptBytes::of_record(record.key, decision.bytes)
+    } else {
+        KeptBytes::of_element(record.key, decision.bytes)
+    };
+    let mut headers = vec![
+        (header::CODE, code.as_str()),
+        (header::MESSAGE, message),
+        (header::POINTER, pointer),
+        (header::ORIGIN_TOPIC, &topics.raw),
+        (header::ORIGIN_PARTITION, &partition),
+        (header::ORIGIN_OFFSET, &offset),
+        (header::ORIGIN_INDEX, &index),
+        (header::STAGE, "ingest"),
+        (header::VERSION, env!("CARGO_PKG_VERSION")),
+        (header::APP_ID, &app_id),
+        (header::PLATFORM, &platform),
+        (header::LIBRARY, &library),
+        (header::RECEIVED_AT, &received_at),
+    ];
+    headers.extend(kept.headers());
     output.send(Message {
         topic: &topics.dead_letters,
         partition: record.partition.rem_euclid(topics.dead_letter_partitions.max(1) as i32),
-        key: record.key,
-        value: decision.bytes,
-        headers: &[
-            (header::CODE, code.as_str()),
-            (header::MESSAGE, message),
-            (header::POINTER, pointer),
-            (header::ORIGIN_TOPIC, &topics.raw),
-            (header::ORIGIN_PARTITION, &partition),
-            (header::ORIGIN_OFFSET, &offset),
-            (header::ORIGIN_INDEX, &index),
-            (header::STAGE, "ingest"),
-            (header::VERSION, env!("CARGO_PKG_VERSION")),
-            (header::APP_ID, &app_id),
-            (header::PLATFORM, &platform),
-            (header::LIBRARY, &library),
-            (header::RECEIVED_AT, &received_at),
-        ],
+        key: kept.key,
+        value: kept.value,
+        headers: &headers,
     })
 }

@@ -56,7 +56,7 @@ impl Ingest {
             counts.unknown_fields += decision.event.unknown_fields;
             match &decision.verdict {
                 Verdict::Emit(validated) => {
-                    counts.emitted(validated.time.source);
+                    counts.emitted(validated.time.source, decision.event.cut_texts());
                     ledger.emitted += 1;
                     let partition = partition(decision.event, validated, topics.clean_partitions, key);
                     let batch = &mut batches[partition as usize];

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use crate::{
     batch_counts::BatchCounts,
+    contract::CONTRACT_FIELDS,
     rejection_log::RejectionLog,
     rejection_share::{RejectionShare, WINDOW},
 };
@@ -16,6 +17,11 @@ pub(crate) fn describe() {
         "millrace_ingest_unknown_fields_total",
         Unit::Count,
         "Fields that the contract does not know, in accepted and rejected events. They are ignored."
+    );
+    describe_counter!(
+        "millrace_ingest_truncated_total",
+        Unit::Count,
+        "Texts of accepted events that were cut to the limit of their field, by field."
     );
     describe_counter!(
         "millrace_ingest_time_source_total",
@@ -58,6 +64,10 @@ impl Telemetry {
         events("emitted").increment(counts.emitted);
         events("rejected").increment(counts.rejected_by_code().map(|(_, count)| count).sum());
         metrics::counter!("millrace_ingest_unknown_fields_total").increment(counts.unknown_fields);
+        for (place, count) in counts.cut_texts_by_place() {
+            metrics::counter!("millrace_ingest_truncated_total", "field" => CONTRACT_FIELDS[place].name())
+                .increment(count);
+        }
         for (source, count) in counts.by_time_source() {
             metrics::counter!("millrace_ingest_time_source_total", "time_source" => source.as_str())
                 .increment(count);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::{
     contract::ContractField,
     json::{JsonText, JsonValue, elements_of, members_of},
-    rejection::{pointer_to, wrong_type},
+    rejection::{pointer_to, quoted, wrong_type},
 };
 
 /// Reads an array of texts.
@@ -15,12 +15,15 @@ pub(super) fn tags<'a>(field: &ContractField, value: &JsonValue<'a>) -> Result<V
     };
     at_most(field, entries, Limits::TAGS, "tags")?;
     let (mut tags, mut first_problem) = (Vec::with_capacity(entries), None);
-    elements_of(json, |tag| match tag {
-        JsonValue::Text(text) => tags.push(text),
-        _ if first_problem.is_some() => (),
-        _ => {
-            let pointer = format!("{}/{}", field.pointer, tags.len());
-            first_problem = Some(wrong_type(pointer, &tag, "a string"));
+    elements_of(json, |tag| {
+        let pointer = || format!("{}/{}", field.pointer, tags.len());
+        let problem = match tag {
+            JsonValue::Text(text) => too_long(pointer, text, Limits::TAG_CHARACTERS),
+            _ => Some(wrong_type(pointer(), &tag, "a string")),
+        };
+        match (tag, problem) {
+            (JsonValue::Text(text), None) => tags.push(text),
+            (_, problem) => first_problem = first_problem.take().or(problem),
         }
     });
     first_problem.map_or(Ok(tags), Err)
@@ -47,10 +50,18 @@ pub(super) fn experiments<'a>(
     at_most(field, sent.len(), Limits::EXPERIMENTS, "experiments")?;
     let mut variants = Vec::with_capacity(sent.len());
     for (name, variant) in sent {
-        match variant {
-            JsonValue::Text(text) => variants.push((name, text)),
-            _ => return Err(wrong_type(pointer_to(field.pointer, &name), &variant, "a string")),
+        let pointer = || pointer_to(field.pointer, &name);
+        let JsonValue::Text(text) = variant else {
+            return Err(wrong_type(pointer(), &variant, "a string"));
+        };
+        let most = Limits::EXPERIMENT_CHARACTERS;
+        if has_more(&name, most) {
+            return Err(longer(pointer(), &name, most));
         }
+        if let Some(problem) = too_long(pointer, text, most) {
+            return Err(problem);
+        }
+        variants.push((name, text));
     }
     Ok(variants)
 }
@@ -62,6 +73,24 @@ pub(super) fn properties(field: &ContractField, value: &JsonValue<'_>) -> Result
     };
     at_most(field, entries, Limits::PROPERTIES_KEYS, "keys")?;
     at_most(field, json.len(), Limits::PROPERTIES_BYTES, "bytes")
+}
+
+/// The rejection of a text with more than `most` characters.
+fn too_long(pointer: impl FnOnce() -> String, text: JsonText<'_>, most: usize) -> Option<Rejection> {
+    if text.sent_bytes() <= most {
+        return None;
+    }
+    let text = text.read();
+    has_more(&text, most).then(|| longer(pointer(), &text, most))
+}
+
+fn has_more(text: &str, most: usize) -> bool {
+    text.len() > most && text.chars().nth(most).is_some()
+}
+
+fn longer(pointer: String, text: &str, most: usize) -> Rejection {
+    let message = format!("{pointer} is {}: send at most {most} characters", quoted(text));
+    Rejection::new(RejectCode::InvalidValue, pointer, message)
 }
 
 fn at_most(field: &ContractField, count: usize, most: usize, what: &str) -> Result<(), Rejection> {

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::text;
 use crate::{
-    contract::{ContractField, STANDARD_NAMES},
+    contract::{ANONYMOUS_ID_CHARACTERS, ContractField, STANDARD_NAMES},
     json::JsonText,
     policy::EventPolicy,
     rejection::{invalid, quoted},
@@ -87,10 +87,14 @@ pub(super) fn platform(field: &ContractField, platform: &str) -> Result<Platform
     Platform::parse(platform).ok_or_else(|| invalid(field, platform, expected))
 }
 
-pub(super) fn anonymous_id(field: &ContractField, text: JsonText<'_>) -> Result<(), Rejection> {
-    text::check_length(field, text, 1, 128)?;
+pub(super) fn anonymous_id(
+    field: &ContractField,
+    text: JsonText<'_>,
+    policy: &EventPolicy,
+) -> Result<(), Rejection> {
+    text::check_length(field, text, 1, ANONYMOUS_ID_CHARACTERS)?;
     let id = text.read();
-    if is_placeholder(&id) {
+    if policy.forbids_id(&id) {
         let message = format!(
             "{} is {}, a placeholder that many devices share: generate a random ID once per device and keep it",
             field.pointer,
@@ -99,19 +103,6 @@ pub(super) fn anonymous_id(field: &ContractField, text: JsonText<'_>) -> Result<
         return Err(Rejection::new(RejectCode::ForbiddenId, field.pointer, message));
     }
     Ok(())
-}
-
-/// Compares after trimming, in lowercase, without dashes.
-fn is_placeholder(id: &str) -> bool {
-    let id = id.trim();
-    let letters = || id.bytes().filter(|&byte| byte != b'-').map(|byte| byte.to_ascii_lowercase());
-    match letters().next() {
-        Some(b'0') => letters().all(|byte| byte == b'0'),
-        Some(b'n' | b'u' | b'g') => {
-            ["null", "undefined", "guest", "unknown"].iter().any(|word| letters().eq(word.bytes()))
-        }
-        _ => false,
-    }
 }
 
 pub(super) fn activity_event_id(field: &ContractField, id: &str) -> Result<(), Rejection> {

@@ -1,5 +1,6 @@
-//! `millrace docs`: generates the reference of fields, codes, cubes and metrics from the catalogues of the program.
+//! `millrace docs`: generates the reference of fields, limits, codes, cubes and metrics from the catalogues of the program.
 mod cubes;
+mod limits;
 mod markdown;
 mod metrics;
 
@@ -53,7 +54,7 @@ const HEAD: &str = "\
      Do not edit: run `cargo run -p millrace -- docs`. A test checks that this file is up to date. -->
 # Reference
 
-[Fields](#fields) · [Dead-letter codes](#dead-letter-codes) · [Cubes](#cubes) · [Metrics](#metrics)
+[Fields](#fields) · [Limits](#limits) · [Dead-letter codes](#dead-letter-codes) · [Cubes](#cubes) · [Metrics](#metrics)
 
 How to send events: [README.md](README.md). The values of each field: [raw_event.schema.json](raw_event.schema.json).
 ";
@@ -61,7 +62,8 @@ How to send events: [README.md](README.md). The values of each field: [raw_event
 /// The whole file.
 fn reference() -> Result<String, Error> {
     let cubes = Cubes::parse(BUILT_IN).map_err(aggregate::Error::from)?;
-    let parts = [HEAD.to_owned(), fields(), codes(), cubes::section(&cubes), metrics::section()?];
+    let parts =
+        [HEAD.to_owned(), fields(), limits::section(), codes(), cubes::section(&cubes), metrics::section()?];
     Ok(parts.join("\n"))
 }
 

@@ -58,6 +58,7 @@ pub enum LogFormat {
 pub struct Ingest {
     pub apps: Vec<String>,
     pub unknown_events: UnknownEvents,
+    pub forbidden_ids: Vec<String>,
     #[serde(with = "humantime_serde")]
     pub max_event_age: Duration,
     pub undecodable: UndecodableBatches,

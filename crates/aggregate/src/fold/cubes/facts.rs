@@ -1,7 +1,7 @@
 //! What a lane needs to know of every row of a batch: which conditions it passes, into which cells its times fall, which
 //! values are in its properties. Each is found once, for all cubes that share it.
 use event::predicate::{PropertyValue, Test};
-use event::{Batch, Field, FieldKind, calendar::BusinessDays};
+use event::{Batch, Field, FieldKind, Limits, calendar::BusinessDays};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::compiled::{CompiledCondition, CompiledLane};
@@ -10,7 +10,7 @@ use super::mask::Mask;
 
 const NOT_MAPPED: TextId = TextId::MAX;
 /// Most characters of a dimension out of `properties`.
-const DIMENSION_CHARACTERS: usize = 256;
+const DIMENSION_CHARACTERS: usize = Limits::PROPERTY_CHARACTERS;
 
 /// What is known of the rows of one batch. Its memory is reused for the next batch.
 #[derive(Debug)]

@@ -73,13 +73,105 @@ fn an_object_needs_its_own_required_fields() {
 }
 
 #[test]
+fn every_listed_field_has_its_limit_on_both_sides() {
+    let with_limit = |pointer: &str, value: Value| {
+        let path = pointer.trim_start_matches('/');
+        let mut fields = vec![("content/id", json!("c"))];
+        for (object, required) in [
+            ("page", ("page/url", json!("u"))),
+            ("playback", ("playback/id", json!("p"))),
+            ("upload", ("upload/id", json!("u"))),
+            ("creator", ("creator/id", json!("c"))),
+        ] {
+            if path.starts_with(object) {
+                fields.push(required);
+            }
+        }
+        if path.starts_with("upload") {
+            fields.push(("upload/step", json!("edit")));
+        }
+        fields.push((path, value));
+        with(&fields)
+    };
+    for &(pointer, limit) in event::FIELD_LIMITS {
+        let allowed = |value: Value| check(with_limit(pointer, value), &[None]);
+        let too_much =
+            |value: Value| check(with_limit(pointer, value), &[Some((Code::InvalidValue, pointer))]);
+        match limit {
+            FieldLimit::Characters(most) => {
+                for character in ["x", "活", "😀"] {
+                    allowed(json!(character.repeat(most)));
+                    too_much(json!(character.repeat(most + 1)));
+                }
+            }
+            FieldLimit::CutCharacters(most) => {
+                allowed(json!("x".repeat(most)));
+                allowed(json!("x".repeat(most + 1)));
+            }
+            FieldLimit::WholeNumber(least, most) => {
+                for (number, beyond) in [(least, least - 1), (most, most + 1)] {
+                    allowed(json!(number));
+                    too_much(json!(beyond));
+                }
+                too_much(json!(i64::MAX));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_text_that_clients_do_not_choose_is_cut_at_a_character() {
+    let cut = |text: &str| {
+        let record = with(&[("user_agent", json!("@")), ("page/url", json!("u"))])
+            .replace("\"@\"", &format!("\"{text}\""));
+        let mut cut = None;
+        let Ok(()) =
+            decide(Some(record.as_bytes()), RECEIVED_AT, &policy(), &mut KeyOrder::default(), |decision| {
+                assert!(matches!(decision.verdict, Verdict::Emit(_)), "{text}");
+                let place = (0..crate::contract::PLACES)
+                    .find(|&place| crate::contract::CONTRACT_FIELDS[place].pointer == "/user_agent")
+                    .unwrap();
+                assert!(decision.event.cut_texts() == 0 || decision.event.cut_texts() == 1 << place);
+                cut =
+                    Some((decision.event.cut_texts() != 0, decision.event.text(place).unwrap().into_owned()));
+                Ok::<_, Infallible>(())
+            });
+        cut.unwrap()
+    };
+    for (character, meaning) in [
+        ("x", "x"),
+        ("活", "活"),
+        ("😀", "😀"),
+        ("\\u6d3b", "活"),
+        ("\\ud83d\\ude00", "😀"),
+        ("\\n", "\n"),
+        ("\\\\", "\\"),
+    ] {
+        assert_eq!(cut(&character.repeat(1024)), (false, meaning.repeat(1024)), "{character}");
+        assert_eq!(cut(&character.repeat(1025)), (true, meaning.repeat(1024)), "{character}");
+        let shifted = format!("a{}", character.repeat(3000));
+        assert_eq!(cut(&shifted), (true, format!("a{}", meaning.repeat(1023))), "{character}");
+    }
+}
+
+#[test]
+fn the_last_of_two_values_of_a_key_inside_an_object_has_to_keep_its_limit() {
+    let twice = |first: usize, second: usize| {
+        let (first, second) = ("x".repeat(first), "y".repeat(second));
+        with(&[("device/id", json!("@"))])
+            .replace("\"id\":\"@\"", &format!("\"id\":\"{first}\",\"id\":\"{second}\""))
+    };
+    check(twice(1, 129), &[Some((Code::InvalidValue, "/device/id"))]);
+    check(twice(129, 1), &[None]);
+}
+
+#[test]
 fn lengths_count_characters() {
     let limits: &[(&str, usize)] = &[
         ("app_version", 32),
         ("anonymous_id", 128),
         ("user_id", 128),
         ("session_id", 64),
-        ("user_agent", 1024),
         ("click_id", 256),
         ("click_id_type", 256),
         ("install_source", 64),
@@ -182,6 +274,21 @@ fn the_age_is_measured_after_the_clock_correction() {
     let kept_long = [("original_timestamp", json!(last_year)), ("sent_at", json!(RECEIVED_AT))];
     rejected(Code::TooOld, "/original_timestamp", &kept_long);
     rejected(Code::InvalidTimestamp, "/sent_at", &[("sent_at", json!("yesterday"))]);
+    for year in ["0008", "2569", "1969", "9999"] {
+        let clock = [
+            ("original_timestamp", json!(format!("{year}-03-02T11:59:58Z"))),
+            ("sent_at", json!(format!("{year}-03-02T12:00:00Z"))),
+        ];
+        accepted(&clock);
+        let kept = [("original_timestamp", json!(format!("{year}-02-20T11:59:58Z"))), clock[1].clone()];
+        rejected(Code::TooOld, "/original_timestamp", &kept);
+    }
+    for original in
+        [json!(0), json!(-1), json!(i64::MIN), json!("0008-03-02T11:59:58Z"), json!("1969-12-31T23:59:59Z")]
+    {
+        rejected(Code::TooOld, "/original_timestamp", &[("original_timestamp", original.clone())]);
+        accepted(&[("original_timestamp", original.clone()), ("sent_at", original)]);
+    }
 }
 
 #[test]
@@ -194,14 +301,17 @@ fn a_placeholder_as_anonymous_id_is_rejected() {
         "guest",
         "Gue-st",
         "unknown",
-        "0000",
+        "000000000",
         "00000000-0000-0000-0000-000000000000",
     ] {
         rejected(Code::ForbiddenId, "/anonymous_id", &[("anonymous_id", json!(id))]);
     }
-    for id in ["guest-1", "nullable", "00001", "-", " ", "g", "undefinedundefined"] {
+    for id in ["guest-1", "nullable", "00001", "g", "undefinedundefined"] {
         accepted(&[("anonymous_id", json!(id))]);
     }
+    let strict = policy().forbidding_ids(["TV-Box".to_owned()]);
+    let expected = Err((Code::ForbiddenId, "/anonymous_id".to_owned()));
+    assert_eq!(verdicts(with(&[("anonymous_id", json!("tvbox"))]).as_bytes(), &strict), [expected]);
 }
 
 #[test]
@@ -229,6 +339,17 @@ fn limits_of_lists_and_maps() {
         "/content/tags/1",
         &[("content/id", json!("c")), ("content/tags", json!(["a", null]))],
     );
+    let tagged = |characters: usize| {
+        [("content/id", json!("c")), ("content/tags", json!(["a", "活".repeat(characters)]))]
+    };
+    accepted(&tagged(64));
+    rejected(Code::InvalidValue, "/content/tags/1", &tagged(65));
+    let variant = |name: usize, characters: usize| {
+        [("experiments", json!({"n".repeat(name): "活".repeat(characters)}))]
+    };
+    accepted(&variant(256, 256));
+    rejected(Code::InvalidValue, "/experiments/n", &variant(1, 257));
+    rejected(Code::InvalidValue, &format!("/experiments/{}", "n".repeat(64)), &variant(257, 1));
     let fill = |bytes: usize| [("properties", json!({"a": "x".repeat(bytes - r#"{"a":""}"#.len())}))];
     accepted(&fill(Limits::PROPERTIES_BYTES));
     rejected(Code::InvalidValue, "/properties", &fill(Limits::PROPERTIES_BYTES + 1));

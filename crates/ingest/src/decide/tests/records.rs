@@ -54,6 +54,18 @@ fn size_is_checked_first_and_encoding_second() {
 }
 
 #[test]
+fn an_array_has_its_own_limit() {
+    let array = |bytes: usize| {
+        let mut array = format!("[{}", with(&[])).into_bytes();
+        array.resize(bytes - 1, b' ');
+        array.push(b']');
+        array
+    };
+    check(array(Limits::ARRAY_BYTES), &[None]);
+    check(array(Limits::ARRAY_BYTES + 1), &[Some((Code::TooLarge, ""))]);
+}
+
+#[test]
 fn a_record_without_an_event_is_malformed() {
     for record in [
         "",

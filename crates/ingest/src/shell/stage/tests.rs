@@ -2,6 +2,7 @@
 mod fields;
 
 use super::*;
+use crate::contract::CONTRACT_FIELDS;
 use event::{Batch, Field, header};
 use runtime::stage::{Recorder, Sent};
 use std::time::Duration;
@@ -104,10 +105,7 @@ fn a_dead_letter_keeps_key_and_bytes_and_names_reason_and_origin() {
     assert_eq!((dead[0].partition, dead[1].partition), (1, 0));
     assert_eq!((dead[0].key.as_deref(), dead[0].value.as_slice()), (Some(b"key".as_slice()), bad.as_bytes()));
     assert_eq!((dead[1].key.as_deref(), dead[1].value.as_slice()), (None, b"".as_slice()));
-    let header = |sent: &Sent, name: &str| {
-        let found = sent.headers.iter().find(|header| header.0 == name);
-        found.map(|header| header.1.clone()).unwrap()
-    };
+    let header = |sent: &Sent, name: &str| header(sent, name).unwrap().to_owned();
     let received = RECEIVED_AT.to_string();
     for (name, expected) in [
         (header::CODE, "forbidden_id"),
@@ -132,12 +130,69 @@ fn a_dead_letter_keeps_key_and_bytes_and_names_reason_and_origin() {
     );
 }
 
+/// Bytes of a message as the producer counts them, with some room for what Kafka adds.
+fn bytes(sent: &Sent) -> usize {
+    let headers: usize = sent.headers.iter().map(|(name, value)| name.len() + value.len() + 16).sum();
+    headers + sent.key.as_ref().map_or(0, Vec::len) + sent.value.len()
+}
+
+fn header<'s>(sent: &'s Sent, name: &str) -> Option<&'s str> {
+    sent.headers.iter().find(|header| header.0 == name).map(|header| header.1.as_str())
+}
+
 #[test]
-fn a_record_of_megabytes_becomes_one_dead_letter_of_the_same_bytes() {
-    let large = "x".repeat(3_000_000);
-    let (clean, dead) = process(&[record(0, 0, &large)]);
+fn a_dead_letter_keeps_a_value_of_one_mebibyte_and_the_start_of_a_larger_one() {
+    for (length, kept) in [(1 << 20, 1 << 20), ((1 << 20) + 1, 65_536), (20_000_000, 65_536)] {
+        let large = "x".repeat(length);
+        let (clean, dead) = process(&[record(0, 17, &large)]);
+        assert!(clean.is_empty());
+        assert_eq!((dead.len(), dead[0].value.as_slice()), (1, &large.as_bytes()[..kept]));
+        assert_eq!(header(&dead[0], header::CODE), Some("too_large"));
+        assert_eq!(header(&dead[0], header::ORIGIN_OFFSET), Some("17"));
+        let whole_length = length.to_string();
+        let expected = (length > kept).then_some((whole_length.as_str(), "1", 64));
+        let found = header(&dead[0], header::VALUE_BYTES)
+            .zip(header(&dead[0], header::VALUE_TRUNCATED))
+            .zip(header(&dead[0], header::VALUE_SHA256))
+            .map(|((bytes, truncated), hash)| (bytes, truncated, hash.len()));
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn a_large_key_is_not_copied_into_the_dead_letters_of_an_array() {
+    let key = vec![b'k'; 8 << 20];
+    let array = format!("[{}]", ["7"; 500].join(","));
+    let (clean, dead) = process(&[Record { key: Some(&key), ..record(2, 5, &array) }]);
     assert!(clean.is_empty());
-    assert_eq!(dead[0].value, large.as_bytes());
+    assert_eq!(dead.len(), 500);
+    for letter in &dead {
+        assert_eq!((letter.key.as_deref(), letter.value.as_slice()), (Some(&key[..1024]), b"7".as_slice()));
+        assert_eq!(header(letter, header::KEY_BYTES), Some("8388608"));
+    }
+    assert!(dead.iter().map(bytes).sum::<usize>() < 2 << 20);
+    let small = process(&[record(2, 5, "7")]).1;
+    assert_eq!(header(&small[0], header::KEY_BYTES), None);
+}
+
+#[test]
+fn no_record_makes_a_message_or_a_transaction_above_its_limit() {
+    let (key, long) = (vec![b'k'; 8 << 20], "x".repeat(1_400_000));
+    let elements = |element: &str, count| format!("[{}]", vec![element; count].join(","));
+    for (value, letters) in [
+        (elements(&format!("\"{long}\""), 2), 2),
+        (elements(&format!("\"{long}\""), 500), 1),
+        (elements(&format!("{{\"{}\":1}}", "\u{10ffff}".repeat(2000)), 500), 500),
+        ("x".repeat(60_000_000), 1),
+        (elements("[", 4000), 1),
+    ] {
+        let (clean, dead) = process(&[Record { key: Some(&key), ..record(2, 5, &value) }]);
+        assert_eq!((clean.len(), dead.len()), (0, letters));
+        let largest = dead.iter().map(bytes).max().unwrap();
+        assert!(largest < (1 << 20) + 4096, "{largest}");
+        let sum = dead.iter().map(bytes).sum::<usize>();
+        assert!(sum < event::StageLimits::TRANSACTION_BYTES, "{sum}");
+    }
 }
 
 #[test]
@@ -148,4 +203,19 @@ fn an_aborted_transaction_counts_nothing() {
     ingest.aborted();
     assert!(ingest.counts.records().is_empty());
     assert!(ingest.counts.rejected_by_code().all(|(_, count)| count == 0));
+}
+
+#[test]
+fn texts_that_were_cut_are_counted_by_field() {
+    let long = "x".repeat(5000);
+    let page = format!(r#","user_agent":"{long}","page":{{"url":"{long}","title":"t"}}"#);
+    let mut ingest = ingest();
+    let (accepted, rejected) = (event("a", &page), event("null", &page));
+    ingest.process(&[record(0, 1, &accepted), record(0, 2, &rejected)], &mut Recorder::default()).unwrap();
+    let fields: Vec<_> = ingest
+        .counts
+        .cut_texts_by_place()
+        .map(|(place, count)| (CONTRACT_FIELDS[place].name(), count))
+        .collect();
+    assert_eq!(fields, [("page.url".to_owned(), 1), ("user_agent".to_owned(), 1)]);
 }

@@ -22,6 +22,8 @@ pub(crate) struct TracedDeadLetter {
     pub(crate) event_name: String,
     /// Whether the rejected bytes are this one event. False for an array or for invalid JSON that contains the ID.
     pub(crate) is_its_own: bool,
+    /// Length of the rejected bytes if they were cut, else 0.
+    pub(crate) cut_from_bytes: i64,
 }
 
 impl TracedDeadLetter {

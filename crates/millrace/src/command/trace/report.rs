@@ -163,5 +163,12 @@ fn print_dead_letter(letter: &TracedDeadLetter, output: &mut Output) -> Result<(
             "",
         )?;
     }
+    if letter.cut_from_bytes > 0 {
+        let bytes = letter.cut_from_bytes;
+        let note = format!(
+            "only the first of the {bytes} rejected bytes are shown here: the raw record has them all"
+        );
+        print_entry(output, "note", &note, "")?;
+    }
     Ok(())
 }

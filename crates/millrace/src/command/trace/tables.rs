@@ -69,6 +69,7 @@ fn dead_letter_of_row(row: &Value, id: u128) -> Option<TracedDeadLetter> {
         _ => payload.into_bytes(),
     };
     let received: Option<jiff::Timestamp> = text("received_at").replace(' ', "T").parse().ok();
+    let sent_bytes = number("payload_bytes");
     let letter = TracedDeadLetter {
         code: text("code"),
         message: text("message"),
@@ -82,6 +83,7 @@ fn dead_letter_of_row(row: &Value, id: u128) -> Option<TracedDeadLetter> {
         },
         received_at: received.map_or(0, |at| at.as_millisecond()),
         app_id: text("app_id"),
+        cut_from_bytes: if sent_bytes > payload.len() as i64 { sent_bytes } else { 0 },
         ..TracedDeadLetter::default()
     };
     letter.with_payload(id, &payload)

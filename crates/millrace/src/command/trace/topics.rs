@@ -90,6 +90,7 @@ fn dead_letter_of_message(message: &BorrowedMessage<'_>, id: u128) -> Option<Tra
         },
         received_at: number(header::RECEIVED_AT),
         app_id: text(header::APP_ID),
+        cut_from_bytes: number(header::VALUE_BYTES),
         ..TracedDeadLetter::default()
     };
     letter.with_payload(id, message.payload().unwrap_or_default())
