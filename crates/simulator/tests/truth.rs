@@ -63,9 +63,26 @@ fn the_same_seed_and_times_give_the_same_bytes_and_another_seed_other_devices() 
         |records: &[RawRecord]| records.iter().map(|record| record.key.clone()).collect::<HashSet<_>>();
     let (other, _) = bytes(8);
     let shared: Vec<_> = keys(&first).intersection(&keys(&other)).cloned().collect();
-    let odd_ids: [&[u8]; 7] =
-        [b"", b"null", b"undefined", b"0", b"guest", b" UNKNOWN ", b"00000000-0000-0000-0000-000000000000"];
-    assert!(shared.iter().all(|key| odd_ids.contains(&key.as_slice())), "{shared:?}");
+    // A placeholder as ID is the key of its record too.
+    let placeholders: [&[u8]; 16] = [
+        b"",
+        b"null",
+        b"undefined",
+        b"0",
+        b"guest",
+        b" UNKNOWN ",
+        b"00000000-0000-0000-0000-000000000000",
+        b"-1",
+        b"(null)",
+        b"NaN",
+        b"None",
+        b"[object Object]",
+        b"02:00:00:00:00:00",
+        b"ffffffffffffffff",
+        b"\\u200b",
+        b" ",
+    ];
+    assert!(shared.iter().all(|key| placeholders.contains(&key.as_slice())), "{shared:?}");
 }
 
 #[test]
