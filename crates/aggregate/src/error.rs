@@ -1,6 +1,6 @@
 //! Errors that end the process or a command. Each is one line that says what to do.
 
-/// An error that ends the process or a command.
+/// An error that ends the process or a command, unless it is [transient](Error::is_transient).
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file of cubes has mistakes.
@@ -34,4 +34,26 @@ pub enum Error {
     /// The process shell failed.
     #[error(transparent)]
     Runtime(#[from] runtime::Error),
+}
+
+impl Error {
+    /// Whether waiting may heal it: the lane is rebuilt, and the process goes on.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Transient { .. } => true,
+            // A lane that is rebuilt halts the partition whose records are gone, and reads the others.
+            Self::Kafka(kafka::Error::PositionGone { .. }) => true,
+            // A broker or the network failed, or the system is out of threads or file descriptors.
+            Self::Kafka(
+                kafka::Error::Call { .. }
+                | kafka::Error::GivenUp { .. }
+                | kafka::Error::Unreachable { .. }
+                | kafka::Error::NoGroupMetadata(_)
+                | kafka::Error::System { .. },
+            ) => true,
+            // Another process has the name, or the topic does not fit.
+            Self::Kafka(_) | Self::Runtime(_) => false,
+            Self::Cubes(_) | Self::CubesFile { .. } | Self::ClickHouse(_) | Self::Stopped(_) => false,
+        }
+    }
 }

@@ -42,8 +42,8 @@ pub struct BlockWriter {
     settings: Settings,
     table: TableSpec,
     lane: &'static str,
-    /// Since when inserts fail with transient errors.
-    failing_since: Mutex<Option<Instant>>,
+    /// Since when requests fail with transient errors, and the last of them.
+    failing: Mutex<Option<(Instant, String)>>,
     /// Newest `received_at` in the table, epoch milliseconds.
     newest_received: Mutex<i64>,
 }
@@ -80,7 +80,7 @@ impl BlockWriter {
             settings: settings.clone(),
             table: table.clone(),
             lane,
-            failing_since: Mutex::new(None),
+            failing: Mutex::new(None),
             newest_received: Mutex::new(0),
         })
     }
@@ -158,7 +158,7 @@ impl BlockWriter {
             let block = self.probe(&source);
             for _ in 0..2 {
                 let inserted = self.attempt(&block, &source).await;
-                inserted.map_err(|error| server::to_error(&self.settings, error))?;
+                inserted.map_err(|error| server::to_error(&self.settings, &self.table.name, error))?;
             }
             let query = format!(
                 "SELECT sum(ledger_events) FROM {} WHERE {} AND src = ?",
@@ -216,9 +216,12 @@ impl BlockWriter {
     /// Reports a transient error; the first one as an error log line.
     pub fn report_failure(&self, what: &str, cause: &str) {
         metrics::counter!("millrace_aggregate_insert_retries_total", "lane" => self.lane).increment(1);
-        let mut failing_since = self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
-        if failing_since.is_none() {
-            *failing_since = Some(Instant::now());
+        let cause = format!("table {}: {cause}", self.table.name);
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, last)) = failing.as_mut() {
+            *last = cause;
+        } else {
+            *failing = Some((Instant::now(), cause.clone()));
             tracing::error!(
                 lane = self.lane,
                 table = self.table.name,
@@ -231,14 +234,15 @@ impl BlockWriter {
 
     /// Reports that an insert succeeded.
     pub fn report_success(&self) {
-        if self.failing_since.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+        if self.failing.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
             tracing::info!(lane = self.lane, table = self.table.name, "clickhouse accepts inserts again");
         }
     }
 
-    /// For how long inserts have failed.
-    pub fn failing_for(&self) -> Option<Duration> {
-        self.failing_since.lock().unwrap_or_else(PoisonError::into_inner).map(|since| since.elapsed())
+    /// For how long requests have failed, and the last error.
+    pub fn failing_for(&self) -> Option<(Duration, String)> {
+        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        failing.as_ref().map(|(since, cause)| (since.elapsed(), cause.clone()))
     }
 
     /// Reports that records received up to this time (epoch milliseconds) are in the table. Flushes of different

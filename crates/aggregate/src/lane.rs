@@ -43,7 +43,7 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 /// Runs until a stop is requested, then flushes and commits everything read.
 ///
 /// # Errors
-/// Kafka returned an error that waiting does not heal, or not everything could be written before the stop.
+/// A client of Kafka failed. What was not written is written by the next owner of the partitions.
 pub fn run(
     options: LaneOptions,
     source: &GroupConsumer,
@@ -100,6 +100,7 @@ pub fn run(
         if now >= next_heartbeat {
             health.heartbeat(&lane.component);
             lane.report_memory();
+            lane.report_servers();
             next_heartbeat = now + HEARTBEAT_INTERVAL;
         }
         lane.commit(is_due)?;

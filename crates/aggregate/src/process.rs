@@ -1,4 +1,7 @@
 //! The `aggregate` process: one thread per lane and worker, and Tokio tasks for the requests to ClickHouse.
+//!
+//! A worker checks the table of its lane, reads and writes. When a server returns an error that may go away, the worker is
+//! rebuilt in its thread, as after a restart of the process; the other lanes go on.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,7 +9,7 @@ use event::{Start, Topic};
 use kafka::{GroupConsumer, GroupMember, partition_count};
 use runtime::config::Settings;
 use runtime::failpoint::{self, Safeguard};
-use runtime::health::Health;
+use runtime::health::{Degraded, Health};
 use runtime::shutdown::Shutdown;
 use tokio::runtime::Handle;
 
@@ -14,10 +17,13 @@ use crate::cube::CubeLane;
 use crate::fold::{Accumulator, Buffers, CompiledLane, DeadLetters, Events, LaneFold};
 use crate::lane::{self, LaneOptions, Writers};
 use crate::protocol::Rules;
+use crate::rebuild::rebuild;
 use crate::table::{self, LaneTable, TableSpec};
 use crate::time::now_ms;
 use crate::{BlockWriter, Cubes, Error, cube, metric, server};
 
+/// How long the check of a lane's table may take. A worker sends no heartbeat meanwhile.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The built-in cubes and those of `aggregate.cubes_file`.
@@ -57,33 +63,17 @@ fn start(settings: &Settings, shutdown: &Shutdown, health: &Health) -> Result<()
     let client = server::client(settings);
     let version = tokio.block_on(server::wait_until_up(&client, settings, || shutdown.requested()))?;
     tracing::info!(version, url = settings.clickhouse.url, "clickhouse is up");
-    let mut workers = Vec::new();
     for lane in &lanes {
-        let nonce = format!("{}-{}-{}", settings.pipeline, settings.instance, now_ms());
-        let ready = server::until_replied(
-            settings,
-            || shutdown.requested(),
-            async || {
-                let found = server::check_table(&client, settings, &lane.table).await?;
-                let writer = BlockWriter::new(&client, settings, lane.name, &lane.table).await?;
-                writer.check_deduplication(&nonce).await?;
-                Ok((found, writer))
-            },
-        );
-        let (found, writer) = tokio.block_on(ready)?;
         partition_count(settings, &settings.kafka.topic(lane.topic), shutdown)?;
-        let dead_letters = lane.dead_letters_writer(&client, settings);
-        let writers = Writers { own: Arc::new(writer), dead_letters: tokio.block_on(dead_letters)? };
-        let rules = rules(settings, &found.engine_full);
-        workers.extend((0..settings.workers).map(|worker| (lane, worker, writers.clone(), rules)));
     }
+    let surroundings = &Surroundings { settings, client, tokio, shutdown, health };
+    let workers = lanes.iter().flat_map(|lane| (0..settings.workers).map(move |worker| (lane, worker)));
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
-        for (lane, worker, writers, rules) in workers {
+        for (lane, worker) in workers {
             let name = format!("{}-{worker}", lane.name);
-            let tokio = tokio.clone();
             let work = move || {
-                let result = lane.work(worker, settings, (writers, rules), tokio, shutdown, health);
+                let result = lane.run(worker, surroundings);
                 // A lane that fails stops the others: they flush and commit.
                 if result.is_err() {
                     shutdown.trigger();
@@ -126,6 +116,15 @@ fn rules(settings: &Settings, engine: &str) -> Rules {
         reads_markers: !failpoint::is_off(Safeguard::Marker),
         commits_intents: !failpoint::is_off(Safeguard::Intent),
     }
+}
+
+/// What all workers of the process share.
+struct Surroundings<'a> {
+    settings: &'a Settings,
+    client: server::Client,
+    tokio: Handle,
+    shutdown: &'a Shutdown,
+    health: &'a Health,
 }
 
 struct Lane {
@@ -189,35 +188,30 @@ impl Lane {
         self.name == event::Lane::Live.as_str()
     }
 
-    async fn dead_letters_writer(
-        &self,
-        client: &clickhouse::Client,
-        settings: &Settings,
-    ) -> Result<Option<Arc<BlockWriter>>, Error> {
-        if !self.keeps_foreign() {
-            return Ok(None);
+    /// Runs a worker until a stop is requested; rebuilds it after a transient error.
+    fn run(&self, worker: usize, surroundings: &Surroundings<'_>) -> Result<(), Error> {
+        let Surroundings { shutdown, health, .. } = surroundings;
+        let component = format!("{}-{worker}", self.name);
+        health.set_ready(&component, false);
+        let ended = rebuild(&component, health, shutdown, || self.work(worker, &component, surroundings));
+        match ended {
+            Err(error) if error.is_transient() => {
+                tracing::warn!(component, %error, "stopped; what was not written is written at the next start");
+                Ok(())
+            }
+            ended => ended,
         }
-        let table = table::dead_letters_table();
-        let writer = server::until_replied(
-            settings,
-            || false,
-            async || BlockWriter::new(client, settings, self.name, &table).await,
-        );
-        Ok(Some(Arc::new(writer.await?)))
     }
 
-    fn work(
-        &self,
-        worker: usize,
-        settings: &Settings,
-        (writers, rules): (Writers, Rules),
-        tokio: Handle,
-        shutdown: &Shutdown,
-        health: &Health,
-    ) -> Result<(), Error> {
+    fn work(&self, worker: usize, component: &str, surroundings: &Surroundings<'_>) -> Result<(), Error> {
+        let Surroundings { settings, tokio, shutdown, health, .. } = surroundings;
         let Settings { pipeline, instance, aggregate, .. } = settings;
         let group = format!("{pipeline}-aggregate-{}", self.name);
         let member = format!("{group}-{instance}-{worker}");
+        let checked = tokio.block_on(self.check_tables(component, surroundings));
+        let unavailable = checked.as_ref().err().filter(|error| error.is_transient());
+        health.set_degraded(component, Degraded::ClickHouseUnreachable, unavailable.map(Error::to_string));
+        let (writers, rules) = checked?;
         let member = GroupMember {
             group: &group,
             topic: &settings.kafka.topic(self.topic),
@@ -245,6 +239,34 @@ impl Lane {
         };
         let foreign = self.keeps_foreign().then(|| DeadLetters::foreign_to(source.topic()));
         let buffers = Buffers::new(self.name, fold, foreign);
-        lane::run(options, &source, buffers, writers, tokio, shutdown, health)
+        lane::run(options, &source, buffers, writers, tokio.clone(), shutdown, health)
+    }
+
+    /// Checks what exactly-once needs of the lane's table.
+    async fn check_tables(
+        &self,
+        component: &str,
+        surroundings: &Surroundings<'_>,
+    ) -> Result<(Writers, Rules), Error> {
+        let Surroundings { settings, client, .. } = surroundings;
+        let check = async {
+            let found = server::check_table(client, settings, &self.table).await?;
+            let own = BlockWriter::new(client, settings, self.name, &self.table).await?;
+            let nonce = format!("{}-{}-{component}-{}", settings.pipeline, settings.instance, now_ms());
+            own.check_deduplication(&nonce).await?;
+            let dead_letters = if self.keeps_foreign() {
+                let table = table::dead_letters_table();
+                Some(Arc::new(BlockWriter::new(client, settings, self.name, &table).await?))
+            } else {
+                None
+            };
+            let writers = Writers { own: Arc::new(own), dead_letters };
+            Ok((writers, rules(settings, &found.engine_full)))
+        };
+        tokio::time::timeout(CHECK_TIMEOUT, check).await.unwrap_or_else(|_| {
+            let (url, seconds) = (settings.clickhouse.url.clone(), CHECK_TIMEOUT.as_secs());
+            let cause = format!("table {}: no reply within {seconds} s", self.table.name);
+            Err(Error::Transient { url, cause })
+        })
     }
 }

@@ -1,7 +1,8 @@
 //! The ClickHouse server: which of its errors are transient, and whether its tables are ready.
 use std::time::{Duration, Instant};
 
-use clickhouse::{Client, Compression, Row, error::Error as ClientError};
+pub use clickhouse::Client;
+use clickhouse::{Compression, Row, error::Error as ClientError};
 use runtime::config::Settings;
 use serde::Deserialize;
 
@@ -198,14 +199,17 @@ pub async fn table(client: &Client, settings: &Settings, name: &str) -> Result<O
 
 /// A client's error as an error of this crate.
 pub fn failed(settings: &Settings, table: &str, error: &ClientError) -> Error {
-    to_error(settings, classify(settings, table, error))
+    to_error(settings, table, classify(settings, table, error))
 }
 
 /// A classified error as an error of this crate.
-pub(crate) fn to_error(settings: &Settings, error: ErrorClass) -> Error {
+pub(crate) fn to_error(settings: &Settings, table: &str, error: ErrorClass) -> Error {
     match error {
         ErrorClass::Permanent(advice) => Error::ClickHouse(advice),
-        ErrorClass::Transient(cause) => Error::Transient { url: settings.clickhouse.url.clone(), cause },
+        ErrorClass::Transient(cause) => {
+            let cause = if table.is_empty() { cause } else { format!("table {table}: {cause}") };
+            Error::Transient { url: settings.clickhouse.url.clone(), cause }
+        }
     }
 }
 

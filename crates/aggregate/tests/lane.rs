@@ -278,6 +278,28 @@ fn a_record_of_a_newer_program_halts_its_partition_and_no_other() {
 }
 
 #[test]
+fn a_table_that_cannot_be_written_stops_no_other_lane_and_is_named() {
+    let pipeline = Pipeline::new();
+    pipeline.execute("ALTER TABLE dead_letters_local ADD CONSTRAINT closed CHECK code = 'never'");
+    let process = pipeline.start();
+    pipeline.send_events(30);
+    pipeline.send(Topic::DeadLetters, 0, b"{");
+    pipeline.producer.flush(TIMEOUT).unwrap();
+    eventually(300, || pipeline.events());
+    let degraded = || {
+        process.health.status()["dead_letters-0"]["degraded"]["clickhouse_unreachable"]["cause"].to_string()
+    };
+    eventually(1, || {
+        i64::from(degraded().contains("table dead_letters_local: ") && degraded().contains("closed"))
+    });
+    assert!(!process.health.is_ready());
+    pipeline.execute("ALTER TABLE dead_letters_local DROP CONSTRAINT closed");
+    eventually(1, || pipeline.count("SELECT toInt64(count()) FROM dead_letters"));
+    eventually(1, || i64::from(process.health.is_ready()));
+    process.stop().unwrap();
+}
+
+#[test]
 fn a_table_that_is_lost_halts_the_partitions_until_it_is_made_again() {
     let pipeline = Pipeline::new();
     let process = pipeline.start_with("0", |settings| {

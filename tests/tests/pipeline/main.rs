@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod activities;
+mod aggregate_memory;
 mod attribution;
 mod channels;
 #[cfg(debug_assertions)] // A release build has no failpoints.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use event::NextOffset;
+use runtime::health::Degraded;
 
 use super::partition::Partition;
 use super::signal::Signal;
@@ -65,6 +66,7 @@ impl Lane<'_> {
         }
         self.health.report(&self.component, "partitions", partitions.to_vec());
         self.health.set_ready(&self.component, true);
+        self.health.set_degraded(&self.component, Degraded::Restarting, None);
         Ok(())
     }
 

@@ -140,6 +140,7 @@ impl Delivery {
             let error = match self.writers.own.newest(&sources).await {
                 Ok(newest) => {
                     failpoint::after(Step::ReadMarkers);
+                    self.writers.own.report_success();
                     return self.reply(Reply::NewestMarkers { assignment, newest });
                 }
                 Err(error) => self.failed("markers", error),

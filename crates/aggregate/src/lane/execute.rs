@@ -1,5 +1,6 @@
 //! Executes the commands of partitions: the only place where a decision meets Kafka, ClickHouse, logs and metrics.
 use std::sync::Arc;
+use std::time::Duration;
 
 use runtime::health::Degraded;
 use xxhash_rust::xxh3::Xxh3;
@@ -18,6 +19,8 @@ use crate::time::now_ms;
 
 /// What sending a flush takes beside its blocks: buffers of the block's bytes, and the same compressed.
 const DELIVERY_BYTES: usize = 1024 * 1024;
+/// Requests that fail for a shorter time are retried without a word.
+const DEGRADED_AFTER: Duration = Duration::from_secs(5);
 
 impl Lane<'_> {
     pub(super) fn execute(&mut self, commands: Commands) -> Result<(), Error> {
@@ -176,6 +179,16 @@ impl Lane<'_> {
         self.health.report(&self.component, "paused", paused);
     }
 
+    /// Which server does not do what it should, in `/status`.
+    pub(super) fn report_servers(&self) {
+        let failing = self.delivery.writers.own.failing_for();
+        let cause = failing.filter(|(duration, _)| *duration >= DEGRADED_AFTER).map(|(_, cause)| cause);
+        self.health.set_degraded(&self.component, Degraded::ClickHouseUnreachable, cause);
+        let failing = self.commits_fail_since.filter(|since| since.elapsed() >= DEGRADED_AFTER);
+        let cause = failing.map(|_| "offsets cannot be committed; the log has the error".to_owned());
+        self.health.set_degraded(&self.component, Degraded::KafkaUnreachable, cause);
+    }
+
     /// Which partitions are halted, in metrics and in `/status`.
     pub(super) fn report_halted(&self) {
         let mut reasons = serde_json::Map::new();
@@ -186,6 +199,8 @@ impl Lane<'_> {
                 reasons.insert(id.to_string(), reason.into());
             }
         }
+        let cause = (!reasons.is_empty()).then(|| serde_json::Value::Object(reasons.clone()).to_string());
+        self.health.set_degraded(&self.component, Degraded::HaltedPartition, cause);
         self.health.report(&self.component, "halted", reasons);
     }
 

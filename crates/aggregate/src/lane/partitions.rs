@@ -92,7 +92,7 @@ impl Partitions {
         let Some(partition) = self.partitions.get_mut(&id) else { return Commands::new() };
         let changes_memory = !matches!(signal, Signal::Record { .. });
         let of_partition = partition.on(signal, now_ms, rules);
-        // Before the other commands: a command may be answered by a signal that pauses and resumes anew.
+        // Before the other commands: a command may be answered by a signal that pauses and resumes others.
         let mut commands = if changes_memory { self.share_memory(now_ms, rules) } else { Commands::new() };
         commands.extend(of_partition.into_iter().map(|command| (id, command)));
         commands
