@@ -56,11 +56,16 @@ pub(crate) fn consumer(settings: &Settings, group: &str, member: &str) -> Client
         .set("fetch.wait.max.ms", "50")
         .set("fetch.min.bytes", "262144")
         // A small prefetch queue stays in the CPU cache until it is read.
-        .set("queued.max.messages.kbytes", "16384")
+        .set("queued.max.messages.kbytes", prefetch_kib(settings).to_string())
         .set("max.partition.fetch.bytes", "524288")
         .set("statistics.interval.ms", "5000");
     decoding(&mut config);
     config
+}
+
+/// A small part of the memory limit for each of the workers; aggregate has them once per lane.
+fn prefetch_kib(settings: &Settings) -> u64 {
+    (settings.memory_limit / 64 / 1024 / settings.workers.max(1) as u64).clamp(1024, 16 * 1024)
 }
 
 /// What every consumer sets about the batches that it decodes. The memory they take is not limited by the bytes of a fetch:
