@@ -295,6 +295,42 @@ fn a_server_that_counts_a_repeated_insert_twice_is_an_error() {
 }
 
 #[test]
+fn the_largest_block_is_inserted_by_a_user_who_may_use_256_mib() {
+    let db = Database::new();
+    db.migrate(&built_in());
+    let lane = Arc::new(CompiledLane::new(&built_in(), CubeLane::Live, 8, TimeZone::UTC));
+    let mut accumulator = Accumulator::new(lane, 1_000_000);
+    let mut number = 0_u64;
+    // Each event is in groups of its own, and every second text is long.
+    for _ in 0..60 {
+        let mut builder = BatchBuilder::default();
+        for _ in 0..500 {
+            number += 1;
+            for field in [Field::ActivityId, Field::ChannelGroup, Field::Platform, Field::EventName] {
+                let length = if number.is_multiple_of(2) { 25 } else { 1 };
+                builder.text(field, &format!("{number:08}").repeat(length));
+            }
+            builder.text(Field::Kind, "event");
+            builder.key(Field::DeviceKey, number);
+            builder.number(Field::EventTime, SUNDAY);
+            builder.number(Field::ReceivedAt, SUNDAY);
+            builder.end_row();
+        }
+        accumulator.add(3, &Batch::decode(&builder.finish()).unwrap());
+    }
+    let (blocks, _) = accumulator.flush(3, Mark::new("1/enriched-events/3", 60));
+    let largest = blocks.iter().map(Block::heap_bytes).max().unwrap();
+    assert!(blocks.len() > 1 && (12 << 20..20 << 20).contains(&largest), "{} of {largest}", blocks.len());
+    let spec = table::tables(&built_in()).into_iter().find(|spec| spec.name == "live_local").unwrap();
+    let client = db.client.clone().with_setting("max_memory_usage", (256 << 20).to_string());
+    let writer = db.runtime.block_on(BlockWriter::new(&client, &db.settings, "live", &spec)).unwrap();
+    for (nth, block) in blocks.iter().enumerate() {
+        db.runtime.block_on(writer.insert(block, &format!("large:{nth}"))).unwrap();
+    }
+    assert_eq!(db.query("SELECT sum(events) FROM traffic WHERE pane = '10s'"), number.to_string());
+}
+
+#[test]
 fn dead_letters_are_rows_and_part_of_quality() {
     let db = Database::new();
     db.migrate(&built_in());
