@@ -6,7 +6,7 @@ use devstack::{Totals, pipeline::Pipeline, query};
 use rdkafka::{Message, message::Headers};
 use simulator::{Truth, payload_hash};
 
-use crate::{Error, raw, result_source::ResultSource, stack};
+use crate::{Error, hostile::APP, raw, result_source::ResultSource, stack};
 
 /// A number that differs from the truth.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,7 +205,7 @@ fn row(parts: &[&str]) -> String {
 fn cells(source: ResultSource<'_>, view: &str, key: &str, measure: &str, pane: &str) -> Result<Cells, Error> {
     let database = source.pipeline;
     let sql = format!(
-        "SELECT {key}, {measure} AS measure_ FROM {database}.{view} WHERE pane = '{pane}' GROUP BY {key} FORMAT TSVRaw"
+        "SELECT {key}, {measure} AS measure_ FROM {database}.{view} WHERE pane = '{pane}' AND app_id != '{APP}' GROUP BY {key} FORMAT TSVRaw"
     );
     numbers_by_cell(source, &sql)
 }

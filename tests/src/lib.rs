@@ -9,6 +9,7 @@ pub mod cells;
 pub mod chaos;
 pub mod compare;
 mod error;
+pub mod hostile;
 pub mod metrics;
 pub mod proxy;
 pub mod raw;

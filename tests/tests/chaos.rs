@@ -2,9 +2,11 @@
 
 use std::{sync::atomic::AtomicBool, time::Duration};
 
+use bytesize::ByteSize;
 use devstack::Profile;
 use system_tests::{
     chaos::{ChaosOptions, ChaosProgress, FaultKind, Observer, run},
+    hostile::Attacker,
     own_stack,
 };
 
@@ -19,20 +21,41 @@ impl Observer for Printed {
     fn progress(&self, _progress: ChaosProgress) {}
 }
 
-#[test]
-fn no_fault_changes_a_number() {
-    let mut stack = own_stack();
-    let logs = std::env::temp_dir().join("millrace-tests").join(format!("chaos_{}", std::process::id()));
-    let options = ChaosOptions {
-        seed: 7,
-        length: Duration::from_secs(75),
-        kinds: FaultKind::ALL.to_vec(),
+fn options(seed: u64, length: Duration, kinds: &[FaultKind]) -> ChaosOptions {
+    let logs =
+        std::env::temp_dir().join("millrace-tests").join(format!("chaos_{seed}_{}", std::process::id()));
+    ChaosOptions {
+        seed,
+        length,
+        kinds: kinds.to_vec(),
         stages: vec![0, 1, 2],
         rate: 3_000.0,
         members: 2,
+        hostile: false,
+        memory_limit: ByteSize::mib(512),
         profile: Profile::of_this_build(),
         logs,
-    };
+    }
+}
+
+#[test]
+fn no_hostile_record_changes_a_number_or_ends_a_process() {
+    let mut stack = own_stack();
+    let options = ChaosOptions { hostile: true, ..options(8, Duration::from_secs(40), &[FaultKind::Kill]) };
+    let report = run(&options, &mut stack, &Printed, &AtomicBool::new(false)).unwrap();
+    eprintln!("{report}logs are in {}", report.logs.display());
+    assert_eq!(report.differences, [], "of {}", report.differences.len());
+    assert!(!report.has_findings());
+    // Every kind of attack has happened, and processes were killed meanwhile.
+    assert_eq!(report.attacks.len(), Attacker::KINDS.len(), "{:?}", report.attacks);
+    assert!(report.processes.kills >= 2, "{}", report.processes.kills);
+    std::fs::remove_dir_all(&report.logs).unwrap();
+}
+
+#[test]
+fn no_fault_changes_a_number() {
+    let mut stack = own_stack();
+    let options = options(7, Duration::from_secs(75), &FaultKind::ALL);
     let report = run(&options, &mut stack, &Printed, &AtomicBool::new(false)).unwrap();
     eprintln!("{report}logs are in {}", report.logs.display());
     assert_eq!(report.differences, [], "of {}", report.differences.len());

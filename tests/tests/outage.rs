@@ -5,8 +5,8 @@ use devstack::{Process, Totals, pipeline::Pipeline};
 use simulator::Config;
 use std::{thread, time::Duration};
 use system_tests::{
-    WAIT, compare::assert_equal_to_truth, eventually, own_stack, pipeline, send, settle, simulator, stack,
-    start, start_stages,
+    WAIT, compare::assert_equal_to_truth, eventually, get, http_address, own_stack, pipeline, send, settle,
+    simulator, stack, start_stages,
 };
 
 /// A process may exit when its server is down, but then its last log line is the reason.
@@ -18,22 +18,15 @@ fn assert_ended_with_a_reason(process: &Process, code: Option<i32>) {
     assert!(says_why && last.contains("ERROR"), "{}: {log}", process.name());
 }
 
-/// Restarts processes that have exited, as a supervisor does; returns how many.
-fn restart_ended(pipeline: &Pipeline, stages: &mut [Process]) -> usize {
-    let mut restarted = 0;
+fn assert_none_ended(stages: &mut [Process]) {
     for process in stages {
-        if let Some(status) = process.exit_status().unwrap() {
-            assert_ended_with_a_reason(process, status.code());
-            *process = start(pipeline, process.name(), "0");
-            restarted += 1;
-        }
+        assert_eq!(process.exit_status().unwrap(), None, "{}: {}", process.name(), process.log_tail(5));
     }
-    restarted
 }
 
 fn wait_until_counted(pipeline: &Pipeline, sent: u64, stages: &mut [Process]) {
     eventually("counted", 2 * WAIT, || {
-        restart_ended(pipeline, stages);
+        assert_none_ended(stages);
         let totals = Totals::read(stack().clickhouse_url(), pipeline.name()).ok()?;
         (totals.sum() >= sent).then_some(())
     });
@@ -82,9 +75,7 @@ fn processes_wait_for_a_clickhouse_that_was_killed_and_no_number_changes() {
         sender.join().unwrap();
     });
     let truth = simulator.truth();
-    for process in &mut stages {
-        assert_eq!(process.exit_status().unwrap(), None, "{}: {}", process.name(), process.log_tail(5));
-    }
+    assert_none_ended(&mut stages);
     assert!(
         stages[2].log_tail(usize::MAX).contains("retrying until clickhouse accepts it"),
         "no insert met the outage"
@@ -107,6 +98,37 @@ fn a_kafka_that_was_killed_and_restarted_loses_no_event_and_none_counts_twice() 
         wait_until_counted(&pipeline, simulator.truth().counts.sent, &mut stages);
     }
     let truth = simulator.truth();
+    settle(&pipeline, &truth, stages);
+    assert_equal_to_truth(&pipeline, &truth);
+}
+
+#[test]
+fn a_kafka_that_was_frozen_for_longer_than_any_timeout_ends_no_process() {
+    let mut servers = own_stack();
+    let pipeline = pipeline("frozen_kafka");
+    let mut simulator = simulator(&pipeline, Config { seed: 24, ..Config::default() });
+    let mut stages = start_stages(&pipeline);
+    // Enough that every stage has records in progress.
+    send(&pipeline, &mut simulator, 60_000, None);
+    servers.pause_kafka().unwrap();
+    for process in &stages {
+        eventually("degraded", WAIT, || {
+            let address = http_address(process)?;
+            let (_, metrics) = get(&address, "/metrics");
+            let is_degraded = |line: &str| line.starts_with("millrace_degraded{") && !line.ends_with(" 0");
+            (get(&address, "/readyz").0 == 503 && metrics.lines().any(is_degraded)).then_some(())
+        });
+    }
+    // Longer than a transaction may be open, and than any call is repeated.
+    thread::sleep(Duration::from_secs(60));
+    assert_none_ended(&mut stages);
+    servers.resume_kafka().unwrap();
+    send(&pipeline, &mut simulator, 5_000, None);
+    let truth = simulator.truth();
+    wait_until_counted(&pipeline, truth.counts.sent, &mut stages);
+    for process in &mut stages {
+        system_tests::wait_until_ready(process);
+    }
     settle(&pipeline, &truth, stages);
     assert_equal_to_truth(&pipeline, &truth);
 }

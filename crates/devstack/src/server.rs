@@ -49,6 +49,14 @@ impl<P: Plan> Server<P> {
         self.process.kill().map(|_| ())
     }
 
+    pub(crate) fn pause(&mut self) -> Result<(), Error> {
+        self.process.pause()
+    }
+
+    pub(crate) fn resume(&mut self) -> Result<(), Error> {
+        self.process.resume()
+    }
+
     pub(crate) fn restart(&mut self) -> Result<(), Error> {
         self.kill()?;
         let cpu_seconds = self.process.cpu_seconds()?;

@@ -165,6 +165,17 @@ impl Stack {
         self.own_kafka()?.restart()
     }
 
+    /// Stops Kafka as a frozen machine does (SIGSTOP): its connections stay open, and nothing answers until
+    /// [`Stack::resume_kafka`].
+    pub fn pause_kafka(&mut self) -> Result<(), Error> {
+        self.own_kafka()?.pause()
+    }
+
+    /// Continues Kafka (SIGCONT).
+    pub fn resume_kafka(&mut self) -> Result<(), Error> {
+        self.own_kafka()?.resume()
+    }
+
     /// Kills ClickHouse (SIGKILL); its port stays closed until [`Stack::restart_clickhouse`].
     pub fn kill_clickhouse(&mut self) -> Result<(), Error> {
         self.own_clickhouse()?.kill()

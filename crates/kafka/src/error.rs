@@ -78,12 +78,26 @@ pub enum Error {
         /// Topic.
         topic: String,
     },
-    /// Another client uses the same transactional ID or group instance ID.
+    /// The broker accepts nothing more from this client. Another client has its name, or the broker ended a transaction
+    /// that took too long.
     #[error(
-        "kafka fenced off {0}: another client has started with its name. If two processes of one stage run with the same \
-         `instance`, give each its own (MILLRACE__INSTANCE)"
+        "kafka fenced off {0}: another client has its name, or its transaction was open for longer than \
+         kafka.transaction_timeout"
     )]
     FencedOff(String),
+    /// Another living client has the name of a client that was fenced off.
+    #[error(
+        "kafka fenced off {member}: the group has another member of that name, client {client_id} on {host}. If two \
+         processes of one stage run with the same `instance`, give each its own (MILLRACE__INSTANCE)"
+    )]
+    NameTaken {
+        /// The name, which is a group instance ID.
+        member: String,
+        /// Client ID of the other member.
+        client_id: String,
+        /// Its host, as the broker sees it.
+        host: String,
+    },
     /// The consumer has no group metadata.
     #[error("{0} has no consumer group metadata, so a transaction cannot commit its offsets")]
     NoGroupMetadata(String),
@@ -98,6 +112,23 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a new client may succeed where this one failed, perhaps after a time.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Call { source, .. } | Self::GivenUp { source, .. } => !is_misconfigured(source),
+            Self::Unreachable { .. }
+            | Self::FencedOff(_)
+            | Self::System { .. }
+            | Self::NoGroupMetadata(_) => true,
+            Self::Stopped
+            | Self::MissingTopic(_)
+            | Self::WrongTopic { .. }
+            | Self::RecordsGone { .. }
+            | Self::PositionGone { .. }
+            | Self::NameTaken { .. } => false,
+        }
+    }
+
     /// The error of a Kafka call by `client`; a client that was fenced off gets its own variant.
     pub(crate) fn call(action: &'static str, client: &str, source: KafkaError) -> Self {
         let is_fenced_off = matches!(
@@ -117,7 +148,29 @@ impl From<Error> for runtime::Error {
     fn from(error: Error) -> Self {
         match error {
             Error::WrongTopic { .. } => Self::WrongTopic(error.to_string()),
+            error if error.is_transient() => Self::Unavailable(Box::new(error)),
             error => Self::Client(Box::new(error)),
         }
     }
+}
+
+/// The broker refuses what the configuration asks for.
+fn is_misconfigured(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let is_refused = |code| {
+        matches!(
+            code,
+            Code::Authentication
+                | Code::SaslAuthenticationFailed
+                | Code::UnsupportedSASLMechanism
+                | Code::TopicAuthorizationFailed
+                | Code::GroupAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+                | Code::TransactionalIdAuthorizationFailed
+                | Code::InvalidTransactionTimeout
+                | Code::UnsupportedVersion
+                | Code::UnsupportedFeature
+        )
+    };
+    matches!(error, KafkaError::ClientConfig(..)) || error.rdkafka_error_code().is_some_and(is_refused)
 }

@@ -7,6 +7,7 @@
 mod backlog;
 mod commit;
 mod context;
+mod outage;
 mod start;
 
 use event::{NextOffset, Start, Topic};
@@ -133,6 +134,11 @@ impl GroupConsumer {
         })
     }
 
+    /// What of Kafka does not answer, as of the last statistics; none when all is well.
+    pub fn outage(&self) -> Option<String> {
+        self.consumer.context().outage()
+    }
+
     /// The topic it reads.
     pub fn topic(&self) -> &str {
         &self.topic
@@ -171,8 +177,10 @@ impl GroupConsumer {
             _ if is_undecodable(&error) => Ok(Polled::Undecodable),
             // Behind a wrong checksum librdkafka moves its position to an offset that no record has.
             _ if is_position_gone(&error) => Ok(Polled::Undecodable),
+            // A broker that has just started may not know its topics. Whether it is missing shows when the worker is built
+            // anew.
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
-                Err(Error::MissingTopic(self.topic.clone()))
+                Err(Error::call("reading", &self.member, error))
             }
             _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
                 Err(Error::call("reading", &self.member, error))
@@ -462,6 +470,10 @@ impl Source for GroupConsumer {
 
     fn resume(&self, partitions: &[i32]) -> Result<(), runtime::Error> {
         Ok(self.resume(partitions)?)
+    }
+
+    fn outage(&self) -> Option<String> {
+        self.outage()
     }
 
     fn membership(&self) -> Result<Membership, runtime::Error> {

@@ -10,10 +10,14 @@ use std::time::Duration;
 
 use crate::{
     client::partition_count,
+    error::Error,
     group_consumer::{GroupConsumer, GroupMember},
+    member_name::wait_until_name_is_free,
     transaction::TransactionalProducer,
 };
 
+/// How long a worker that is built anew waits for Kafka before its next attempt.
+const REBUILD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Share of the memory limit that the records of one batch may take, and the most and the least they may take.
 const BATCH_SHARE: u64 = 64;
 const MAX_BATCH_BYTES: u64 = 16 * 1024 * 1024;
@@ -62,9 +66,18 @@ pub fn run_stage<S: Stage>(
         pause_after_abort: PAUSE_AFTER_ABORT,
         undecodable: options.undecodable,
     };
-    runtime::stage::run(worker_options, shutdown, health, make_stage, |worker| {
-        partition_count(settings, &topic, shutdown)?;
+    partition_count(settings, &topic, shutdown)?;
+    runtime::stage::run(worker_options, shutdown, health, make_stage, |worker, failed| {
         let member = format!("{group}-{}-{worker}", settings.instance);
+        match failed {
+            Some(error) if is_fenced_off(error) => {
+                let component = format!("{}-{worker}", options.name);
+                let heartbeat = || health.heartbeat(&component);
+                wait_until_name_is_free(settings, &group, &member, shutdown, heartbeat)?;
+            }
+            Some(_) => _ = partition_count(&impatient(settings), &topic, shutdown)?,
+            None => (),
+        }
         // An earlier process with this member's names must be fenced off before this one is assigned partitions.
         let producer = TransactionalProducer::new(settings, &member, shutdown)?;
         let member = GroupMember {
@@ -82,4 +95,14 @@ pub fn run_stage<S: Stage>(
 fn batch_bytes(settings: &Settings) -> usize {
     let share = settings.memory_limit / BATCH_SHARE / settings.workers.max(1) as u64;
     share.clamp(LEAST_BATCH_BYTES, MAX_BATCH_BYTES) as usize
+}
+
+fn is_fenced_off(error: &runtime::Error) -> bool {
+    let runtime::Error::Unavailable(error) = error else { return false };
+    matches!(error.downcast_ref(), Some(Error::FencedOff(_)))
+}
+
+/// The worker that is built anew tries again and again, so one attempt may be short.
+fn impatient(settings: &Settings) -> Settings {
+    Settings { startup_timeout: settings.startup_timeout.min(REBUILD_TIMEOUT), ..settings.clone() }
 }

@@ -13,9 +13,12 @@ pub enum Error {
     /// The settings of a topic do not fit the pipeline. Exit code 78.
     #[error("{0}")]
     WrongTopic(String),
-    /// The client library behind a source or a producer failed.
+    /// The client library behind a source or a producer failed, and a new client would fail too.
     #[error("{0}")]
     Client(Box<dyn error::Error + Send + Sync>),
+    /// A server did not answer, or a client failed in a way that a new client may not. The worker is built anew.
+    #[error("{0}")]
+    Unavailable(Box<dyn error::Error + Send + Sync>),
     /// The HTTP address cannot be used.
     #[error(
         "http.listen {address}: {cause}; set http.listen (MILLRACE__HTTP__LISTEN) to a free address, port 0 takes any"
@@ -55,6 +58,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether waiting may heal it: the worker is built anew, and the process goes on.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::System { .. })
+    }
+
     /// The exit code: 78 for configuration that cannot work, 1 for everything else.
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -13,8 +13,10 @@ pub mod health;
 mod http;
 mod metric;
 pub mod process;
+mod rebuild;
 pub mod shutdown;
 pub mod stage;
 mod telemetry;
 
 pub use error::{EXIT_CONFIG, Error};
+pub use rebuild::rebuild;

@@ -9,6 +9,11 @@ pub(crate) fn describe() {
         Unit::Count,
         "Workers and other components that are degraded, by reason. /status has the cause of each."
     );
+    describe_counter!(
+        "millrace_workers_rebuilt_total",
+        Unit::Count,
+        "How often a worker was built anew because its clients failed."
+    );
     describe_gauge!(
         "millrace_consumer_lag_records",
         Unit::Count,

@@ -21,20 +21,21 @@ pub use source::{Polled, Source, SourceTopics, StartPosition, Undecodable};
 pub use transaction::{Producer, Transaction, TransactionEnd};
 pub use worker::WorkerOptions;
 
-use crate::{Error, health::Health, shutdown::Shutdown};
+use crate::{Error, health::Health, rebuild, shutdown::Shutdown};
 use worker::{Surroundings, Worker};
 
 /// Runs a stage until `shutdown`, on `options.workers` threads. `connect` and `make_stage` are called on each thread
-/// with the worker's number.
+/// with the worker's number, and again after a transient error of the worker; `connect` is then given that error.
 ///
 /// # Errors
-/// The first error of any worker. When one worker ends, all others are stopped before its error is returned.
+/// The first error of any worker that is not transient. When one worker ends, all others are stopped before its error is
+/// returned.
 pub fn run<S, C, P>(
     options: WorkerOptions,
     shutdown: &Shutdown,
     health: &Health,
     make_stage: impl Fn(usize) -> Result<S, Error> + Sync,
-    connect: impl Fn(usize) -> Result<(C, P), Error> + Sync,
+    connect: impl Fn(usize, Option<&Error>) -> Result<(C, P), Error> + Sync,
 ) -> Result<(), Error>
 where
     S: Stage,
@@ -42,10 +43,12 @@ where
     P: Producer<Membership = C::Membership>,
 {
     let work = |index: usize, name: &str| {
-        let stage = make_stage(index)?;
-        health.set_ready(name, false);
-        let (source, producer) = connect(index)?;
-        Worker::new(Surroundings { name, options, shutdown, health }, stage, &source, producer).run()
+        rebuild(name, health, shutdown, Error::is_transient, |before| {
+            let stage = make_stage(index)?;
+            health.set_ready(name, false);
+            let (source, producer) = connect(index, before)?;
+            Worker::new(Surroundings { name, options, shutdown, health }, stage, &source, producer).run()
+        })
     };
     let work = &work;
     thread::scope(|scope| {

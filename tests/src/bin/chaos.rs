@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytesize::ByteSize;
 use clap::{Parser, builder::PossibleValuesParser};
 use devstack::{Profile, Stack, StackOptions, on_interrupt, pipeline::STAGES};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,12 +19,12 @@ use system_tests::chaos::{ChaosOptions, ChaosProgress, FaultKind, Observer, run}
 ///
 /// Kills, stops, freezes and adds processes, kills Kafka and ClickHouse, loses replies and resets connections between
 /// aggregate and ClickHouse. Then waits until every event is counted, and compares every cube cell, every dead letter
-/// and the ledger with the truth. Exits 1 on any difference. Ctrl-C ends the faults early and still compares.
+/// and the ledger with the truth. Exits 1 on any difference, with --hostile also on any finding. Ctrl-C ends the faults early and still compares.
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo chaos",
     bin_name = "cargo chaos",
-    after_help = "Examples:\n  cargo chaos --minutes 10\n  cargo chaos --minutes 2 --seed 7 --faults kill,kafka"
+    after_help = "Examples:\n  cargo chaos --minutes 10\n  cargo chaos --minutes 2 --seed 7 --faults kill,kafka\n  cargo chaos --hostile --minutes 2"
 )]
 struct Arguments {
     /// How long faults are injected
@@ -44,6 +45,12 @@ struct Arguments {
     /// Processes of each stage
     #[arg(long, default_value_t = 2)]
     members: usize,
+    /// Send hostile records too: no process may end by itself, or use more than 1.25 times its memory limit
+    #[arg(long)]
+    hostile: bool,
+    /// Memory limit of each process
+    #[arg(long, default_value = "512MiB")]
+    memory_limit: ByteSize,
     /// Directory for the logs [default: a temporary one, removed after a run without differences]
     #[arg(long)]
     logs: Option<PathBuf>,
@@ -86,6 +93,8 @@ fn run_chaos(arguments: Arguments) -> Result<ExitCode, Failure> {
         stages: (0..STAGES.len()).filter(|&stage| is_selected(STAGES[stage])).collect(),
         rate: arguments.rate,
         members: arguments.members,
+        hostile: arguments.hostile,
+        memory_limit: arguments.memory_limit,
         profile: Profile::of_this_build(),
         logs,
     };
@@ -102,7 +111,8 @@ fn run_chaos(arguments: Arguments) -> Result<ExitCode, Failure> {
         writeln!(out, "{}", report.json())?;
     }
     out.flush()?;
-    Ok(if report.is_exact() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let has_passed = report.is_exact() && !(arguments.hostile && report.has_findings());
+    Ok(if has_passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Shows the progress: as a bar on a terminal, otherwise as a line every ten seconds.

@@ -81,6 +81,11 @@ impl Clients {
         self.interrupt.store(true, Ordering::Release);
     }
 
+    /// Whether [`Clients::end`] was called.
+    pub(super) fn have_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
     /// Events sent so far.
     pub(super) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)

@@ -39,6 +39,8 @@ pub struct ProcessCounts {
     pub joins: u64,
     /// Exits that nothing asked for, by stage (or server) and reason.
     pub exits: BTreeMap<(&'static str, String), u64>,
+    /// Most memory of any process of a stage, in bytes.
+    pub peak_rss: BTreeMap<&'static str, u64>,
     /// All starts after the first.
     pub restarts: u64,
     /// What must not happen, whatever the numbers are.
@@ -94,6 +96,14 @@ impl Member {
             self.state = MemberState::Stopping { process, since: now, away };
         }
         Ok(())
+    }
+
+    /// Notes how much memory a running process has used at most. One that has just exited has none.
+    pub(super) fn measure(&self, counts: &mut ProcessCounts) {
+        let MemberState::Running(process) = &self.state else { return };
+        let (Ok(bytes), Some(&stage)) = (process.peak_rss_bytes(), STAGES.get(self.stage)) else { return };
+        let peak = counts.peak_rss.entry(stage).or_default();
+        *peak = bytes.max(*peak);
     }
 
     /// Does what is due: notices exits, resumes, restarts.

@@ -142,6 +142,7 @@ impl<'a> Members<'a> {
                 continue;
             }
             member.supervise(self.pipeline, self.session_timeout, &mut self.counts)?;
+            member.measure(&mut self.counts);
         }
         for index in left.into_iter().rev() {
             self.members.swap_remove(index);

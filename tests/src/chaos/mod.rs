@@ -7,6 +7,7 @@
 mod clients;
 mod dedupe_window;
 mod fault;
+mod hostile;
 mod injector;
 mod member;
 mod members;

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use bytesize::ByteSize;
 use devstack::Profile;
 
 use super::fault::FaultKind;
@@ -21,6 +22,11 @@ pub struct ChaosOptions {
     pub rate: f64,
     /// Processes of each stage, without those that join for a while.
     pub members: usize,
+    /// Attacks beside the honest clients, see [`crate::hostile`]. Then a process that ends by itself is a finding, and so
+    /// is one that uses more than 1.25 times `memory_limit`.
+    pub hostile: bool,
+    /// `memory_limit` of each process.
+    pub memory_limit: ByteSize,
     /// How the binaries are built.
     pub profile: Profile,
     /// Directory for logs; it is created.

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
-use devstack::Totals;
+use bytesize::ByteSize;
+use devstack::{Totals, pipeline::STAGES};
 use serde_json::{Value, json};
 use simulator::ExpectedCounts;
 
@@ -27,7 +28,11 @@ pub struct Report {
     pub missed: u64,
     /// Counts of what happened to the processes.
     pub processes: ProcessCounts,
-    /// Events that clients sent.
+    /// Attacks by kind.
+    pub attacks: BTreeMap<&'static str, u64>,
+    /// `memory_limit` of each process.
+    pub memory_limit: ByteSize,
+    /// Events that clients sent, hostile ones included.
     pub sent: ExpectedCounts,
     /// Events in ClickHouse.
     pub totals: Totals,
@@ -43,6 +48,21 @@ impl Report {
     /// Whether every number equals the truth.
     pub fn is_exact(&self) -> bool {
         self.differences.is_empty()
+    }
+
+    /// Whether something happened that hostile records must not do, whatever the numbers are.
+    pub fn has_findings(&self) -> bool {
+        !self.processes.findings.is_empty() || self.exits_of_stages().next().is_some() || self.uses_too_much()
+    }
+
+    /// Processes that ended without being told to, after a zombie was fenced off excepted.
+    fn exits_of_stages(&self) -> impl Iterator<Item = (&(&'static str, String), &u64)> {
+        self.processes.exits.iter().filter(|((stage, _), _)| STAGES.contains(stage))
+    }
+
+    fn uses_too_much(&self) -> bool {
+        let most = self.memory_limit.as_u64() / 4 * 5;
+        self.processes.peak_rss.values().any(|&bytes| bytes > most)
     }
 
     /// Faults of one kind.
@@ -68,6 +88,8 @@ impl Report {
             "seconds": self.length.as_secs_f64(),
             "drain_seconds": self.drain.as_secs_f64(),
             "faults": faults,
+            "attacks": self.attacks,
+            "peak_rss_bytes": self.processes.peak_rss,
             "missed": self.missed,
             "kills": self.processes.kills,
             "zombies": self.processes.zombies,
@@ -104,7 +126,16 @@ impl fmt::Display for Report {
             writeln!(out, "  {:<14}{count:>14}", kind.name())?;
         }
         writeln!(out, "  {:<14}{:>14}", "missed", self.missed)?;
-        writeln!(out, "\nprocesses")?;
+        if !self.attacks.is_empty() {
+            writeln!(out, "\nattacks")?;
+        }
+        for (name, count) in &self.attacks {
+            writeln!(out, "  {name:<20}{count:>8}")?;
+        }
+        writeln!(out, "\nprocesses, memory limit {}", self.memory_limit.display().iec())?;
+        for (stage, &bytes) in &self.processes.peak_rss {
+            writeln!(out, "  {stage:<14}{:>14}  most memory", ByteSize(bytes).display().iec().to_string())?;
+        }
         writeln!(out, "  {:<14}{:>14}", "restarts", self.processes.restarts)?;
         let (zombies, ended) = (self.processes.zombies, self.processes.zombies_ended);
         writeln!(out, "  {:<14}{zombies:>14}  {ended} ended after another process took over", "zombies")?;

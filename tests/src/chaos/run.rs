@@ -11,6 +11,7 @@ use simulator::{Config, Simulator};
 
 use super::{
     clients::Clients,
+    hostile,
     injector::{Injector, Run, SESSION_TIMEOUT},
     options::{ChaosOptions, Observer},
     reconcile::differences_of_reconcile,
@@ -19,7 +20,7 @@ use super::{
     schedule::schedule,
     servers::Servers,
 };
-use crate::{Error, compare::differences, proxy::Proxy, result_source::ResultSource};
+use crate::{Error, compare::differences, hostile::APP, proxy::Proxy, result_source::ResultSource};
 
 const PARTITIONS: i32 = 4;
 /// Share of records that clients send twice when no fault makes it larger.
@@ -51,6 +52,8 @@ pub fn run(
     ] {
         pipeline.set(key, value);
     }
+    pipeline.set("MILLRACE__MEMORY_LIMIT", &options.memory_limit.as_u64().to_string());
+    pipeline.set("MILLRACE__INGEST__APPS", &[simulator::APP_IDS, &[APP]].concat().join(","));
     pipeline.create()?;
     let config = Config { seed: options.seed, duplicates: USUAL_DUPLICATES, ..Config::default() };
     let mut simulator = crate::simulator(&pipeline, config);
@@ -67,11 +70,15 @@ pub fn run(
 
     let topic = format!("{name}.raw-events");
     let mut drain = Duration::ZERO;
+    let mut attacked = hostile::Sent::default();
     let finished = thread::scope(|scope| -> Result<Duration, Error> {
         // The scope ends only when the clients do, also after an error.
         let _end = EndClients(clients);
         let simulator: &mut Simulator = &mut simulator;
         let sender = scope.spawn(|| clients.run(simulator, &brokers, &topic, options.rate));
+        let attacks = options
+            .hostile
+            .then(|| scope.spawn(|| hostile::run(options.seed, &brokers, &topic, PARTITIONS, clients)));
         let mut servers = Servers::start(scope, stack, name.clone());
         let faults = schedule(options.seed, options.length, &options.kinds, &options.stages);
         let is_failing = |servers: &Servers<'_>| servers.has_ended() || sender.is_finished();
@@ -79,19 +86,24 @@ pub fn run(
         let length = injector.elapsed().min(options.length);
         let faults_ended = Instant::now();
         injector.end_faults(&mut servers);
-        while !(servers.has_ended() && sender.is_finished()) {
+        let is_attacking = || attacks.as_ref().is_some_and(|attacks| !attacks.is_finished());
+        while !(servers.has_ended() && sender.is_finished()) || is_attacking() {
             injector.tick(&servers)?;
         }
         sender.join().unwrap_or(Err(Error::Panicked("clients")))?;
+        if let Some(attacks) = attacks {
+            attacked = attacks.join().unwrap_or(Err(Error::Panicked("hostile clients")))?;
+        }
         injector.tick(&servers)?;
         servers.finish()?;
-        injector.drain(clients.sent())?;
+        injector.drain(clients.sent() + attacked.truth.counts.sent)?;
         drain = faults_ended.elapsed();
         Ok(length)
     });
     let length = finished?;
     let outcome = injector.stop()?;
-    let truth = simulator.truth();
+    let mut truth = simulator.truth();
+    truth.add(attacked.truth);
     let source = ResultSource { brokers: &brokers, clickhouse_url: &clickhouse_url, pipeline: &name };
     let mut all = differences(source, &truth)?;
     all.extend(differences_of_reconcile(&pipeline, &truth.counts)?);
@@ -102,6 +114,8 @@ pub fn run(
         injected: outcome.injected,
         missed: outcome.missed,
         processes: outcome.processes,
+        attacks: attacked.attacks,
+        memory_limit: options.memory_limit,
         sent: truth.counts,
         totals: Totals::read(&clickhouse_url, &name)?,
         differences: all,

@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use super::backlog::Backlog;
+use super::{backlog::Backlog, outage::outage};
 
 /// A rebalance that the group has announced.
 pub(super) enum Announced {
@@ -32,6 +32,8 @@ pub(super) struct Context {
     /// A commit is on its way.
     is_committing: AtomicBool,
     reported: Mutex<Reported>,
+    /// What of Kafka did not answer, by the last statistics.
+    outage: Mutex<Option<String>>,
 }
 
 /// What the last statistics reported.
@@ -52,7 +54,12 @@ impl Context {
             commit: Mutex::default(),
             is_committing: AtomicBool::new(false),
             reported: Mutex::default(),
+            outage: Mutex::default(),
         }
+    }
+
+    pub(super) fn outage(&self) -> Option<String> {
+        lock(&self.outage).clone()
     }
 
     pub(super) fn take_rebalance(&self) -> Option<Announced> {
@@ -115,6 +122,7 @@ impl ClientContext for Context {
         if self.is_closing.load(Ordering::Acquire) {
             return;
         }
+        *lock(&self.outage) = outage(&statistics);
         let now = Instant::now();
         let mut reported = lock(&self.reported);
         let mut backlogs = BTreeMap::new();

@@ -129,6 +129,11 @@ pub trait Source {
     /// A partition is not assigned.
     fn resume(&self, partitions: &[i32]) -> Result<(), Error>;
 
+    /// What does not answer, in a sentence, so that no record arrives; none when all is well.
+    fn outage(&self) -> Option<String> {
+        None
+    }
+
     /// The membership as of now; read it again for each transaction.
     ///
     /// # Errors

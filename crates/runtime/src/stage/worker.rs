@@ -22,7 +22,7 @@ use crate::{
     Error,
     config::UndecodableBatches,
     failpoint::{self, Step},
-    health::Health,
+    health::{Degraded, Health},
     shutdown::Shutdown,
 };
 
@@ -100,8 +100,22 @@ where
 
     /// Works until a shutdown is requested. A batch that has been begun is committed first.
     pub(super) fn run(mut self) -> Result<(), Error> {
-        while !self.surroundings.shutdown.requested() {
-            self.surroundings.health.heartbeat(self.surroundings.name);
+        let Surroundings { name, options: WorkerOptions { stage, .. }, health, .. } = self.surroundings;
+        health.set_degraded(name, Degraded::Restarting, None);
+        let ended = self.work();
+        if ended.is_err() {
+            // The next owner reports it; a value left here would be added to its value.
+            for &partition in self.positions.keys() {
+                report(stage, partition, &LedgerCounts::default());
+            }
+        }
+        ended
+    }
+
+    fn work(&mut self) -> Result<(), Error> {
+        let Surroundings { name, shutdown, health, .. } = self.surroundings;
+        while !shutdown.requested() {
+            health.set_degraded(name, Degraded::KafkaUnreachable, self.source.outage());
             if self.is_restoring {
                 self.continue_restore()?;
             } else {
@@ -217,10 +231,9 @@ where
         self.ledger.abort();
         if self.aborting_since.get_or_insert_with(Instant::now).elapsed() > GIVE_UP_AFTER {
             let seconds = GIVE_UP_AFTER.as_secs();
-            return Err(Error::Stage(format!(
-                "every transaction of {} was aborted for {seconds} s; the log lines above have the cause",
-                self.surroundings.name
-            )));
+            let problem =
+                format!("every transaction was aborted for {seconds} s; the log lines above have the cause");
+            return Err(Error::Unavailable(problem.into()));
         }
         thread::sleep(self.surroundings.options.pause_after_abort);
         Ok(())

@@ -82,6 +82,8 @@ pub(crate) struct Broker {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Failure {
     Error,
+    /// An error that waiting may heal; only the first time.
+    Transient,
     Panic,
 }
 
@@ -135,7 +137,7 @@ impl Run {
             &self.shutdown,
             &runtime::health::Health::default(),
             |_| Ok(CountingStage { run: self.clone(), open: BTreeMap::new() }),
-            |_| Ok((MemorySource(self.clone()), MemoryProducer(self.clone()))),
+            |_, _| Ok((MemorySource(self.clone()), MemoryProducer(self.clone()))),
         )
     }
 
@@ -424,6 +426,10 @@ impl Stage for CountingStage {
             match fails_at {
                 Some((offset, Failure::Error)) if offset == record.offset => {
                     return Err(Error::Stage("the stage failed".into()));
+                }
+                Some((offset, Failure::Transient)) if offset == record.offset => {
+                    self.run.broker().fails_at = None;
+                    return Err(Error::Unavailable("kafka does not answer".into()));
                 }
                 Some((offset, Failure::Panic)) if offset == record.offset => panic!("the stage panicked"),
                 _ => (),

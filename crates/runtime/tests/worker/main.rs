@@ -189,6 +189,18 @@ fn an_error_of_the_stage_aborts_the_transaction_and_ends_the_worker() {
 }
 
 #[test]
+fn a_worker_with_a_transient_error_is_built_anew_and_reads_from_the_committed_offsets() {
+    let script =
+        assigned(&[0]).chain(records(0, 2)).chain([Poll::Idle]).chain(records(0, 1)).chain([Poll::Idle]);
+    let run = Run::new(script.chain(assigned(&[0])).chain(records(0, 3)));
+    run.broker().fails_at = Some((2, Failure::Transient));
+    run.one_worker().unwrap();
+    assert_eq!(run.broker().visible, [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4)]);
+    assert_eq!(run.broker().committed[&0].0, 5);
+    assert_eq!(run.broker().state[&0], 5);
+}
+
+#[test]
 fn a_panic_in_one_worker_ends_all_of_them() {
     let idle = std::iter::repeat_n(Poll::Idle, 1_000_000);
     let mut run = Run::new(assigned(&[0]).chain(records(0, 2)).chain(idle));

@@ -65,5 +65,5 @@ fn with_retries<T>(
 }
 
 pub(super) fn failed(action: &str, error: &KafkaError) -> Error {
-    Error::Stage(format!("restoring state: {action} failed: {error}"))
+    Error::Unavailable(format!("restoring state: {action} failed: {error}").into())
 }

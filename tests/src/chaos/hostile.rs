@@ -1,0 +1,123 @@
+//! Sends attacks beside the honest clients, one every few seconds, and knows what must become of them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext,
+    message::DeliveryResult,
+    producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
+};
+use simulator::Truth;
+
+use super::clients::Clients;
+use crate::{
+    Error,
+    hostile::{Attack, Attacker},
+};
+
+/// Between two attacks.
+const PAUSE: Duration = Duration::from_secs(2);
+/// A producer waits longer than any server is away.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// What was sent.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    /// What a correct pipeline counts for it.
+    pub(super) truth: Truth,
+    /// Attacks by kind.
+    pub(super) attacks: BTreeMap<&'static str, u64>,
+}
+
+/// Attacks until the clients end.
+///
+/// # Errors
+/// A record was not delivered, so that what must be counted is not known.
+pub(super) fn run(
+    seed: u64,
+    brokers: &str,
+    topic: &str,
+    partitions: i32,
+    clients: &Clients,
+) -> Result<Sent, Error> {
+    let deliveries = Arc::new(Deliveries::default());
+    let producer: BaseProducer<Delivery> = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("enable.idempotence", "true")
+        .set("compression.type", "zstd")
+        .set("message.max.bytes", "200000000")
+        .set("batch.size", "1000000")
+        .set("linger.ms", "200")
+        .set("delivery.timeout.ms", DELIVERY_TIMEOUT.as_millis().to_string())
+        .create_with_context(Delivery(Arc::clone(&deliveries)))?;
+    let mut attacker = Attacker::new(seed);
+    let mut sent = Sent::default();
+    let mut partition = 0;
+    while !clients.have_ended() {
+        let attack = attacker.attack(crate::now_ms());
+        partition = (partition + 1) % partitions;
+        send(&producer, topic, partition, &attack)?;
+        *sent.attacks.entry(attack.name).or_default() += 1;
+        sent.truth.add(attack.truth());
+        let until = Instant::now() + PAUSE;
+        while Instant::now() < until && !clients.have_ended() {
+            producer.poll(Duration::from_millis(50));
+        }
+    }
+    producer.flush(DELIVERY_TIMEOUT)?;
+    match deliveries.failed.load(Ordering::Acquire) {
+        0 => Ok(sent),
+        failed => Err(Error::Answer {
+            what: format!("the delivery of {failed} hostile records"),
+            wanted: "successful",
+        }),
+    }
+}
+
+fn send(
+    producer: &BaseProducer<Delivery>,
+    topic: &str,
+    partition: i32,
+    attack: &Attack,
+) -> Result<(), Error> {
+    for hostile in &attack.records {
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).partition(partition);
+        record.key = hostile.key.as_deref();
+        record.payload = hostile.value.as_deref();
+        while let Err((error, back)) = producer.send(record) {
+            let code = error.rdkafka_error_code();
+            if code != Some(rdkafka::error::RDKafkaErrorCode::QueueFull) {
+                return Err(error.into());
+            }
+            record = back;
+            producer.poll(Duration::from_millis(50));
+        }
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Deliveries {
+    failed: AtomicU64,
+}
+
+struct Delivery(Arc<Deliveries>);
+
+impl ClientContext for Delivery {}
+
+impl ProducerContext for Delivery {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if result.is_err() {
+            self.0.failed.fetch_add(1, Ordering::Release);
+        }
+    }
+}
