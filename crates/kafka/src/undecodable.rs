@@ -85,7 +85,14 @@ impl<'a> Probe<'a> {
     }
 
     fn find_at(&self, partition: i32, next: NextOffset, end: i64) -> Result<Option<Undecodable>, KafkaError> {
+        if next.0 >= end {
+            return Ok(None);
+        }
         let Seen::Undecodable { base, cause } = self.read(partition, next.0)? else { return Ok(None) };
+        // It was appended after the end had been read, so its last offset may be behind the end.
+        if base >= end {
+            return Ok(None);
+        }
         for _ in 1..ATTEMPTS {
             std::thread::sleep(PAUSE);
             if !self.is_in_batch(partition, next.0, base)? {
@@ -98,7 +105,7 @@ impl<'a> Probe<'a> {
         let deadline = Instant::now() + EXTEND_FOR;
         while last + 1 < end && Instant::now() < deadline {
             let Seen::Undecodable { base, .. } = self.read(partition, last + 1)? else { break };
-            if base <= last {
+            if base <= last || base >= end {
                 break;
             }
             last = self.last_offset(partition, base, base..end, width)?;
