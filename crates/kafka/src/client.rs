@@ -10,8 +10,11 @@ use rdkafka::{
 use runtime::{config::Settings, shutdown::Shutdown};
 use std::time::{Duration, Instant};
 
-use crate::{error::Error, topic};
+use crate::error::Error;
 
+/// Largest batch of the topics between the stages, and largest message that a stage sends: a single row may be larger than
+/// [`MESSAGE_BYTES`](event::StageLimits::MESSAGE_BYTES).
+pub(crate) const MAX_MESSAGE_BYTES: u32 = 8 * 1024 * 1024;
 /// Most bytes of one fetch, compressed. Kafka returns more only for a single batch that is larger.
 const FETCH_BYTES: &str = "4194304";
 /// librdkafka decompresses a zstd batch to at most this size, and to at least a third of it. There is no such limit for
@@ -28,7 +31,7 @@ pub fn client(settings: &Settings) -> ClientConfig {
     config
         .set("bootstrap.servers", &settings.kafka.brokers)
         .set("client.id", format!("{}-{}", settings.pipeline, settings.instance))
-        .set("message.max.bytes", topic::MAX_BYTES.to_string())
+        .set("message.max.bytes", MAX_MESSAGE_BYTES.to_string())
         .set("reconnect.backoff.max.ms", "2000")
         .set_log_level(RDKafkaLogLevel::Warning);
     config

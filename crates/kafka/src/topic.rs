@@ -2,6 +2,8 @@
 use event::Topic;
 use runtime::config::Kafka;
 
+use crate::client::MAX_MESSAGE_BYTES;
+
 mod check;
 mod placement;
 
@@ -9,9 +11,6 @@ pub use check::{Found, Problem, check, check_at_start, check_devices, find, prob
 
 /// Largest batch of `raw-events`: several records of clients together.
 const RAW_MAX_BYTES: u32 = 4 * 1024 * 1024;
-/// Largest batch of the other topics, and largest message that a stage sends: a single row may be larger than
-/// [`MESSAGE_BYTES`](event::StageLimits::MESSAGE_BYTES).
-pub(crate) const MAX_BYTES: u32 = 8 * 1024 * 1024;
 
 /// Number of partitions that `millrace topics create` gives a topic. The registry is small and read whole by every
 /// process.
@@ -32,7 +31,7 @@ fn has_broker_time(topic: Topic) -> bool {
 /// The configuration that `millrace topics create` gives a topic.
 pub fn settings(topic: Topic) -> Vec<(&'static str, String)> {
     const DAY_MS: u64 = 24 * 3600 * 1000;
-    let max_bytes = if topic == Topic::RawEvents { RAW_MAX_BYTES } else { MAX_BYTES };
+    let max_bytes = if topic == Topic::RawEvents { RAW_MAX_BYTES } else { MAX_MESSAGE_BYTES };
     let mut settings = vec![("max.message.bytes", max_bytes.to_string())];
     if has_broker_time(topic) {
         settings.push(("message.timestamp.type", "LogAppendTime".into()));
