@@ -30,7 +30,7 @@ fn write(topic: &str, key: &[u8], value: Option<&[u8]>) {
 
 #[test]
 fn enrich_goes_on_behind_messages_that_it_cannot_read() {
-    let pipeline = pipeline("foreign");
+    let pipeline = pipeline("foreign_clean");
     let mut simulator = simulator(&pipeline, Config { seed: 17, ..Config::default() });
     let mut stages = ["ingest", "enrich"].map(|stage| start(&pipeline, stage, "0"));
     stages.iter_mut().for_each(wait_until_ready);

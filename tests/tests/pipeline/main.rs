@@ -8,6 +8,7 @@ mod channels;
 #[cfg(debug_assertions)] // A release build has no failpoints.
 mod crash_points;
 mod cubes;
+mod enrich_limits;
 mod exact_totals;
 mod foreign_clean_events;
 mod foreign_messages;
