@@ -206,7 +206,17 @@ impl Devices {
     pub fn expire(&mut self, most: usize) {
         let to_expire = self.horizon.to_expire();
         let is_crowded = to_expire > 0 && self.memory_bytes() > self.max_bytes / 4 * 3;
-        for _ in 0..if is_crowded { to_expire } else { most } {
+        self.remove_expired(if is_crowded { to_expire } else { most });
+        // The transaction may have added more than it has forgotten, and no event may follow for long.
+        if let Some(keep) = self.most_kept() {
+            self.horizon.make_room(&self.slots, keep, self.now_ms);
+            self.look_again_at = keep + keep / 16;
+            self.remove_expired(self.horizon.to_expire());
+        }
+    }
+
+    fn remove_expired(&mut self, most: usize) {
+        for _ in 0..most {
             let Some(key) = self.horizon.next_expired() else { return };
             // It may have come back since.
             if let Entry::Occupied(entry) = self.slots.entry(key)

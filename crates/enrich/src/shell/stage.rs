@@ -225,6 +225,10 @@ impl Stage for EnrichStage {
         let mut counts = StampCounts::default();
         self.take_look();
         for record in records {
+            if output.is_too_large() {
+                // Devices of records that come again would only take memory.
+                return Ok(());
+            }
             self.reached.insert(record.partition, record.offset + 1);
             let batch = match Batch::decode(record.value.unwrap_or_default()) {
                 Ok(batch) => batch,

@@ -47,6 +47,12 @@ pub trait Output {
     /// The process cannot go on.
     fn send_tombstone(&mut self, topic: &str, partition: i32, key: &[u8]) -> Result<(), Error>;
 
+    /// Whether more was sent than one transaction may hold. The worker aborts it and repeats it with fewer records, so the
+    /// stage need not process the others.
+    fn is_too_large(&self) -> bool {
+        false
+    }
+
     /// Adds the outcome of events to the ledger of the input partition they were read from. The worker itself counts
     /// records. The counts commit together with the messages.
     fn count(&mut self, partition: i32, counts: &LedgerCounts);

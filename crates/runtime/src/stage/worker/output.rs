@@ -45,6 +45,10 @@ impl<T: Transaction> Output for CountingOutput<'_, T> {
         if self.is_too_large() { Ok(()) } else { self.transaction.send_tombstone(topic, partition, key) }
     }
 
+    fn is_too_large(&self) -> bool {
+        Self::is_too_large(self)
+    }
+
     fn count(&mut self, partition: i32, counts: &LedgerCounts) {
         self.ledger.count(partition, counts);
     }
