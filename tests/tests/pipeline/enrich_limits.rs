@@ -4,7 +4,7 @@
 use devstack::pipeline::Pipeline;
 use event::{BatchBuilder, Field, StageLimits};
 use rdkafka::{
-    ClientConfig, Message,
+    ClientConfig,
     producer::{BaseProducer, BaseRecord, Producer},
 };
 use system_tests::{
