@@ -28,8 +28,10 @@ pub struct HostileRecord {
 pub struct Attack {
     /// What it tries.
     pub name: &'static str,
-    /// In the order they are sent. All go to one partition, in one batch where the producer can.
+    /// In the order they are sent. All go to one partition.
     pub records: Vec<HostileRecord>,
+    /// They make one batch of Kafka, however large it is.
+    pub is_one_batch: bool,
     /// Valid events, which are stored.
     pub accepted: u64,
     /// Code and kept bytes of each dead letter.
@@ -101,7 +103,7 @@ type Kind = fn(&mut Attacker) -> Attack;
 
 impl Attacker {
     /// Every kind of attack.
-    pub const KINDS: [fn(&mut Self) -> Attack; 11] = [
+    pub const KINDS: [fn(&mut Self) -> Attack; 12] = [
         Self::too_large,
         Self::huge_key,
         Self::long_campaigns,
@@ -113,6 +115,7 @@ impl Attacker {
         Self::wide_events,
         Self::new_devices,
         Self::many_bad_elements,
+        Self::bomb,
     ];
 
     /// An attacker that begins with any kind.
@@ -211,18 +214,20 @@ impl Attacker {
     fn ruinous_numbers(&mut self) -> Attack {
         let mut attack = Attack::new("ruinous numbers");
         let day_ms = 24 * 3_600_000_i64;
-        for (object, key, limit) in [
-            ("commerce", "revenue_minor", 1_000_000_000_000_i64),
-            ("commerce", "quantity", 1_000_000),
-            ("playback", "played_ms", day_ms),
-            ("playback", "rebuffer_ms", day_ms),
-            ("playback", "position_ms", 30 * day_ms),
-            ("content", "duration_ms", 30 * day_ms),
-            ("upload", "bytes", 1 << 50),
+        let playback = json!({"id": "p", "state": "playing"});
+        for (object, required, key, limit) in [
+            ("commerce", json!({}), "revenue_minor", 1_000_000_000_000_i64),
+            ("commerce", json!({}), "quantity", 1_000_000),
+            ("playback", playback.clone(), "played_ms", day_ms),
+            ("playback", playback.clone(), "rebuffer_ms", day_ms),
+            ("playback", playback, "position_ms", 30 * day_ms),
+            ("content", json!({"id": "c"}), "duration_ms", 30 * day_ms),
+            ("upload", json!({"id": "u", "step": "select"}), "bytes", 1 << 50),
         ] {
             for (number, is_valid) in [(limit, true), (limit + 1, false), (i64::MAX, false)] {
                 let mut event = self.event("level_done");
-                event[object] = json!({key: number});
+                event[object] = required.clone();
+                event[object][key] = number.into();
                 if is_valid {
                     attack.accept(&event);
                 } else {
@@ -291,6 +296,16 @@ impl Attacker {
             attack.accepted += events.len() as u64;
             attack.send(Value::from(events).to_string());
         }
+        attack
+    }
+
+    /// 7 KB as zstd, and more than a client of Kafka decompresses.
+    fn bomb(&mut self) -> Attack {
+        let mut attack = Attack { is_one_batch: true, ..Attack::new("a batch that is a bomb") };
+        for _ in 0..150 {
+            attack.send(vec![b'a'; MIB]);
+        }
+        attack.dead_letters = vec![(ExpectedCode::Undecodable, Vec::new())];
         attack
     }
 

@@ -43,16 +43,8 @@ impl Error {
             Self::Transient { .. } => true,
             // A lane that is rebuilt halts the partition whose records are gone, and reads the others.
             Self::Kafka(kafka::Error::PositionGone { .. }) => true,
-            // A broker or the network failed, or the system is out of threads or file descriptors.
-            Self::Kafka(
-                kafka::Error::Call { .. }
-                | kafka::Error::GivenUp { .. }
-                | kafka::Error::Unreachable { .. }
-                | kafka::Error::NoGroupMetadata(_)
-                | kafka::Error::System { .. },
-            ) => true,
-            // Another process has the name, or the topic does not fit.
-            Self::Kafka(_) | Self::Runtime(_) => false,
+            Self::Kafka(error) => error.is_transient(),
+            Self::Runtime(error) => error.is_transient(),
             Self::Cubes(_) | Self::CubesFile { .. } | Self::ClickHouse(_) | Self::Stopped(_) => false,
         }
     }

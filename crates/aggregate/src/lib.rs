@@ -23,7 +23,6 @@
 //! | [`server`] | the ClickHouse server: its errors, its tables |
 //! | [`migrate`](mod@migrate) | creates and extends database, tables and views |
 //! | `process` | [`run`]: all lanes of one process |
-//! | `rebuild` | rebuilds a worker of a lane after a transient error |
 pub mod block;
 pub mod cube;
 mod error;
@@ -34,7 +33,6 @@ mod metric;
 pub mod migrate;
 mod process;
 pub mod protocol;
-mod rebuild;
 pub mod server;
 pub mod table;
 mod time;

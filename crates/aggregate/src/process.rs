@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event::{Start, Topic};
-use kafka::{GroupConsumer, GroupMember, partition_count};
+use kafka::{GroupConsumer, GroupMember, partition_count, wait_until_name_is_free};
 use runtime::config::Settings;
 use runtime::failpoint::{self, Safeguard};
 use runtime::health::{Degraded, Health};
+use runtime::rebuild;
 use runtime::shutdown::Shutdown;
 use tokio::runtime::Handle;
 
@@ -17,7 +18,6 @@ use crate::cube::CubeLane;
 use crate::fold::{Accumulator, Buffers, CompiledLane, DeadLetters, Events, LaneFold};
 use crate::lane::{self, LaneOptions, Writers};
 use crate::protocol::Rules;
-use crate::rebuild::rebuild;
 use crate::table::{self, LaneTable, TableSpec};
 use crate::time::now_ms;
 use crate::{BlockWriter, Cubes, Error, cube, metric, server};
@@ -193,7 +193,9 @@ impl Lane {
         let Surroundings { shutdown, health, .. } = surroundings;
         let component = format!("{}-{worker}", self.name);
         health.set_ready(&component, false);
-        let ended = rebuild(&component, health, shutdown, || self.work(worker, &component, surroundings));
+        let ended = rebuild(&component, health, shutdown, Error::is_transient, |failed| {
+            self.work(worker, &component, surroundings, failed)
+        });
         match ended {
             Err(error) if error.is_transient() => {
                 tracing::warn!(component, %error, "stopped; what was not written is written at the next start");
@@ -203,11 +205,21 @@ impl Lane {
         }
     }
 
-    fn work(&self, worker: usize, component: &str, surroundings: &Surroundings<'_>) -> Result<(), Error> {
+    /// `failed` is the error after which the worker is rebuilt.
+    fn work(
+        &self,
+        worker: usize,
+        component: &str,
+        surroundings: &Surroundings<'_>,
+        failed: Option<&Error>,
+    ) -> Result<(), Error> {
         let Surroundings { settings, tokio, shutdown, health, .. } = surroundings;
         let Settings { pipeline, instance, aggregate, .. } = settings;
         let group = format!("{pipeline}-aggregate-{}", self.name);
         let member = format!("{group}-{instance}-{worker}");
+        if let Some(Error::Kafka(kafka::Error::FencedOff(_))) = failed {
+            wait_until_name_is_free(settings, &group, &member, shutdown, || health.heartbeat(component))?;
+        }
         let checked = tokio.block_on(self.check_tables(component, surroundings));
         let unavailable = checked.as_ref().err().filter(|error| error.is_transient());
         health.set_degraded(component, Degraded::ClickHouseUnreachable, unavailable.map(Error::to_string));

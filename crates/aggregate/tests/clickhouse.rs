@@ -295,7 +295,7 @@ fn a_server_that_counts_a_repeated_insert_twice_is_an_error() {
 }
 
 #[test]
-fn the_largest_block_is_inserted_by_a_user_who_may_use_256_mib() {
+fn the_largest_block_is_inserted_by_a_user_who_may_use_512_mib() {
     let db = Database::new();
     db.migrate(&built_in());
     let lane = Arc::new(CompiledLane::new(&built_in(), CubeLane::Live, 8, TimeZone::UTC));
@@ -322,7 +322,7 @@ fn the_largest_block_is_inserted_by_a_user_who_may_use_256_mib() {
     let largest = blocks.iter().map(Block::heap_bytes).max().unwrap();
     assert!(blocks.len() > 1 && (12 << 20..20 << 20).contains(&largest), "{} of {largest}", blocks.len());
     let spec = table::tables(&built_in()).into_iter().find(|spec| spec.name == "live_local").unwrap();
-    let client = db.client.clone().with_setting("max_memory_usage", (256 << 20).to_string());
+    let client = db.client.clone().with_setting("max_memory_usage", (512 << 20).to_string());
     let writer = db.runtime.block_on(BlockWriter::new(&client, &db.settings, "live", &spec)).unwrap();
     for (nth, block) in blocks.iter().enumerate() {
         db.runtime.block_on(writer.insert(block, &format!("large:{nth}"))).unwrap();

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A dead-letter code that the simulator provokes.
+/// A dead-letter code of ingest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the names are the contract's codes")]
@@ -22,10 +22,12 @@ pub enum ExpectedCode {
     UnknownEvent,
     InvalidTimestamp,
     TooOld,
+    /// Not among [`ALL`](Self::ALL): the simulator's own records can be decoded.
+    Undecodable,
 }
 
 impl ExpectedCode {
-    /// All of them, in the contract's order.
+    /// Those that the simulator provokes, in the contract's order.
     pub const ALL: &[Self] = &[
         Self::NotUtf8,
         Self::MalformedJson,
@@ -60,6 +62,7 @@ impl ExpectedCode {
             Self::UnknownEvent => "unknown_event",
             Self::InvalidTimestamp => "invalid_timestamp",
             Self::TooOld => "too_old",
+            Self::Undecodable => "undecodable",
         }
     }
 

@@ -48,30 +48,39 @@ pub(super) fn run(
     clients: &Clients,
 ) -> Result<Sent, Error> {
     let deliveries = Arc::new(Deliveries::default());
-    let producer: BaseProducer<Delivery> = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("enable.idempotence", "true")
-        .set("compression.type", "zstd")
-        .set("message.max.bytes", "200000000")
-        .set("batch.size", "1000000")
-        .set("linger.ms", "200")
-        .set("delivery.timeout.ms", DELIVERY_TIMEOUT.as_millis().to_string())
-        .create_with_context(Delivery(Arc::clone(&deliveries)))?;
+    let producer = |batch_bytes: &str, linger_ms: &str| -> Result<BaseProducer<Delivery>, Error> {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", brokers)
+            .set("enable.idempotence", "true")
+            .set("compression.type", "zstd")
+            .set("message.max.bytes", "900000000")
+            .set("batch.size", batch_bytes)
+            .set("linger.ms", linger_ms)
+            .set("delivery.timeout.ms", DELIVERY_TIMEOUT.as_millis().to_string());
+        Ok(config.create_with_context(Delivery(Arc::clone(&deliveries)))?)
+    };
+    let (usual, of_one_batch) = (producer("1000000", "200")?, producer("900000000", "60000")?);
     let mut attacker = Attacker::new(seed);
     let mut sent = Sent::default();
     let mut partition = 0;
     while !clients.have_ended() {
         let attack = attacker.attack(crate::now_ms());
         partition = (partition + 1) % partitions;
-        send(&producer, topic, partition, &attack)?;
+        if attack.is_one_batch {
+            send(&of_one_batch, topic, partition, &attack)?;
+            of_one_batch.flush(DELIVERY_TIMEOUT)?;
+        } else {
+            send(&usual, topic, partition, &attack)?;
+        }
         *sent.attacks.entry(attack.name).or_default() += 1;
         sent.truth.add(attack.truth());
         let until = Instant::now() + PAUSE;
         while Instant::now() < until && !clients.have_ended() {
-            producer.poll(Duration::from_millis(50));
+            usual.poll(Duration::from_millis(50));
         }
     }
-    producer.flush(DELIVERY_TIMEOUT)?;
+    usual.flush(DELIVERY_TIMEOUT)?;
     match deliveries.failed.load(Ordering::Acquire) {
         0 => Ok(sent),
         failed => Err(Error::Answer {

@@ -190,7 +190,7 @@ fn duplicates_tests_and_bots_count_in_quality_only() {
         let counted = events.map(|at| cells.values().map(|totals| totals[at].value()).sum::<i64>());
         match cube.name {
             "quality" => assert_eq!(counted, Some(6)),
-            "traffic" | "versions" => assert_eq!(counted, Some(3)),
+            "traffic" | "versions" => assert_eq!(counted, Some(4)),
             _ => assert!(counted.unwrap_or(0) == 0, "{}", cube.name),
         }
     }

@@ -12,7 +12,7 @@ use super::rows::Block;
 /// Most data rows in a block; the server cuts at about a million.
 const MAX_ROWS: usize = 500_000;
 /// Largest block in bytes of memory, counted before it is built: the server cuts at 256 MiB, and one INSERT of this size
-/// takes it about 100 MiB of memory. A single larger row goes alone.
+/// takes it 260 MiB of memory. A single larger row goes alone.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// Most table partitions in a block; the server returns an error above 100.
 const MAX_TABLE_PARTITIONS: usize = 50;

@@ -111,7 +111,7 @@ fn without_any_one_safeguard_some_schedule_loses_or_doubles_a_record() {
         ("marker, tokens forgotten", Faults { rules: without_markers, ..SHORT_MEMORY }, "co"),
         ("intent", Faults { rules: without_intents, ..ALL }, "co"),
         ("fresh proof of ownership", Faults { rules: endless_proof, ..SHORT_MEMORY }, "counts 2 times"),
-        ("wait for inserts of other rows", Faults { rules: no_wait, ..UPGRADES }, "counts"),
+        ("wait for inserts of other rows", Faults { rules: no_wait, ..UPGRADES }, "co"),
     ] {
         let found =
             violation(faults).unwrap_or_else(|| panic!("no schedule notices the missing safeguard: {name}"));
