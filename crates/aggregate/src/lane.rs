@@ -25,7 +25,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use kafka::{GroupConsumer, Polled};
-use runtime::health::{Degraded, Health};
+use runtime::health::Health;
 use runtime::shutdown::Shutdown;
 use tokio::runtime::Handle;
 
@@ -98,7 +98,6 @@ pub fn run(
             lane.flush(|partition| partition.is_paused() && partition.can_flush())?;
         }
         if now >= next_heartbeat {
-            health.set_degraded(&lane.component, Degraded::KafkaUnreachable, source.outage());
             lane.report_memory();
             lane.report_servers();
             next_heartbeat = now + HEARTBEAT_INTERVAL;

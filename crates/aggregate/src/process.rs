@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event::{Start, Topic};
-use kafka::{GroupConsumer, GroupMember, partition_count, wait_until_name_is_free};
+use kafka::{GroupConsumer, GroupMember, for_rebuild, partition_count, wait_until_name_is_free};
 use runtime::config::Settings;
 use runtime::failpoint::{self, Safeguard};
 use runtime::health::{Degraded, Health};
@@ -220,6 +220,7 @@ impl Lane {
         if let Some(Error::Kafka(kafka::Error::FencedOff(_))) = failed {
             wait_until_name_is_free(settings, &group, &member, shutdown, || health.heartbeat(component))?;
         }
+        let settings = &if failed.is_some() { for_rebuild(settings) } else { (*settings).clone() };
         let checked = tokio.block_on(self.check_tables(component, surroundings));
         let unavailable = checked.as_ref().err().filter(|error| error.is_transient());
         health.set_degraded(component, Degraded::ClickHouseUnreachable, unavailable.map(Error::to_string));

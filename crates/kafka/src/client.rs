@@ -22,6 +22,8 @@ const FETCH_BYTES: &str = "4194304";
 const RECEIVE_BYTES: &str = "50331648";
 /// Timeout of one request; it is retried afterwards.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a worker that is rebuilt waits for Kafka before its next attempt.
+const REBUILD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A broker that has just started may not know its topics yet.
 const TOPICS_KNOWN_AFTER: Duration = Duration::from_secs(3);
 
@@ -95,6 +97,11 @@ pub(crate) fn transactional_producer(settings: &Settings, transactional_id: &str
         .set("batch.size", "1000000")
         .set("queue.buffering.max.kbytes", "262144");
     config
+}
+
+/// The settings for a worker that is rebuilt after an error: it tries again and again, so one attempt may be short.
+pub fn for_rebuild(settings: &Settings) -> Settings {
+    Settings { startup_timeout: settings.startup_timeout.min(REBUILD_TIMEOUT), ..settings.clone() }
 }
 
 /// Number of partitions of a topic. Waits for a broker until `startup_timeout`.

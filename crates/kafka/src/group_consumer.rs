@@ -7,10 +7,11 @@
 mod backlog;
 mod commit;
 mod context;
+mod member;
 mod outage;
 mod start;
 
-use event::{NextOffset, Start, Topic};
+use event::{NextOffset, Topic};
 use rdkafka::{
     ClientConfig, Offset as RdOffset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata},
@@ -29,6 +30,7 @@ use std::{
 };
 
 use self::context::{Announced, Context};
+pub use self::member::GroupMember;
 use crate::{
     bounds::bounds,
     client,
@@ -56,21 +58,6 @@ pub struct Committed {
 pub struct Membership {
     pub(crate) topic: String,
     pub(crate) group: ConsumerGroupMetadata,
-}
-
-/// Who joins a group, and where a group starts that has committed nothing for the topic.
-#[derive(Clone, Copy)]
-pub struct GroupMember<'a> {
-    /// Consumer group.
-    pub group: &'a str,
-    /// The topic it reads.
-    pub topic: &'a str,
-    /// Name of the static member.
-    pub name: &'a str,
-    /// Start position of a group that has committed nothing. A partition that appears later is read from its beginning.
-    pub start: Start,
-    /// The metadata of the offsets that are committed as the start.
-    pub start_metadata: fn(NextOffset) -> String,
 }
 
 /// A consumer of one topic, member of one group.
@@ -177,8 +164,8 @@ impl GroupConsumer {
             _ if is_undecodable(&error) => Ok(Polled::Undecodable),
             // Behind a wrong checksum librdkafka moves its position to an offset that no record has.
             _ if is_position_gone(&error) => Ok(Polled::Undecodable),
-            // A broker that has just started may not know its topics. Whether it is missing shows when the worker is built
-            // anew.
+            // A broker that has just started may not know its topics. Whether it is missing shows when the worker is
+            // rebuilt.
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
                 Err(Error::call("reading", &self.member, error))
             }
@@ -392,23 +379,6 @@ impl GroupConsumer {
             }
         }
     }
-}
-
-/// Offsets to commit, each with its metadata.
-pub(crate) fn offsets_with_metadata(
-    topic: &str,
-    offsets: &[(i32, NextOffset, impl AsRef<str>)],
-) -> Result<TopicPartitionList, KafkaError> {
-    // A new list each time: setting the metadata of an element twice leaks memory.
-    let mut list = TopicPartitionList::new();
-    for (partition, next, metadata) in offsets {
-        let mut element = list.add_partition(topic, *partition);
-        element.set_offset(RdOffset::Offset(next.0))?;
-        if !metadata.as_ref().is_empty() {
-            element.set_metadata(metadata.as_ref());
-        }
-    }
-    Ok(list)
 }
 
 impl Source for GroupConsumer {

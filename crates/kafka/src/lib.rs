@@ -10,6 +10,7 @@ mod client;
 mod error;
 mod group_consumer;
 mod member_name;
+mod offset_list;
 mod partition_reader;
 mod stage;
 pub mod topic;
@@ -17,7 +18,7 @@ mod transaction;
 mod undecodable;
 
 pub use bounds::{bounds, ends};
-pub use client::{client, decoding, explain, partition_count, topic_settings};
+pub use client::{client, decoding, explain, for_rebuild, partition_count, topic_settings};
 pub use error::Error;
 pub use group_consumer::{Committed, GroupConsumer, GroupMember, Membership};
 pub use member_name::wait_until_name_is_free;

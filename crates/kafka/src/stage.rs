@@ -9,15 +9,13 @@ use runtime::{
 use std::time::Duration;
 
 use crate::{
-    client::partition_count,
+    client::{for_rebuild, partition_count},
     error::Error,
     group_consumer::{GroupConsumer, GroupMember},
     member_name::wait_until_name_is_free,
     transaction::TransactionalProducer,
 };
 
-/// How long a worker that is built anew waits for Kafka before its next attempt.
-const REBUILD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Share of the memory limit that the records of one batch may take, and the most and the least they may take.
 const BATCH_SHARE: u64 = 64;
 const MAX_BATCH_BYTES: u64 = 16 * 1024 * 1024;
@@ -75,9 +73,10 @@ pub fn run_stage<S: Stage>(
                 let heartbeat = || health.heartbeat(&component);
                 wait_until_name_is_free(settings, &group, &member, shutdown, heartbeat)?;
             }
-            Some(_) => _ = partition_count(&impatient(settings), &topic, shutdown)?,
+            Some(_) => _ = partition_count(&for_rebuild(settings), &topic, shutdown)?,
             None => (),
         }
+        let settings = &if failed.is_some() { for_rebuild(settings) } else { settings.clone() };
         // An earlier process with this member's names must be fenced off before this one is assigned partitions.
         let producer = TransactionalProducer::new(settings, &member, shutdown)?;
         let member = GroupMember {
@@ -100,9 +99,4 @@ fn batch_bytes(settings: &Settings) -> usize {
 fn is_fenced_off(error: &runtime::Error) -> bool {
     let runtime::Error::Unavailable(error) = error else { return false };
     matches!(error.downcast_ref(), Some(Error::FencedOff(_)))
-}
-
-/// The worker that is built anew tries again and again, so one attempt may be short.
-fn impatient(settings: &Settings) -> Settings {
-    Settings { startup_timeout: settings.startup_timeout.min(REBUILD_TIMEOUT), ..settings.clone() }
 }

@@ -19,11 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    client,
-    error::Error,
-    group_consumer::{Membership, offsets_with_metadata},
-};
+use crate::{client, error::Error, group_consumer::Membership, offset_list::offsets_with_metadata};
 
 /// How long a retriable step of a transaction is retried before the process gives up on its coordinator.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);

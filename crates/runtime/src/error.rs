@@ -16,7 +16,7 @@ pub enum Error {
     /// The client library behind a source or a producer failed, and a new client would fail too.
     #[error("{0}")]
     Client(Box<dyn error::Error + Send + Sync>),
-    /// A server did not answer, or a client failed in a way that a new client may not. The worker is built anew.
+    /// A server did not answer, or a client failed in a way that a new client may not. The worker is rebuilt.
     #[error("{0}")]
     Unavailable(Box<dyn error::Error + Send + Sync>),
     /// The HTTP address cannot be used.
@@ -58,7 +58,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether waiting may heal it: the worker is built anew, and the process goes on.
+    /// Whether waiting may heal it: the worker is rebuilt, and the process goes on.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::System { .. })
     }

@@ -19,7 +19,7 @@ pub enum Degraded {
     KafkaUnreachable,
     /// ClickHouse does not answer, or returns errors that are expected to go away.
     ClickHouseUnreachable,
-    /// A client of Kafka failed; the component is being built anew.
+    /// A client of Kafka failed; the component is being rebuilt.
     Restarting,
     /// A request has not been answered for 10 s.
     Waiting,
@@ -75,12 +75,12 @@ pub struct Health {
 struct Component {
     ready: bool,
     last_heartbeat: Instant,
-    degraded: BTreeMap<Degraded, Trouble>,
+    degraded: BTreeMap<Degraded, Fault>,
     details: BTreeMap<String, Value>,
 }
 
 #[derive(Debug)]
-struct Trouble {
+struct Fault {
     cause: String,
     since: Instant,
 }
@@ -99,7 +99,7 @@ impl Component {
     fn degraded(&self) -> BTreeMap<Degraded, (String, u64)> {
         let reported = self.degraded.iter();
         let mut all: BTreeMap<_, _> = reported
-            .map(|(&reason, trouble)| (reason, (trouble.cause.clone(), trouble.since.elapsed().as_secs())))
+            .map(|(&reason, fault)| (reason, (fault.cause.clone(), fault.since.elapsed().as_secs())))
             .collect();
         let waited = self.last_heartbeat.elapsed();
         if waited > WAITING_AFTER {
@@ -147,16 +147,16 @@ impl Health {
     pub fn set_degraded(&self, component: &str, reason: Degraded, cause: Option<String>) {
         self.with(component, |c| match cause {
             Some(cause) => {
-                if let Some(trouble) = c.degraded.get_mut(&reason) {
-                    trouble.cause = cause;
+                if let Some(fault) = c.degraded.get_mut(&reason) {
+                    fault.cause = cause;
                 } else {
                     tracing::warn!(component, reason = reason.as_str(), cause, "degraded");
-                    c.degraded.insert(reason, Trouble { cause, since: Instant::now() });
+                    c.degraded.insert(reason, Fault { cause, since: Instant::now() });
                 }
             }
             None => {
-                if let Some(trouble) = c.degraded.remove(&reason) {
-                    let seconds = trouble.since.elapsed().as_secs();
+                if let Some(fault) = c.degraded.remove(&reason) {
+                    let seconds = fault.since.elapsed().as_secs();
                     tracing::info!(component, reason = reason.as_str(), seconds, "no longer degraded");
                 }
             }

@@ -12,7 +12,7 @@ pub(crate) fn describe() {
     describe_counter!(
         "millrace_workers_rebuilt_total",
         Unit::Count,
-        "How often a worker was built anew because its clients failed."
+        "How often a worker was rebuilt because its clients failed."
     );
     describe_gauge!(
         "millrace_consumer_lag_records",

@@ -1,4 +1,4 @@
-//! Builds a worker anew after its clients failed. It takes the path of a restarted process, which every crash test proves, but
+//! Rebuilds a worker after its clients failed. It takes the path of a restarted process, which every crash test proves, but
 //! the process stays: its other workers go on, and it says in `/status` what it waits for.
 use std::{
     fmt::Display,
@@ -41,7 +41,7 @@ pub fn rebuild<E: Display>(
         if started.elapsed() > RAN_WELL {
             pause = FIRST_PAUSE;
         }
-        tracing::warn!(component, %error, ?pause, "worker failed, it is built anew");
+        tracing::warn!(component, %error, ?pause, "worker failed, it is rebuilt");
         metrics::counter!("millrace_workers_rebuilt_total").increment(1);
         health.set_ready(component, false);
         health.set_degraded(component, Degraded::Restarting, Some(error.to_string()));

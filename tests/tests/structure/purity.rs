@@ -77,6 +77,7 @@ pub(crate) const EFFECTS: &[Effect] = &[
         allowed: &[
             "crates/kafka/src/",
             "crates/runtime/src/crash.rs",
+            "crates/runtime/src/rebuild.rs",
             "crates/runtime/src/stage",
             "crates/enrich/src/shell/",
             "crates/aggregate/src/process.rs",
@@ -90,6 +91,7 @@ pub(crate) const EFFECTS: &[Effect] = &[
         allowed: &[
             "crates/kafka/src/",
             "crates/runtime/src/health.rs",
+            "crates/runtime/src/rebuild.rs",
             "crates/runtime/src/shutdown.rs",
             "crates/runtime/src/stage/",
             "crates/ingest/src/rejection_log.rs",
@@ -109,7 +111,11 @@ pub(crate) const EFFECTS: &[Effect] = &[
     },
     Effect {
         path: "std::time::SystemTime",
-        allowed: &["crates/aggregate/src/time.rs", "crates/simulator/src/produce.rs"],
+        allowed: &[
+            "crates/aggregate/src/time.rs",
+            "crates/enrich/src/shell/raw_progress.rs",
+            "crates/simulator/src/produce.rs",
+        ],
     },
 ];
 

@@ -185,7 +185,8 @@ impl Lane<'_> {
         let cause = failing.filter(|(duration, _)| *duration >= DEGRADED_AFTER).map(|(_, cause)| cause);
         self.health.set_degraded(&self.component, Degraded::ClickHouseUnreachable, cause);
         let failing = self.commits_fail_since.filter(|since| since.elapsed() >= DEGRADED_AFTER);
-        let cause = failing.map(|_| "offsets cannot be committed; the log has the error".to_owned());
+        let not_committed = failing.map(|_| "offsets cannot be committed; the log has the error".to_owned());
+        let cause = self.source.outage().or(not_committed);
         self.health.set_degraded(&self.component, Degraded::KafkaUnreachable, cause);
     }
 

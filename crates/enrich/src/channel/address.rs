@@ -4,7 +4,28 @@ use encoding_rs::GB18030;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
-use super::evidence::{CAMPAIGN_PREFIXES, CLICK_PARAMETERS};
+/// Parameters that advertisers add to the page's address of a click, and the advertiser of each.
+pub(super) const CLICK_PARAMETERS: &[(&str, &str)] = &[
+    ("bd_vid", "baidu"),
+    ("dclid", "google"),
+    ("epik", "pinterest"),
+    ("fbclid", "facebook"),
+    ("gbraid", "google"),
+    ("gclid", "google"),
+    ("gdt_vid", "tencent"),
+    ("li_fat_id", "linkedin"),
+    ("msclkid", "bing"),
+    ("qhclickid", "360"),
+    ("qz_gdt", "tencent"),
+    ("rdt_cid", "reddit"),
+    ("sccid", "snapchat"),
+    ("ttclid", "tiktok"),
+    ("twclid", "twitter"),
+    ("wbraid", "google"),
+    ("yclid", "yandex"),
+];
+/// Prefixes of campaign parameters: Google's, which most use, Piwik's and Matomo's.
+pub(super) const CAMPAIGN_PREFIXES: &[&str] = &["utm_", "pk_", "mtm_"];
 
 /// The lists of parameters of an address: its query, and what is behind `#`, with or without a path there.
 pub(super) fn parameter_lists(url: &str) -> [&str; 2] {

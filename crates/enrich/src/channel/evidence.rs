@@ -3,7 +3,7 @@ use std::borrow::Cow;
 
 use event::{Batch, Field};
 
-use super::address::{parameter_lists, parameters};
+use super::address::{CAMPAIGN_PREFIXES, CLICK_PARAMETERS, parameter_lists, parameters};
 
 /// The evidence of one event; empty texts are not shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -21,29 +21,6 @@ pub struct Evidence<'a> {
     /// `page.referrer` as sent.
     pub referrer: &'a str,
 }
-
-/// Parameters that advertisers add to the page's address of a click, and the advertiser of each.
-pub(super) const CLICK_PARAMETERS: &[(&str, &str)] = &[
-    ("bd_vid", "baidu"),
-    ("dclid", "google"),
-    ("epik", "pinterest"),
-    ("fbclid", "facebook"),
-    ("gbraid", "google"),
-    ("gclid", "google"),
-    ("gdt_vid", "tencent"),
-    ("li_fat_id", "linkedin"),
-    ("msclkid", "bing"),
-    ("qhclickid", "360"),
-    ("qz_gdt", "tencent"),
-    ("rdt_cid", "reddit"),
-    ("sccid", "snapchat"),
-    ("ttclid", "tiktok"),
-    ("twclid", "twitter"),
-    ("wbraid", "google"),
-    ("yclid", "yandex"),
-];
-/// Prefixes of campaign parameters: Google's, which most use, Piwik's and Matomo's.
-pub(super) const CAMPAIGN_PREFIXES: &[&str] = &["utm_", "pk_", "mtm_"];
 
 impl<'a> Evidence<'a> {
     /// The evidence of a row's event. `install_source` is '' unless it is the device's first event: on later events it

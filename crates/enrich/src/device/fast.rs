@@ -14,7 +14,7 @@ use super::{
     touch::{EvidenceChannel, Touch},
 };
 
-/// A larger step of `event_number` is a client that started anew, not a loss.
+/// A larger step of `event_number` is a client that started again, not a loss.
 const LARGEST_JUMP: i64 = 1_000_000;
 
 /// The state that a restore rebuilds from events.
@@ -80,7 +80,7 @@ impl Fast {
     }
 
     /// Events missing between the highest number so far and this one. A larger jump than any real loss is a client that
-    /// started anew.
+    /// started again.
     fn count_lost(&mut self, number: i64) -> i64 {
         if number <= self.event_number {
             return 0;

@@ -14,8 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{GroupConsumer, offsets_with_metadata};
+use super::GroupConsumer;
 use crate::error::Error;
+use crate::offset_list::offsets_with_metadata;
 
 /// How often a commit on its way is looked for.
 const LOOK: Duration = Duration::from_millis(5);

@@ -14,9 +14,11 @@ use rdkafka::{
 use runtime::{config::Settings, shutdown::Shutdown};
 use std::time::{Duration, Instant};
 
-use super::{GroupMember, REQUEST_TIMEOUT, offsets_with_metadata};
-use crate::{bounds::bounds, client, error::Error};
+use super::member::GroupMember;
+use crate::{bounds::bounds, client, error::Error, offset_list::offsets_with_metadata};
 
+/// Timeout of one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause before the next attempt.
 const PAUSE: Duration = Duration::from_millis(500);
 

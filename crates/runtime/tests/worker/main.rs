@@ -189,7 +189,7 @@ fn an_error_of_the_stage_aborts_the_transaction_and_ends_the_worker() {
 }
 
 #[test]
-fn a_worker_with_a_transient_error_is_built_anew_and_reads_from_the_committed_offsets() {
+fn a_worker_with_a_transient_error_is_rebuilt_and_reads_from_the_committed_offsets() {
     let script =
         assigned(&[0]).chain(records(0, 2)).chain([Poll::Idle]).chain(records(0, 1)).chain([Poll::Idle]);
     let run = Run::new(script.chain(assigned(&[0])).chain(records(0, 3)));
