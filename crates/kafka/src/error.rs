@@ -134,7 +134,9 @@ impl Error {
         let is_fenced_off = matches!(
             source.rdkafka_error_code(),
             Some(
-                RDKafkaErrorCode::Fenced
+                // Hides the error that came first, which is nearly always one of the others.
+                RDKafkaErrorCode::Fatal
+                    | RDKafkaErrorCode::Fenced
                     | RDKafkaErrorCode::FencedInstanceId
                     | RDKafkaErrorCode::ProducerFenced
                     | RDKafkaErrorCode::InvalidProducerEpoch

@@ -135,8 +135,8 @@ fn lost_replies_and_a_stop_without_clickhouse_change_no_number() {
     });
     thread::sleep(Duration::from_secs(2));
     let status = stages[2].terminate(WAIT).unwrap();
-    assert_eq!(status.code(), Some(1), "{}", stages[2].log_tail(5));
-    assert!(stages[2].log_tail(5).contains("the rest is written at the next start"));
+    assert!(status.success(), "{}", stages[2].log_tail(5));
+    assert!(stages[2].log_tail(usize::MAX).contains("the rest is written at the next start"));
     proxy.cut_off(false);
     stages[2] = start(&pipeline, "aggregate", "0");
     settle_and_compare(&pipeline, &simulator.truth(), stages);
