@@ -189,7 +189,7 @@ fn duplicates_tests_and_bots_count_in_quality_only() {
         let events = cube.measures.iter().position(|measure| *measure == "events");
         let counted = events.map(|at| cells.values().map(|totals| totals[at].value()).sum::<i64>());
         match cube.name {
-            "quality" => assert_eq!(counted, Some(6)),
+            "quality" => assert_eq!(counted, Some(7)),
             "traffic" | "versions" => assert_eq!(counted, Some(4)),
             _ => assert!(counted.unwrap_or(0) == 0, "{}", cube.name),
         }
