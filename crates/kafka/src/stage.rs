@@ -64,6 +64,10 @@ pub fn run_stage<S: Stage>(
         pause_after_abort: PAUSE_AFTER_ABORT,
         undecodable: options.undecodable,
     };
+    for worker in 0..settings.workers {
+        // Before the first wait: a process whose other components are ready is not ready without its workers.
+        health.set_ready(&format!("{}-{worker}", options.name), false);
+    }
     partition_count(settings, &topic, shutdown)?;
     runtime::stage::run(worker_options, shutdown, health, make_stage, |worker, failed| {
         let member = format!("{group}-{}-{worker}", settings.instance);
