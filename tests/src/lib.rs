@@ -206,6 +206,14 @@ fn wait_for_report(pipeline: &Pipeline, processes: &[Process]) {
     eventually("all in lane report", WAIT, || (written("report")? >= written("live")?).then_some(()));
 }
 
+/// Fails with the end of its log if a process has ended.
+pub fn assert_none_ended(stages: &mut [Process]) {
+    for process in stages {
+        let status = process.exit_status().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(status, None, "{}: {}", process.name(), process.log_tail(5));
+    }
+}
+
 /// Calls `attempt` until it returns a value; fails after `timeout`.
 pub fn eventually<T>(what: &str, timeout: Duration, mut attempt: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();

@@ -5,8 +5,8 @@ use devstack::{Process, Totals, pipeline::Pipeline};
 use simulator::Config;
 use std::{thread, time::Duration};
 use system_tests::{
-    WAIT, compare::assert_equal_to_truth, eventually, get, http_address, own_stack, pipeline, send, settle,
-    simulator, stack, start_stages,
+    WAIT, assert_none_ended, compare::assert_equal_to_truth, eventually, get, http_address, own_stack,
+    pipeline, send, settle, simulator, stack, start_stages,
 };
 
 /// A process may exit when its server is down, but then its last log line is the reason.
@@ -16,12 +16,6 @@ fn assert_ended_with_a_reason(process: &Process, code: Option<i32>) {
     let last = log.lines().next_back().unwrap_or_default();
     let says_why = last.contains("stage failed") || last.contains("stop took too long");
     assert!(says_why && last.contains("ERROR"), "{}: {log}", process.name());
-}
-
-fn assert_none_ended(stages: &mut [Process]) {
-    for process in stages {
-        assert_eq!(process.exit_status().unwrap(), None, "{}: {}", process.name(), process.log_tail(5));
-    }
 }
 
 fn wait_until_counted(pipeline: &Pipeline, sent: u64, stages: &mut [Process]) {

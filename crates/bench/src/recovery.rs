@@ -1,5 +1,5 @@
 //! `bench recovery` (`cargo bench-recovery`): how long no event is counted after a kill, a restart and an outage of
-//! ClickHouse, measured on the real stack under a steady load, each number against its limit.
+//! ClickHouse or Kafka, measured on the real stack under a steady load, each number against its limit.
 
 mod clients;
 mod loaded_pipeline;
@@ -11,7 +11,7 @@ use devstack::{ProgressLine, Totals, pipeline::STAGES};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
-use self::loaded_pipeline::{Caps, LoadedPipeline, Outage, Restart};
+use self::loaded_pipeline::{Caps, LoadedPipeline, Memory, Outage, Restart, Server};
 use crate::Failure;
 
 /// After a kill the group waits for the session timeout; this is the time from then until events are counted again.
@@ -22,7 +22,7 @@ const REGISTRY_LIMIT_SECONDS: f64 = 3.0;
 /// A backlog is to be counted at least this many times as fast as events arrive.
 const CATCH_UP_LIMIT: f64 = 3.0;
 
-/// Kill and restart each process and stop ClickHouse, under load, and print how long no event was counted
+/// Kill and restart each process, stop ClickHouse and freeze Kafka, under load, and print how long no event was counted
 ///
 /// Also changes the activity registry, and prints how long no event was counted for a new activity.
 ///
@@ -36,7 +36,7 @@ pub(crate) struct Recovery {
     /// Events per second
     #[arg(long, default_value_t = 5_000)]
     rate: u32,
-    /// How long ClickHouse is stopped
+    /// How long ClickHouse is stopped, and then Kafka frozen
     #[arg(long, default_value = "10m")]
     outage: SignedDuration,
     /// Seed of the simulated clients
@@ -54,7 +54,7 @@ struct Measured {
     restarts: Vec<Restart>,
     /// Seconds until a change of the activity registry is seen.
     registry_change: f64,
-    outage: Outage,
+    outages: [Outage; 2],
     sent: u64,
     totals: Totals,
 }
@@ -75,12 +75,15 @@ impl Recovery {
         }
         line.show("changing the activity registry");
         let registry_change = pipeline.registry_change()?;
-        line.show(&format!("clickhouse is stopped for {:#}", self.outage));
-        let outage = pipeline.outage(self.outage.unsigned_abs())?;
+        let mut outage = |server: Server| {
+            line.show(&format!("{} for {:#}", server.what(), self.outage));
+            pipeline.outage(server, self.outage.unsigned_abs())
+        };
+        let outages = [outage(Server::ClickHouse)?, outage(Server::Kafka)?];
         line.show("waiting until every event is stored");
         let (sent, totals) = pipeline.end()?;
         line.finish();
-        let measured = Measured { caps, kills, restarts, registry_change, outage, sent, totals };
+        let measured = Measured { caps, kills, restarts, registry_change, outages, sent, totals };
         let missed = measured.missed();
         measured.print(&missed)?;
         if self.json {
@@ -119,7 +122,7 @@ impl Measured {
                 "a registry change was seen after {seconds:.2} s, the limit is {REGISTRY_LIMIT_SECONDS:.0} s"
             ));
         }
-        let times = self.outage.times_live_rate();
+        let times = self.outages[0].times_live_rate();
         if times < CATCH_UP_LIMIT {
             missed.push(format!(
                 "the backlog of the outage was counted {times:.1} times as fast as events arrive, the limit is \
@@ -148,22 +151,23 @@ impl Measured {
             row(format!("{stage} restart, from SIGTERM"), restart.from_stop, None)?;
         }
         row("registry change seen".to_owned(), self.registry_change, Some(REGISTRY_LIMIT_SECONDS))?;
-        let outage = &self.outage;
-        row("clickhouse back, from its first response".to_owned(), outage.first_counted_seconds, None)?;
-        writeln!(
-            out,
-            "\n{:<44}{:>10}{:>10}",
-            format!("memory, clickhouse stopped for {:.0} s", outage.seconds),
-            "before MB",
-            "peak MB"
-        )?;
-        for memory in &outage.memory {
-            let [before, peak] = [memory.before, memory.peak].map(|bytes| bytes / (1024 * 1024));
-            writeln!(out, "{:<44}{before:>10}{peak:>10}", memory.stage)?;
+        for outage in &self.outages {
+            let what = outage.server.what();
+            row(format!("{what}, from its first response"), outage.first_counted_seconds, None)?;
+            row(format!("{what}, until all are live again"), outage.catch_up_seconds, None)?;
+        }
+        for outage in &self.outages {
+            let what = format!("memory, {} for {:.0} s", outage.server.what(), outage.seconds);
+            writeln!(out, "\n{what:<44}{:>10}{:>10}", "before MB", "peak MB")?;
+            for memory in &outage.memory {
+                let [before, peak] = [memory.before, memory.peak].map(|bytes| bytes / (1024 * 1024));
+                writeln!(out, "{:<44}{before:>10}{peak:>10}", memory.stage)?;
+            }
         }
         for (key, value) in &self.caps.settings {
             writeln!(out, "  bounded by {key} = {value}")?;
         }
+        let outage = &self.outages[0];
         writeln!(
             out,
             "\ncatch-up {:.0} events/s in {:.1} s, {:.1} times the live rate of {:.0} events/s (limit {CATCH_UP_LIMIT:.0})\n",
@@ -192,11 +196,14 @@ impl Measured {
             STAGES.iter().map(|stage| (*stage).to_owned()).zip(values).collect::<Map<_, _>>()
         };
         let restart = |restart: &Restart| json!({"seconds_from_start": restart.from_start, "seconds_from_sigterm": restart.from_stop});
-        let outage = &self.outage;
-        let memory = outage.memory.iter().map(|memory| {
-            let numbers = json!({"before_rss_bytes": memory.before, "peak_rss_bytes": memory.peak});
-            (memory.stage.clone(), numbers)
-        });
+        let outage = &self.outages[0];
+        let memory = |outage: &Outage| {
+            let numbers =
+                |memory: &Memory| json!({"before_rss_bytes": memory.before, "peak_rss_bytes": memory.peak});
+            let by_stage = outage.memory.iter().map(|memory| (memory.stage.clone(), numbers(memory)));
+            by_stage.collect::<Map<_, _>>()
+        };
+        let frozen = &self.outages[1];
         let Totals { stored, duplicates, dead_letters } = self.totals;
         json!({
             "kill_seconds": by_stage(self.kills.iter().map(|&seconds| seconds.into()).collect()),
@@ -207,7 +214,7 @@ impl Measured {
             "registry_change_limit_seconds": REGISTRY_LIMIT_SECONDS,
             "outage": {
                 "seconds": outage.seconds,
-                "memory": memory.collect::<Map<_, _>>(),
+                "memory": memory(outage),
                 "bounded_by": self.caps.settings.iter().map(|(key, value)| (key.clone(), json!(value))).collect::<Map<_, _>>(),
                 "first_counted_seconds": outage.first_counted_seconds,
                 "catch_up_seconds": outage.catch_up_seconds,
@@ -215,6 +222,12 @@ impl Measured {
                 "live_events_per_second": outage.live_rate,
                 "times_live_rate": outage.times_live_rate(),
                 "times_live_rate_limit": CATCH_UP_LIMIT,
+            },
+            "kafka_frozen": {
+                "seconds": frozen.seconds,
+                "memory": memory(frozen),
+                "first_counted_seconds": frozen.first_counted_seconds,
+                "catch_up_seconds": frozen.catch_up_seconds,
             },
             "sent": self.sent, "stored": stored, "duplicates": duplicates, "dead_letters": dead_letters,
             "missed": missed,

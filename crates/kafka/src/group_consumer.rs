@@ -198,9 +198,7 @@ impl GroupConsumer {
                 return Err(Error::PositionGone { group: self.group.clone(), topic: self.topic.clone() });
             }
         }
-        let probe = Probe::new(&self.config, &self.topic, &self.shutdown)
-            .map_err(|e| Error::call("creating a client", &self.member, e))?;
-        Ok(probe.find(spans))
+        Ok(Probe::new(&self.config, &self.topic, &self.shutdown).find(spans))
     }
 
     fn records_gone(&self, partition: i32, committed: NextOffset, low: i64) -> Error {
@@ -308,7 +306,8 @@ impl GroupConsumer {
         let response = self.consumer.seek_partitions(list, REQUEST_TIMEOUT).map_err(failed)?;
         let result = response.elements().iter().try_for_each(|element| element.error());
         match result {
-            // librdkafka no longer fetches a partition whose position the broker does not have.
+            // librdkafka no longer fetches a partition whose position the broker does not have. It has answered the seek
+            // behind whatever it still had to stop, so this assignment replaces none that is being stopped (see `Probe`).
             Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::State) => {
                 self.assign(positions)
             }

@@ -4,6 +4,10 @@
 //! behind a wrong checksum it even moves its position to some other offset. So the offsets are found with a client of
 //! its own that reads one batch at a time: the error's text has the base offset of the batch, and the batch ends before
 //! the first offset at which this error no longer comes. A good batch is never part of the range.
+//!
+//! That client is assigned one partition, once: librdkafka aborts the process when an assignment is taken away while it
+//! still stops an earlier assignment of the same partition (librdkafka issue 5573). Further reads are seeks, and where a
+//! seek is not possible, a new client.
 use event::{NextOffset, Offset};
 use rdkafka::{
     ClientConfig, ClientContext, Offset as RdOffset, TopicPartitionList,
@@ -34,9 +38,11 @@ pub fn is_undecodable(error: &KafkaError) -> bool {
 
 /// Reads single batches of one topic.
 pub struct Probe<'a> {
-    consumer: BaseConsumer<ProbeContext>,
+    config: ClientConfig,
     topic: &'a str,
     shutdown: &'a Shutdown,
+    /// The client that has read before, and its partition.
+    client: Option<(i32, BaseConsumer<ProbeContext>)>,
 }
 
 /// What is at an offset.
@@ -50,10 +56,7 @@ enum Seen {
 
 impl<'a> Probe<'a> {
     /// A probe that decodes exactly as the consumer with this configuration does.
-    ///
-    /// # Errors
-    /// librdkafka does not accept the configuration.
-    pub fn new(consumer: &ClientConfig, topic: &'a str, shutdown: &'a Shutdown) -> Result<Self, KafkaError> {
+    pub fn new(consumer: &ClientConfig, topic: &'a str, shutdown: &'a Shutdown) -> Self {
         let mut config = consumer.clone();
         config
             // Its commits and its membership are those of nobody.
@@ -64,12 +67,12 @@ impl<'a> Probe<'a> {
             .set("fetch.min.bytes", "1")
             .set("fetch.error.backoff.ms", "0")
             .set("statistics.interval.ms", "0");
-        Ok(Self { consumer: config.create_with_context(ProbeContext::default())?, topic, shutdown })
+        Self { config, topic, shutdown, client: None }
     }
 
     /// The batches at these positions that cannot be decoded, each with its neighbours that cannot be decoded either. Each
     /// position is a partition, the offset to read next, and the end of the partition. What cannot be found out now is left out: the consumer's next error leads here again.
-    pub fn find(&self, positions: impl IntoIterator<Item = (i32, NextOffset, i64)>) -> Vec<Undecodable> {
+    pub fn find(&mut self, positions: impl IntoIterator<Item = (i32, NextOffset, i64)>) -> Vec<Undecodable> {
         let mut found = Vec::new();
         for (partition, next, end) in positions {
             match self.find_at(partition, next, end) {
@@ -84,7 +87,12 @@ impl<'a> Probe<'a> {
         found
     }
 
-    fn find_at(&self, partition: i32, next: NextOffset, end: i64) -> Result<Option<Undecodable>, KafkaError> {
+    fn find_at(
+        &mut self,
+        partition: i32,
+        next: NextOffset,
+        end: i64,
+    ) -> Result<Option<Undecodable>, KafkaError> {
         if next.0 >= end {
             return Ok(None);
         }
@@ -117,13 +125,13 @@ impl<'a> Probe<'a> {
     /// The last offset of the batch at `base`: the first of `offsets` is one of its offsets, and the end of `offsets` is
     /// not. Tries a batch of `width` offsets first.
     fn last_offset(
-        &self,
+        &mut self,
         partition: i32,
         base: i64,
         offsets: Range<i64>,
         width: i64,
     ) -> Result<i64, KafkaError> {
-        let is_inside =
+        let mut is_inside =
             |offset| Ok::<_, KafkaError>(offset < offsets.end && self.is_in_batch(partition, offset, base)?);
         let mut inside = offsets.start;
         let guess = base + width - 1;
@@ -148,31 +156,30 @@ impl<'a> Probe<'a> {
         Ok(inside)
     }
 
-    fn is_in_batch(&self, partition: i32, offset: i64, of: i64) -> Result<bool, KafkaError> {
+    fn is_in_batch(&mut self, partition: i32, offset: i64, of: i64) -> Result<bool, KafkaError> {
         Ok(matches!(self.read(partition, offset)?, Seen::Undecodable { base, .. } if base == of))
     }
 
-    /// The first thing that librdkafka returns from an offset on. What it fetched before the assignment is not returned.
-    fn read(&self, partition: i32, offset: i64) -> Result<Seen, KafkaError> {
-        let timed_out = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
-        let mut assignment = TopicPartitionList::new();
-        assignment.add_partition_offset(self.topic, partition, RdOffset::Offset(offset))?;
-        self.consumer.assign(&assignment)?;
+    /// The first thing that librdkafka returns from an offset on. What it fetched before is not returned.
+    fn read(&mut self, partition: i32, offset: i64) -> Result<Seen, KafkaError> {
         let started = Instant::now();
+        let mut consumer = self.client_at(partition, offset)?;
         let seen = loop {
             if self.shutdown.requested() || started.elapsed() > READ_TIMEOUT {
-                break Err(timed_out);
+                return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut));
             }
-            match self.consumer.poll(Duration::from_millis(100)) {
+            match consumer.poll(Duration::from_millis(100)) {
                 None => (),
-                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => break Ok(Seen::Readable),
-                // A late answer: behind a wrong checksum librdkafka fetches from some other offset.
-                Some(Err(error)) if is_position_gone(&error) => self.consumer.assign(&assignment)?,
+                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => break Seen::Readable,
+                // Behind a wrong checksum librdkafka fetches from some other offset, and then no longer.
+                Some(Err(error)) if is_position_gone(&error) => {
+                    consumer = self.new_client_at(partition, offset)?;
+                }
                 Some(Err(error)) if is_undecodable(&error) => {
-                    let cause = self.consumer.context().take_reason();
+                    let cause = consumer.context().take_reason();
                     match base_offset(&cause) {
-                        Some(base) => break Ok(Seen::Undecodable { base, cause }),
-                        None => break Err(error),
+                        Some(base) => break Seen::Undecodable { base, cause },
+                        None => return Err(error),
                     }
                 }
                 Some(Err(error)) => {
@@ -180,8 +187,27 @@ impl<'a> Probe<'a> {
                 }
             }
         };
-        self.consumer.unassign()?;
-        seen
+        self.client = Some((partition, consumer));
+        Ok(seen)
+    }
+
+    /// A client whose next answer is what stands at an offset: that of the last read, if it can seek.
+    fn client_at(&mut self, partition: i32, offset: i64) -> Result<BaseConsumer<ProbeContext>, KafkaError> {
+        if let Some((of, consumer)) = self.client.take()
+            && of == partition
+            && consumer.seek(self.topic, partition, RdOffset::Offset(offset), READ_TIMEOUT).is_ok()
+        {
+            return Ok(consumer);
+        }
+        self.new_client_at(partition, offset)
+    }
+
+    fn new_client_at(&self, partition: i32, offset: i64) -> Result<BaseConsumer<ProbeContext>, KafkaError> {
+        let consumer: BaseConsumer<_> = self.config.create_with_context(ProbeContext::default())?;
+        let mut assignment = TopicPartitionList::new();
+        assignment.add_partition_offset(self.topic, partition, RdOffset::Offset(offset))?;
+        consumer.assign(&assignment)?;
+        Ok(consumer)
     }
 }
 

@@ -303,7 +303,6 @@ impl TopicReader {
     /// Moves every partition that waits at an undecodable batch behind it, and all others to where they were: the error does
     /// not tell the partition, and librdkafka may have skipped records.
     fn skip_undecodable(&mut self) -> Result<(), Error> {
-        let failed = || Error::kafka(format!("reading on in {}", self.topic));
         let partitions: Vec<i32> = self.left.keys().copied().collect();
         let ends = bounds(&self.consumer, &self.topic, &partitions)?;
         let mut positions = Vec::new();
@@ -315,7 +314,7 @@ impl TopicReader {
         let mut config = config(&self.settings, &format!("{}-command", self.settings.pipeline));
         config.set("isolation.level", "read_uncommitted");
         let shutdown = Shutdown::default();
-        let probe = Probe::new(&config, &self.topic, &shutdown).map_err(failed())?;
+        let mut probe = Probe::new(&config, &self.topic, &shutdown);
         for Undecodable { partition, first, last, cause } in probe.find(positions) {
             let (first, last) = (first.0, last.0);
             output::note(format!(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use simulator::{Config, Detail, Simulator, produce};
 
@@ -20,6 +21,8 @@ impl Clients {
         let (stopped, progress) = (Arc::clone(&stop), Arc::clone(&sent));
         let mut target = produce::Target::new(brokers, topic);
         target.pace = produce::Pace::Steady(f64::from(rate));
+        // No delivery fails while Kafka does not answer.
+        target.delivery_timeout = Duration::from_hours(1);
         let thread = thread::spawn(move || {
             let detail = Detail { devices: false, minutes: false, dead_letters: false };
             let mut simulator = Simulator::new(Config { seed, detail, ..Config::default() });

@@ -11,6 +11,24 @@ use serde_json::Value;
 use super::clients::Clients;
 use crate::Failure;
 
+/// A server that does not answer for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Server {
+    /// It is stopped, and its port refuses connections.
+    ClickHouse,
+    /// It is frozen (SIGSTOP), and its connections stay open. The clients wait.
+    Kafka,
+}
+
+impl Server {
+    pub(super) fn what(self) -> &'static str {
+        match self {
+            Self::ClickHouse => "clickhouse stopped",
+            Self::Kafka => "kafka frozen",
+        }
+    }
+}
+
 /// The name of the pipeline and of its database.
 const NAME: &str = "recovery";
 /// How long a step may take before the measurement fails; longer than every limit.
@@ -33,6 +51,8 @@ pub(super) struct LoadedPipeline {
     logs: PathBuf,
     /// Sent before the clients began.
     sent_before: u64,
+    /// Events per second that the clients send.
+    rate: u32,
 }
 
 /// Settings of the stages.
@@ -49,12 +69,13 @@ pub(super) struct Restart {
 }
 
 pub(super) struct Outage {
-    /// From ClickHouse's end to its first response.
+    pub(super) server: Server,
+    /// From the server's end to its first response.
     pub(super) seconds: f64,
     pub(super) memory: Vec<Memory>,
-    /// From ClickHouse's first response to the first new event in it.
+    /// From the server's first response to the first new event in ClickHouse.
     pub(super) first_counted_seconds: f64,
-    /// From ClickHouse's first response until events are live again.
+    /// From the server's first response until events are live again.
     pub(super) catch_up_seconds: f64,
     /// Events counted per second in that time.
     pub(super) catch_up_rate: f64,
@@ -89,7 +110,7 @@ impl LoadedPipeline {
         let counts: Value = serde_json::from_str(output.lines().last().unwrap_or_default())?;
         let sent_before = counts.get("sent").and_then(Value::as_u64).ok_or("simulate printed no count")?;
         let clients = Clients::start(stack.brokers(), format!("{NAME}.raw-events"), rate, seed);
-        Ok(Self { stages, clients, stack, pipeline, logs, sent_before })
+        Ok(Self { stages, clients, stack, pipeline, logs, sent_before, rate })
     }
 
     /// Reads the configuration that a stage prints.
@@ -151,8 +172,8 @@ impl LoadedPipeline {
         Ok(started.elapsed().as_secs_f64())
     }
 
-    /// Stops ClickHouse for `length`.
-    pub(super) fn outage(&mut self, length: Duration) -> Result<Outage, Failure> {
+    /// Stops a server for `length`.
+    pub(super) fn outage(&mut self, server: Server, length: Duration) -> Result<Outage, Failure> {
         self.settle()?;
         let mut memory = Vec::new();
         for stage in &self.stages {
@@ -160,7 +181,10 @@ impl LoadedPipeline {
             memory.push(Memory { stage: stage.name().to_owned(), before, peak: before });
         }
         let (sent_at_start, started) = (self.clients.sent(), Instant::now());
-        self.stack.kill_clickhouse()?;
+        match server {
+            Server::ClickHouse => self.stack.kill_clickhouse()?,
+            Server::Kafka => self.stack.pause_kafka()?,
+        }
         while started.elapsed() < length {
             self.check_processes()?;
             for (stage, memory) in self.stages.iter().zip(&mut memory) {
@@ -170,7 +194,10 @@ impl LoadedPipeline {
         }
         let sent_meanwhile = self.clients.sent() - sent_at_start;
         let live_rate = sent_meanwhile as f64 / started.elapsed().as_secs_f64();
-        self.stack.restart_clickhouse()?;
+        match server {
+            Server::ClickHouse => self.stack.restart_clickhouse()?,
+            Server::Kafka => self.stack.resume_kafka()?,
+        }
         let (seconds, returned) = (started.elapsed().as_secs_f64(), Instant::now());
         let first = self.totals()?.sum();
         let mut first_counted = None;
@@ -179,10 +206,11 @@ impl LoadedPipeline {
             if counted > first {
                 first_counted.get_or_insert_with(|| returned.elapsed());
             }
-            let live = live_rate * LIVE_LAG.as_secs_f64();
+            let live = f64::from(self.rate) * LIVE_LAG.as_secs_f64();
             if counted as f64 + live >= (self.sent_before + self.clients.sent()) as f64 {
                 let catch_up_seconds = returned.elapsed().as_secs_f64();
                 return Ok(Outage {
+                    server,
                     seconds,
                     memory,
                     first_counted_seconds: first_counted.unwrap_or_default().as_secs_f64(),
