@@ -1,5 +1,4 @@
 //! Kafka or ClickHouse is killed: no event is lost, none counts twice, and every process still stops.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use devstack::{Process, Totals, pipeline::Pipeline};
 use simulator::Config;

@@ -199,6 +199,7 @@ impl LoadedPipeline {
             Server::Kafka => self.stack.resume_kafka()?,
         }
         let (seconds, returned) = (started.elapsed().as_secs_f64(), Instant::now());
+        let returned_at = now_ms();
         let first = self.totals()?.sum();
         let mut first_counted = None;
         loop {
@@ -207,7 +208,8 @@ impl LoadedPipeline {
                 first_counted.get_or_insert_with(|| returned.elapsed());
             }
             let live = f64::from(self.rate) * LIVE_LAG.as_secs_f64();
-            if counted as f64 + live >= (self.sent_before + self.clients.sent()) as f64 {
+            let is_live = counted as f64 + live >= (self.sent_before + self.clients.sent()) as f64;
+            if is_live && self.newest_received()? >= returned_at {
                 let catch_up_seconds = returned.elapsed().as_secs_f64();
                 return Ok(Outage {
                     server,
