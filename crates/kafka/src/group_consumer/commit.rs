@@ -59,7 +59,8 @@ impl GroupConsumer {
         Some(result.map_err(|e| Error::call("committing offsets", &self.member, e)))
     }
 
-    /// Waits until no commit is on its way. Its result is dropped: it concerns an assignment that ends.
+    /// Waits until no commit is on its way. [`commit_answer`](Self::commit_answer) still returns its result: whoever began the
+    /// commit begins no other one without it.
     pub(super) fn finish_commit(&self) {
         let started = Instant::now();
         let mut is_logged = false;
@@ -74,6 +75,5 @@ impl GroupConsumer {
             }
             std::thread::sleep(LOOK);
         }
-        self.consumer.context().take_commit_result();
     }
 }
