@@ -159,8 +159,13 @@ pub fn http_address(process: &Process) -> Option<String> {
 
 /// The value of a metric of a process, summed over all series with this beginning; 0 when there is none.
 pub fn metric(process: &Process, series: &str) -> f64 {
-    let Some(address) = http_address(process) else { return 0.0 };
-    let (_, text) = get(&address, "/metrics");
+    http_address(process).map_or(0.0, |address| metric_at(&address, series))
+}
+
+/// [`metric`] of the process at this HTTP address. For a process that another one of its name has replaced: the two share
+/// a log.
+pub fn metric_at(address: &str, series: &str) -> f64 {
+    let (_, text) = get(address, "/metrics");
     let values = text.lines().filter(|line| line.starts_with(series));
     values.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
 }

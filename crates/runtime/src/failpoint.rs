@@ -1,10 +1,11 @@
 //! Failpoints and safeguards: they break the pipeline on purpose, so that tests show what keeps its numbers exact.
 //!
-//! A **failpoint** ends the process at a named step of a protocol, as `kill -9` would, or makes the thread panic there. A
-//! **safeguard** that is switched off shows that a test notices its absence. Both are read from the environment, and
-//! both exist only in builds with debug assertions: a release build has neither the variables nor the branches.
+//! A **failpoint** ends the process at a named step of a protocol, as `kill -9` would, freezes it or makes the thread panic
+//! there. A **safeguard** that is switched off shows that a test notices its absence. Both are read from the environment,
+//! and both exist only in builds with debug assertions: a release build has neither the variables nor the branches.
 //!
 //! - `MILLRACE_FAILPOINT=before:commit_transaction@3` ends the process before its third commit;
+//! - `MILLRACE_FAILPOINT=freeze:commit_transaction` stops the process (SIGSTOP) before its first commit;
 //! - `MILLRACE_FAILPOINT=panic:insert` makes the thread or task panic before its first insert;
 //! - `MILLRACE_SAFEGUARD_OFF=token` sends inserts without a deduplication token.
 
@@ -76,9 +77,12 @@ named! {
 #[cfg(debug_assertions)]
 mod armed {
     use super::{Safeguard, Step};
-    use std::sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering},
+    use std::{
+        process::Command,
+        sync::{
+            OnceLock,
+            atomic::{AtomicU64, Ordering},
+        },
     };
 
     #[derive(Clone, Copy, PartialEq, Eq)]
@@ -91,6 +95,8 @@ mod armed {
     enum End {
         /// The process ends at once.
         Abort,
+        /// The process stops until it gets a SIGCONT.
+        Freeze,
         /// The thread panics.
         Panic,
     }
@@ -108,6 +114,7 @@ mod armed {
         let (place, end) = match action {
             "before" => (Place::Before, End::Abort),
             "after" => (Place::After, End::Abort),
+            "freeze" => (Place::Before, End::Freeze),
             "panic" => (Place::Before, End::Panic),
             _ => return None,
         };
@@ -129,6 +136,11 @@ mod armed {
             End::Abort => {
                 tracing::error!(step = step.name(), "failpoint reached, ending as kill -9 would");
                 std::process::abort();
+            }
+            End::Freeze => {
+                tracing::error!(step = step.name(), "failpoint reached, freezing");
+                let stopped = Command::new("sh").args(["-c", "kill -STOP $PPID"]).status();
+                tracing::info!(?stopped, "resumed");
             }
             End::Panic => panic!("failpoint reached at step {}", step.name()),
         }

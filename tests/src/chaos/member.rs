@@ -16,7 +16,7 @@ use crate::Error;
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// A stop takes at most 18 s, whatever server is down; the rest is for a busy machine.
 pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(30);
-/// A zombie that was replaced must have exited this long after it was resumed.
+/// A zombie that was replaced must have exited this long after it was resumed, if its replacement ran all the time.
 const ZOMBIE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Exits of one process without progress of its stage that make a crash loop.
 const CRASH_LOOP: u32 = 10;
@@ -186,11 +186,13 @@ pub(super) struct Zombie {
     /// When it is resumed.
     pub(super) until: Instant,
     pub(super) resumed: Option<Instant>,
+    /// Its replacement was not running for a while. The zombie may have taken the name then, and goes on rightly.
+    pub(super) was_name_free: bool,
 }
 
 impl Zombie {
-    /// Resumes it when that is due; whether it still exists.
-    pub(super) fn supervise(&mut self, counts: &mut ProcessCounts) -> Result<bool, Error> {
+    /// Resumes it when that is due; whether it still exists. `is_replaced`: a process with its name is running.
+    pub(super) fn supervise(&mut self, is_replaced: bool, counts: &mut ProcessCounts) -> Result<bool, Error> {
         let now = Instant::now();
         let Some(resumed) = self.resumed else {
             if self.until <= now {
@@ -204,11 +206,14 @@ impl Zombie {
             counts.zombies_ended += 1;
             return Ok(false);
         }
+        self.was_name_free |= !is_replaced;
         if resumed + ZOMBIE_TIMEOUT <= now {
             let (name, seconds) = (&self.name, ZOMBIE_TIMEOUT.as_secs());
-            counts
-                .findings
-                .push(format!("{name} is still running {seconds} s after another process took over"));
+            if !self.was_name_free {
+                counts
+                    .findings
+                    .push(format!("{name} is still running {seconds} s after another process took over"));
+            }
             self.process.kill()?;
             return Ok(false);
         }

@@ -79,7 +79,13 @@ impl<'a> Members<'a> {
         if let MemberState::Running(mut process) = std::mem::replace(&mut member.state, replacement) {
             process.pause()?;
             if replaced_after.is_some() {
-                let zombie = Zombie { name: name.clone(), process, until: now + frozen, resumed: None };
+                let zombie = Zombie {
+                    name: name.clone(),
+                    process,
+                    until: now + frozen,
+                    resumed: None,
+                    was_name_free: false,
+                };
                 self.replaced.push(zombie);
             } else {
                 member.state = MemberState::Frozen { process, since: now, until: now + frozen };
@@ -149,7 +155,8 @@ impl<'a> Members<'a> {
         }
         let mut replaced = Vec::new();
         for mut zombie in std::mem::take(&mut self.replaced) {
-            if zombie.supervise(&mut self.counts)? {
+            let is_replaced = self.members.iter().any(|m| m.is_running() && m.name() == zombie.name);
+            if zombie.supervise(is_replaced, &mut self.counts)? {
                 replaced.push(zombie);
             }
         }

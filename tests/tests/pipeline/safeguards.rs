@@ -8,7 +8,7 @@ use rdkafka::{
 use runtime::failpoint::Safeguard;
 use simulator::{Config, Simulator, Truth};
 use system_tests::{
-    ResultSource, WAIT, compare, eventually, get, http_address, metric,
+    ResultSource, WAIT, compare, eventually, get, http_address, metric, metric_at,
     proxy::{Proxy, RequestFault},
     send, simulator, stack, start, start_stages, topic, wait_until_ready,
 };
@@ -155,29 +155,36 @@ fn kill_of_enrich(pipeline: &mut Pipeline) -> bool {
     equals_the_truth(pipeline, &simulator.truth(), stages)
 }
 
-/// Ingest is frozen with records in hand, another process with its name does all the work, and then it resumes.
+/// Ingest is frozen in a transaction, before it sends its offsets, another process with its name does all the work, and then it resumes.
 fn frozen_ingest(pipeline: &mut Pipeline) -> bool {
+    // Otherwise the broker aborts the transaction of the frozen process, with fencing and without.
+    pipeline.set("MILLRACE__KAFKA__TRANSACTION_TIMEOUT", "10m");
+    pipeline.set("MILLRACE__KAFKA__SESSION_TIMEOUT", "6s");
     let mut simulator = simulator(pipeline, Config { seed: 35, ..Config::default() });
     let mut stages = start_stages(pipeline);
     stages[0].terminate(WAIT).unwrap();
-    send(pipeline, &mut simulator, 40_000, None);
-    let mut zombie = start(pipeline, "ingest", "0");
-    eventually("working", WAIT, || (metric(&zombie, "millrace_records_total{") > 0.0).then_some(()));
-    zombie.pause().unwrap();
+    send(pipeline, &mut simulator, 10_000, None);
+    let freeze = [("MILLRACE_FAILPOINT", "freeze:send_offsets")];
+    let mut zombie = pipeline.start("ingest", "0", &[], &freeze).unwrap();
+    let is_frozen = |zombie: &Process| zombie.log_tail(100).contains("failpoint reached, freezing");
+    eventually("frozen", WAIT, || is_frozen(&zombie).then_some(()));
+    let address = http_address(&zombie).unwrap();
     stages[0] = start(pipeline, "ingest", "0");
     wait_until_ready(&mut stages[0]);
-    arrive(pipeline, &simulator.truth());
-    zombie.resume().unwrap();
-    let committed = |zombie: &Process| {
-        metric(zombie, "millrace_transactions_total{stage=\"ingest\",outcome=\"committed\"")
-    };
-    let before = committed(&zombie);
-    // It is fenced off and exits, or it commits.
-    eventually("exited or committed", WAIT, || {
-        let has_exited = zombie.exit_status().unwrap().is_some();
-        (has_exited || committed(&zombie) > before).then_some(())
+    eventually("all records read", WAIT, || {
+        let has_read = metric(&stages[0], "millrace_records_total{") > 0.0;
+        (has_read && metric(&stages[0], "millrace_consumer_lag_records{") == 0.0).then_some(())
     });
-    zombie.kill().unwrap();
+    zombie.resume().unwrap();
+    // It is fenced off, or it commits. If it was fenced off, it waits until its name is free, which does not happen.
+    eventually("ended or committed", WAIT, || {
+        let has_ended = zombie.exit_status().unwrap().is_some();
+        let committed =
+            metric_at(&address, "millrace_transactions_total{stage=\"ingest\",outcome=\"committed\"");
+        (has_ended || committed > 0.0).then_some(())
+    });
+    // An open transaction would hide the records behind it.
+    zombie.terminate(WAIT).unwrap();
     send(pipeline, &mut simulator, 1_000, None);
     equals_the_truth(pipeline, &simulator.truth(), stages)
 }
