@@ -16,6 +16,7 @@ mod partitions;
 mod signal;
 mod stop;
 mod undecodable;
+mod unwritten;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ pub use self::delivery::Writers;
 pub use self::options::LaneOptions;
 use self::partition::Partition;
 use self::partitions::Partitions;
+use self::unwritten::Unwritten;
 use self::worker::Lane;
 use crate::Error;
 use crate::fold::Buffers;
@@ -77,6 +79,7 @@ pub fn run(
         partitions,
         flushes: BTreeMap::new(),
         marker_sources: BTreeMap::new(),
+        unwritten: Unwritten::default(),
         commit_sent: None,
         commit_failed: None,
         commits_fail_since: None,
@@ -99,7 +102,7 @@ pub fn run(
         }
         if now >= next_heartbeat {
             lane.report_memory();
-            lane.report_servers();
+            lane.report_waiting();
             next_heartbeat = now + HEARTBEAT_INTERVAL;
         }
         lane.commit(is_due)?;

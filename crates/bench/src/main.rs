@@ -1,5 +1,6 @@
 //! The `bench` command: measurements of the whole pipeline on the real stack.
 
+mod hostile;
 mod pipeline;
 mod recovery;
 
@@ -18,6 +19,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Hostile(hostile::Hostile),
     Pipeline(pipeline::Pipeline),
     Recovery(recovery::Recovery),
 }
@@ -27,6 +29,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Hostile(command) => command.run(),
         Command::Pipeline(command) => command.run(),
         Command::Recovery(command) => command.run(),
     };

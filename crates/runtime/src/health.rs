@@ -21,7 +21,7 @@ pub enum Degraded {
     ClickHouseUnreachable,
     /// A client of Kafka failed; the component is being rebuilt.
     Restarting,
-    /// A request has not been answered for 10 s.
+    /// A request has not been answered for 10 s, or records have not been written for long.
     Waiting,
     /// The memory limit is reached: the component reads less, or remembers less.
     MemoryLimit,

@@ -10,6 +10,7 @@ use runtime::health::Degraded;
 use super::partition::Partition;
 use super::signal::Signal;
 use super::stop::GIVE_UP_AFTER;
+use super::unwritten::Unwritten;
 use super::worker::{BUSY_POLL, Lane};
 use crate::Error;
 use crate::protocol::{self, CommittedOffset, Start};
@@ -123,6 +124,7 @@ impl Lane<'_> {
         self.delivery.assignment.store(self.partitions.assignment(), Ordering::Release);
         (self.commit_failed, self.commits_fail_since) = (None, None);
         self.flushes.clear();
+        self.unwritten = Unwritten::default();
         self.marker_sources.clear();
         for (id, partition) in revoked {
             self.buffers.discard(id);

@@ -1,6 +1,6 @@
 //! Executes the commands of partitions: the only place where a decision meets Kafka, ClickHouse, logs and metrics.
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use runtime::health::Degraded;
 use xxhash_rust::xxh3::Xxh3;
@@ -21,6 +21,8 @@ use crate::time::now_ms;
 const DELIVERY_BYTES: usize = 1024 * 1024;
 /// Requests that fail for a shorter time are retried without a word.
 const DEGRADED_AFTER: Duration = Duration::from_secs(5);
+/// A partition that has records and has written nothing for this long after the flush interval does not work as it should.
+const UNWRITTEN_AFTER: Duration = Duration::from_secs(30);
 
 impl Lane<'_> {
     pub(super) fn execute(&mut self, commands: Commands) -> Result<(), Error> {
@@ -151,6 +153,7 @@ impl Lane<'_> {
             Report::Written { begin, end } => {
                 // Also when only the markers showed it: its insert was executed and the reply was lost.
                 self.delivery.writers.own.report_success();
+                self.unwritten.written(partition);
                 let Some(flush) = self.flushes.remove(&partition) else { return };
                 if flush.received_max > 0 {
                     self.delivery.writers.own.inserted_up_to(flush.received_max);
@@ -179,8 +182,22 @@ impl Lane<'_> {
         self.health.report(&self.component, "paused", paused);
     }
 
-    /// Which server does not do what it should, in `/status`.
-    pub(super) fn report_servers(&self) {
+    /// Which server does not do what it should, and whether records wait without a known cause, in `/status`.
+    pub(super) fn report_waiting(&mut self) {
+        let has_work = |partition: &Partition| {
+            partition.halt_reason().is_none() && (partition.has_records() || partition.flushes())
+        };
+        let now = Instant::now();
+        self.unwritten.observe(&self.partitions.ids(has_work).into_iter().collect(), now);
+        let longest = self.unwritten.longest(now);
+        let too_long = longest.filter(|(_, waited)| *waited >= self.interval() + UNWRITTEN_AFTER);
+        let cause = too_long.map(|(partition, waited)| {
+            let seconds = waited.as_secs();
+            format!(
+                "partition {partition} has had records to write for {seconds} s, and no flush of it has ended"
+            )
+        });
+        self.health.set_degraded(&self.component, Degraded::Waiting, cause);
         let failing = self.delivery.writers.own.failing_for();
         let cause = failing.filter(|(duration, _)| *duration >= DEGRADED_AFTER).map(|(_, cause)| cause);
         self.health.set_degraded(&self.component, Degraded::ClickHouseUnreachable, cause);

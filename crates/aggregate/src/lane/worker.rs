@@ -16,6 +16,7 @@ use super::options::LaneOptions;
 use super::partition::Partition;
 use super::partitions::Partitions;
 use super::signal::{Command, Signal};
+use super::unwritten::Unwritten;
 use crate::Error;
 use crate::block::Block;
 use crate::fold::{Added, Buffers, Input};
@@ -47,6 +48,7 @@ pub(super) struct Lane<'a> {
     pub(super) flushes: BTreeMap<i32, BuiltFlush>,
     /// Which `src` the markers of each partition may carry: of this epoch, and of its intent's epoch.
     pub(super) marker_sources: BTreeMap<i32, Vec<String>>,
+    pub(super) unwritten: Unwritten,
     pub(super) commit_sent: Option<Instant>,
     pub(super) commit_failed: Option<Instant>,
     pub(super) commits_fail_since: Option<Instant>,
