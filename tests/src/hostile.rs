@@ -28,6 +28,8 @@ pub struct HostileRecord {
 pub struct Attack {
     /// What it tries.
     pub name: &'static str,
+    /// A topic between the stages that they are written to, instead of `raw-events`.
+    pub inner_topic: Option<&'static str>,
     /// In the order they are sent. All go to one partition.
     pub records: Vec<HostileRecord>,
     /// They make one batch of Kafka, however large it is.
@@ -103,7 +105,7 @@ type Kind = fn(&mut Attacker) -> Attack;
 
 impl Attacker {
     /// Every kind of attack.
-    pub const KINDS: [fn(&mut Self) -> Attack; 12] = [
+    pub const KINDS: [fn(&mut Self) -> Attack; 14] = [
         Self::too_large,
         Self::huge_key,
         Self::long_campaigns,
@@ -116,6 +118,8 @@ impl Attacker {
         Self::new_devices,
         Self::many_bad_elements,
         Self::bomb,
+        Self::foreign_before_enrich,
+        Self::foreign_before_aggregate,
     ];
 
     /// An attacker that begins with any kind.
@@ -296,6 +300,24 @@ impl Attacker {
             attack.accepted += events.len() as u64;
             attack.send(Value::from(events).to_string());
         }
+        attack
+    }
+
+    fn foreign_before_enrich(&mut self) -> Attack {
+        self.foreign("foreign messages before enrich", "clean-events")
+    }
+
+    fn foreign_before_aggregate(&mut self) -> Attack {
+        self.foreign("foreign messages before aggregate", "enriched-events")
+    }
+
+    /// Messages of a program that knows nothing of the format. Each becomes a dead letter of the stage that reads it, which
+    /// belongs to no client, so that no client's total changes.
+    fn foreign(&mut self, name: &'static str, inner_topic: &'static str) -> Attack {
+        let mut attack = Attack { inner_topic: Some(inner_topic), ..Attack::new(name) };
+        let random: Vec<u8> = (0..self.rng.random_range(1..5_000)).map(|_| self.rng.random()).collect();
+        let values = [None, Some(Vec::new()), Some(random), Some(b"{\"event\":\"json\"}".to_vec())];
+        attack.records = values.into_iter().map(|value| HostileRecord { key: None, value }).collect();
         attack
     }
 

@@ -239,7 +239,6 @@ impl Lane {
             flush_interval: self.flush_interval,
             max_inserts_per_second: aggregate.max_inserts_per_second,
             memory: memory_of_worker(settings),
-            start: Start::Earliest,
             retry_halted: aggregate.retry_halted,
             rules,
         };

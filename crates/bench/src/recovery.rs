@@ -54,7 +54,8 @@ struct Measured {
     restarts: Vec<Restart>,
     /// Seconds until a change of the activity registry is seen.
     registry_change: f64,
-    outages: [Outage; 2],
+    clickhouse_stopped: Outage,
+    kafka_frozen: Outage,
     sent: u64,
     totals: Totals,
 }
@@ -79,11 +80,21 @@ impl Recovery {
             line.show(&format!("{} for {:#}", server.what(), self.outage));
             pipeline.outage(server, self.outage.unsigned_abs())
         };
-        let outages = [outage(Server::ClickHouse)?, outage(Server::Kafka)?];
+        let clickhouse_stopped = outage(Server::ClickHouse)?;
+        let kafka_frozen = outage(Server::Kafka)?;
         line.show("waiting until every event is stored");
         let (sent, totals) = pipeline.end()?;
         line.finish();
-        let measured = Measured { caps, kills, restarts, registry_change, outages, sent, totals };
+        let measured = Measured {
+            caps,
+            kills,
+            restarts,
+            registry_change,
+            clickhouse_stopped,
+            kafka_frozen,
+            sent,
+            totals,
+        };
         let missed = measured.missed();
         measured.print(&missed)?;
         if self.json {
@@ -122,7 +133,7 @@ impl Measured {
                 "a registry change was seen after {seconds:.2} s, the limit is {REGISTRY_LIMIT_SECONDS:.0} s"
             ));
         }
-        let times = self.outages[0].times_live_rate();
+        let times = self.clickhouse_stopped.times_live_rate();
         if times < CATCH_UP_LIMIT {
             missed.push(format!(
                 "the backlog of the outage was counted {times:.1} times as fast as events arrive, the limit is \
@@ -151,12 +162,12 @@ impl Measured {
             row(format!("{stage} restart, from SIGTERM"), restart.from_stop, None)?;
         }
         row("registry change seen".to_owned(), self.registry_change, Some(REGISTRY_LIMIT_SECONDS))?;
-        for outage in &self.outages {
+        for outage in [&self.clickhouse_stopped, &self.kafka_frozen] {
             let what = outage.server.what();
             row(format!("{what}, from its first response"), outage.first_counted_seconds, None)?;
             row(format!("{what}, until all are live again"), outage.catch_up_seconds, None)?;
         }
-        for outage in &self.outages {
+        for outage in [&self.clickhouse_stopped, &self.kafka_frozen] {
             let what = format!("memory, {} for {:.0} s", outage.server.what(), outage.seconds);
             writeln!(out, "\n{what:<44}{:>10}{:>10}", "before MB", "peak MB")?;
             for memory in &outage.memory {
@@ -167,7 +178,7 @@ impl Measured {
         for (key, value) in &self.caps.settings {
             writeln!(out, "  bounded by {key} = {value}")?;
         }
-        let outage = &self.outages[0];
+        let outage = &self.clickhouse_stopped;
         writeln!(
             out,
             "\ncatch-up {:.0} events/s in {:.1} s, {:.1} times the live rate of {:.0} events/s (limit {CATCH_UP_LIMIT:.0})\n",
@@ -196,14 +207,14 @@ impl Measured {
             STAGES.iter().map(|stage| (*stage).to_owned()).zip(values).collect::<Map<_, _>>()
         };
         let restart = |restart: &Restart| json!({"seconds_from_start": restart.from_start, "seconds_from_sigterm": restart.from_stop});
-        let outage = &self.outages[0];
+        let outage = &self.clickhouse_stopped;
         let memory = |outage: &Outage| {
             let numbers =
                 |memory: &Memory| json!({"before_rss_bytes": memory.before, "peak_rss_bytes": memory.peak});
             let by_stage = outage.memory.iter().map(|memory| (memory.stage.clone(), numbers(memory)));
             by_stage.collect::<Map<_, _>>()
         };
-        let frozen = &self.outages[1];
+        let frozen = &self.kafka_frozen;
         let Totals { stored, duplicates, dead_letters } = self.totals;
         json!({
             "kill_seconds": by_stage(self.kills.iter().map(|&seconds| seconds.into()).collect()),

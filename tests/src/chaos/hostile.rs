@@ -36,14 +36,14 @@ pub(super) struct Sent {
     pub(super) attacks: BTreeMap<&'static str, u64>,
 }
 
-/// Attacks until the clients end.
+/// Attacks the topics of `pipeline` until the clients end.
 ///
 /// # Errors
 /// A record was not delivered, so that what must be counted is not known.
 pub(super) fn run(
     seed: u64,
     brokers: &str,
-    topic: &str,
+    pipeline: &str,
     partitions: i32,
     clients: &Clients,
 ) -> Result<Sent, Error> {
@@ -67,11 +67,12 @@ pub(super) fn run(
     while !clients.have_ended() {
         let attack = attacker.attack(crate::now_ms());
         partition = (partition + 1) % partitions;
+        let topic = format!("{pipeline}.{}", attack.inner_topic.unwrap_or("raw-events"));
         if attack.is_one_batch {
-            send(&of_one_batch, topic, partition, &attack)?;
+            send(&of_one_batch, &topic, partition, &attack)?;
             of_one_batch.flush(DELIVERY_TIMEOUT)?;
         } else {
-            send(&usual, topic, partition, &attack)?;
+            send(&usual, &topic, partition, &attack)?;
         }
         *sent.attacks.entry(attack.name).or_default() += 1;
         sent.truth.add(attack.truth());

@@ -18,6 +18,8 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// A zombie that was replaced must have exited this long after it was resumed, if its replacement ran all the time.
 const ZOMBIE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Part of the error of a process whose name another one has.
+const NAME_TAKEN: &str = "the group has another member of that name";
 /// Exits of one process without progress of its stage that make a crash loop.
 const CRASH_LOOP: u32 = 10;
 
@@ -33,12 +35,14 @@ pub struct ProcessCounts {
     /// Processes resumed after another process could have taken over: their session had timed out, or a process with
     /// the same name was running.
     pub zombies: u64,
-    /// Zombies that were replaced and exited.
+    /// Zombies that were replaced and exited, or whose replacement exited because the zombie had taken the name.
     pub zombies_ended: u64,
     /// Processes that joined a stage for a while.
     pub joins: u64,
     /// Exits that nothing asked for, by stage (or server) and reason.
     pub exits: BTreeMap<(&'static str, String), u64>,
+    /// Exits after SIGTERM with a code other than 0, by stage and reason: a server was away, so not everything was written.
+    pub unclean_stops: BTreeMap<(&'static str, String), u64>,
     /// Most memory of any process of a stage, in bytes.
     pub peak_rss: BTreeMap<&'static str, u64>,
     /// All starts after the first.
@@ -106,10 +110,12 @@ impl Member {
         *peak = bytes.max(*peak);
     }
 
-    /// Does what is due: notices exits, resumes, restarts.
+    /// Does what is due: notices exits, resumes, restarts. `has_zombie`: an earlier process with its name runs too, so that
+    /// one of the two has to end.
     pub(super) fn supervise(
         &mut self,
         pipeline: &Pipeline,
+        has_zombie: bool,
         session_timeout: Duration,
         counts: &mut ProcessCounts,
     ) -> Result<(), Error> {
@@ -123,7 +129,11 @@ impl Member {
                 if status.code() != Some(1) {
                     counts.findings.push(format!("{name} exited with {status}: {reason}"));
                 }
-                *counts.exits.entry((stage, without_numbers(&reason))).or_default() += 1;
+                if has_zombie && reason.contains(NAME_TAKEN) {
+                    counts.zombies_ended += 1;
+                } else {
+                    *counts.exits.entry((stage, without_numbers(&reason))).or_default() += 1;
+                }
                 self.exits_without_progress += 1;
                 if self.exits_without_progress == CRASH_LOOP {
                     counts
@@ -144,9 +154,9 @@ impl Member {
             MemberState::Stopping { process, since, away } => match process.exit_status()? {
                 Some(status) => {
                     if !status.success() {
-                        let reason = format!("after SIGTERM: {}", without_numbers(&exit_reason(process)));
+                        let reason = without_numbers(&exit_reason(process));
                         let stage = STAGES.get(self.stage).copied().unwrap_or_default();
-                        *counts.exits.entry((stage, reason)).or_default() += 1;
+                        *counts.unclean_stops.entry((stage, reason)).or_default() += 1;
                     }
                     self.state = MemberState::Away { until: now + *away };
                 }

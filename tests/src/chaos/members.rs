@@ -147,7 +147,9 @@ impl<'a> Members<'a> {
                 left.push(index);
                 continue;
             }
-            member.supervise(self.pipeline, self.session_timeout, &mut self.counts)?;
+            let name = member.name();
+            let has_zombie = self.replaced.iter().any(|z| z.name == name && z.resumed.is_some());
+            member.supervise(self.pipeline, has_zombie, self.session_timeout, &mut self.counts)?;
             member.measure(&mut self.counts);
         }
         for index in left.into_iter().rev() {

@@ -76,11 +76,10 @@ impl Report {
             let [p50, max] = median_and_max(times).map(|time| time.as_secs_f64());
             json!({"fault": kind.name(), "stage": stage, "count": times.len(), "p50_seconds": p50, "max_seconds": max})
         });
-        let exits = self
-            .processes
-            .exits
-            .iter()
-            .map(|((stage, reason), count)| json!({"stage": stage, "reason": reason, "count": count}));
+        let reasons = |counts: &BTreeMap<(&str, String), u64>| -> Vec<Value> {
+            let of_reason = |((stage, reason), count): (&(&str, String), &u64)| json!({"stage": stage, "reason": reason, "count": count});
+            counts.iter().map(of_reason).collect()
+        };
         let faults: BTreeMap<&str, u64> =
             self.injected.iter().map(|(kind, &count)| (kind.name(), count)).collect();
         json!({
@@ -95,7 +94,8 @@ impl Report {
             "zombies": self.processes.zombies,
             "zombies_ended": self.processes.zombies_ended,
             "restarts": self.processes.restarts,
-            "exits": exits.collect::<Vec<_>>(),
+            "exits": reasons(&self.processes.exits),
+            "unclean_stops": reasons(&self.processes.unclean_stops),
             "events": {
                 "sent": self.sent.sent,
                 "stored": self.totals.stored,
@@ -141,6 +141,9 @@ impl fmt::Display for Report {
         writeln!(out, "  {:<14}{zombies:>14}  {ended} ended after another process took over", "zombies")?;
         for ((stage, reason), count) in &self.processes.exits {
             writeln!(out, "  {stage:<14}{count:>14}  exited: {reason}")?;
+        }
+        for ((stage, reason), count) in &self.processes.unclean_stops {
+            writeln!(out, "  {stage:<14}{count:>14}  exited with 1 after SIGTERM: {reason}")?;
         }
         writeln!(out, "\nrecovery in s    {:>8}{:>8}{:>8}", "count", "p50", "max")?;
         for ((kind, stage), times) in &self.recoveries {

@@ -78,7 +78,7 @@ pub fn run(
         let sender = scope.spawn(|| clients.run(simulator, &brokers, &topic, options.rate));
         let attacks = options
             .hostile
-            .then(|| scope.spawn(|| hostile::run(options.seed, &brokers, &topic, PARTITIONS, clients)));
+            .then(|| scope.spawn(|| hostile::run(options.seed, &brokers, &name, PARTITIONS, clients)));
         let mut servers = Servers::start(scope, stack, name.clone());
         let faults = schedule(options.seed, options.length, &options.kinds, &options.stages);
         let is_failing = |servers: &Servers<'_>| servers.has_ended() || sender.is_finished();

@@ -28,7 +28,7 @@ impl Lane<'_> {
         for (committed, (low, high)) in found.iter().zip(self.source.bounds(&ids)?) {
             let id = committed.partition;
             let offset = CommittedOffset { next: committed.next, metadata: &committed.metadata, low, high };
-            let start = match protocol::start(offset, self.options.start) {
+            let start = match protocol::start(offset) {
                 Ok(start) => start,
                 Err(halt) => {
                     // Not read at all: the consumer must not ask for offsets that no longer exist.

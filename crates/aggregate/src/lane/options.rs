@@ -1,8 +1,6 @@
 //! How a lane runs.
 use std::time::Duration;
 
-use event::Start;
-
 use crate::protocol::Rules;
 
 /// How a lane runs.
@@ -18,8 +16,6 @@ pub struct LaneOptions {
     pub max_inserts_per_second: u32,
     /// Bytes that its partitions may hold before any is paused. They never hold more than twice as much.
     pub memory: usize,
-    /// Start position of a partition without a committed offset.
-    pub start: Start,
     /// Delay before a request that got a permanent error is retried.
     pub retry_halted: Duration,
     /// What exactly-once relies on.

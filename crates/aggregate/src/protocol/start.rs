@@ -26,16 +26,13 @@ pub enum Start {
     Replay(NextOffset, Intent),
 }
 
-/// Decides how a partition starts, from Kafka alone. [`check_newest_marker`] then compares it with ClickHouse.
+/// Decides how a partition starts, from Kafka alone: without a committed offset at its first record. [`check_newest_marker`] then compares it with ClickHouse.
 ///
 /// # Errors
 /// The partition needs an operator.
-pub fn start(committed: CommittedOffset<'_>, first: event::Start) -> Result<Start, Halt> {
+pub fn start(committed: CommittedOffset<'_>) -> Result<Start, Halt> {
     let CommittedOffset { next, metadata, low, high } = committed;
-    let Some(next) = next else {
-        let first = if first == event::Start::Earliest { low } else { high };
-        return Ok(Start::Read(NextOffset(first)));
-    };
+    let Some(next) = next else { return Ok(Start::Read(NextOffset(low))) };
     if next.0 < low {
         return Err(Halt::RecordsGone { offset: next.0, low });
     }
@@ -90,7 +87,7 @@ mod tests {
         let text = intent().encode();
         let check = |next: Option<i64>, metadata: &str, low, high, expected: Result<Start, Halt>| {
             let committed = CommittedOffset { next: next.map(NextOffset), metadata, low, high };
-            assert_eq!(start(committed, event::Start::Earliest), expected, "{committed:?}");
+            assert_eq!(start(committed), expected, "{committed:?}");
         };
         check(None, "", 3, 9, Ok(Start::Read(NextOffset(3))));
         check(Some(5), "", 3, 9, Ok(Start::Read(NextOffset(5))));
@@ -101,8 +98,6 @@ mod tests {
         check(Some(5), "", 0, 4, Err(Halt::BeyondEnd { offset: 5, high: 4 }));
         check(Some(5), &text, 0, 8, Err(Halt::BeyondEnd { offset: 9, high: 8 }));
         check(Some(5), "2;", 0, 8, Err(Halt::UnknownIntent("2;".into())));
-        let committed = CommittedOffset { next: None, metadata: "", low: 3, high: 9 };
-        assert_eq!(start(committed, event::Start::Latest), Ok(Start::Read(NextOffset(9))));
     }
 
     #[test]

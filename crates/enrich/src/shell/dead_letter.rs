@@ -1,5 +1,5 @@
 //! Writes a message that is no batch to `dead-letters`: its beginning and its key, the reason and the origin as headers.
-use event::{BatchError, DeadLetterLimits, RejectCode, Rejection, header};
+use event::{BatchError, KeptBytes, RejectCode, Rejection, header};
 use runtime::{
     Error,
     stage::{Message, Output, Record},
@@ -36,13 +36,9 @@ impl DeadLetters {
             Some(_) => cause.to_string(),
         };
         let message = Rejection::new(code, "", message).message;
-        let (value, key) = (record.value.unwrap_or_default(), record.key);
-        let kept = &value[..value.len().min(DeadLetterLimits::CUT_VALUE_BYTES)];
-        let kept_key = key.map(|key| &key[..key.len().min(DeadLetterLimits::KEY_BYTES)]);
+        let kept = KeptBytes::of_record(record.key, record.value.unwrap_or_default());
         let [origin_partition, origin_offset, received_at] =
             [i64::from(partition), offset, record.timestamp_ms].map(|number| number.to_string());
-        let [value_bytes, key_bytes] =
-            [value.len(), key.map_or(0, <[u8]>::len)].map(|bytes| bytes.to_string());
         let mut headers = vec![
             (header::CODE, code.as_str()),
             (header::MESSAGE, &message),
@@ -55,17 +51,12 @@ impl DeadLetters {
             (header::VERSION, env!("CARGO_PKG_VERSION")),
             (header::RECEIVED_AT, &received_at),
         ];
-        if kept.len() < value.len() {
-            headers.extend([(header::VALUE_BYTES, value_bytes.as_str()), (header::VALUE_TRUNCATED, "1")]);
-        }
-        if kept_key.map(<[u8]>::len) < key.map(<[u8]>::len) {
-            headers.push((header::KEY_BYTES, &key_bytes));
-        }
+        headers.extend(kept.headers());
         output.send(Message {
             topic,
             partition: partition.rem_euclid((*partitions).max(1) as i32),
-            key: kept_key,
-            value: kept,
+            key: kept.key,
+            value: kept.value,
             headers: &headers,
         })
     }

@@ -1,5 +1,5 @@
 //! Two processes, Kafka and ClickHouse, and a schedule that decides which of the possible things happens next.
-use event::{NextOffset, Start as FirstStart};
+use event::NextOffset;
 
 use super::choices::Choices;
 use super::clickhouse::{ClickHouse, Executes, Insert};
@@ -201,7 +201,7 @@ impl World {
                 None => (None, ""),
             };
             let committed = CommittedOffset { next, metadata, low: 0, high: END };
-            match protocol::start(committed, FirstStart::Earliest) {
+            match protocol::start(committed) {
                 Err(halt) => self.halted = Some(halt.to_string()),
                 Ok(start) => {
                     let state = Partition::new(start, rules.reads_markers);

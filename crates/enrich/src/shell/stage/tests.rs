@@ -76,7 +76,7 @@ fn plain_events_of_visitors_with_huge_campaigns_stay_small() {
 #[test]
 fn a_message_that_is_no_batch_is_a_dead_letter_with_its_origin() {
     let mut stage = stage();
-    let long = vec![b'x'; 200_000];
+    let long = vec![b'x'; 2_000_000];
     for (offset, value, kept) in
         [(7, None, 0), (8, Some(&b""[..]), 0), (9, Some(b"{\"event_id\":1}"), 14), (10, Some(&long), 65_536)]
     {
@@ -90,7 +90,7 @@ fn a_message_that_is_no_batch_is_a_dead_letter_with_its_origin() {
         assert_eq!((header(header::CODE), header(header::STAGE)), ("enrichment_error", "enrich"));
         assert_eq!((header(header::ORIGIN_TOPIC), header(header::ORIGIN_PARTITION)), ("clean", "5"));
         assert_eq!(header(header::ORIGIN_OFFSET), offset.to_string());
-        let truncated = if kept == 65_536 { ("1", "200000") } else { ("", "") };
+        let truncated = if kept == 65_536 { ("1", "2000000") } else { ("", "") };
         assert_eq!((header(header::VALUE_TRUNCATED), header(header::VALUE_BYTES)), truncated);
         let counts = output.counts[&PARTITION];
         assert_eq!((counts.events, counts.rejected, counts.emitted), (1, 1, 0));
