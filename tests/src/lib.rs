@@ -20,7 +20,7 @@ pub use error::Error;
 pub use result_source::ResultSource;
 
 use devstack::{
-    Process, Profile, Stack, StackOptions,
+    ClickHouseUser, Process, Profile, Stack, StackOptions,
     pipeline::{Pipeline, STAGES},
     query, wait_for_events,
 };
@@ -29,6 +29,7 @@ use simulator::{
     produce::{self, Pace, Target},
 };
 use std::{
+    path::PathBuf,
     sync::{Mutex, MutexGuard, OnceLock, atomic::AtomicBool},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -36,11 +37,18 @@ use std::{
 /// How long a test waits for a state. Far longer than a busy machine needs, so that only an error takes this long.
 pub const WAIT: Duration = Duration::from_secs(120);
 
+/// A user of the shared ClickHouse who has a password.
+pub const CLICKHOUSE_USER: &str = "with_password";
+/// That password.
+pub const CLICKHOUSE_PASSWORD: &str = "canary-clickhouse-1f86c3a9d0";
+
 static STACK: OnceLock<Stack> = OnceLock::new();
 
 /// The stack of this test binary. The first call starts it.
 pub fn stack() -> &'static Stack {
-    STACK.get_or_init(|| Stack::start(StackOptions::default()).unwrap_or_else(|error| panic!("{error}")))
+    let user = ClickHouseUser { name: CLICKHOUSE_USER.to_owned(), password: CLICKHOUSE_PASSWORD.to_owned() };
+    let options = StackOptions { clickhouse_users: vec![user], ..StackOptions::default() };
+    STACK.get_or_init(|| Stack::start(options).unwrap_or_else(|error| panic!("{error}")))
 }
 
 /// A stack whose servers may be killed: no other binary uses them, and the tests that hold it run one after the other.
@@ -76,14 +84,22 @@ pub fn pipeline(test: &str) -> Pipeline {
 pub fn pipeline_without_topics(test: &str) -> Pipeline {
     // The name must not be that of an earlier run on the same servers.
     let name = format!("{test}_{}", std::process::id());
-    let logs = std::env::temp_dir().join("millrace-tests").join(&name);
-    let mut pipeline = Pipeline::new(stack(), &name, Profile::of_this_build(), &logs)
+    let mut pipeline = Pipeline::new(stack(), &name, Profile::of_this_build(), &logs_of(&name))
         .unwrap_or_else(|error| panic!("{error}"));
     pipeline.set("MILLRACE__KAFKA__PARTITIONS", "4");
     pipeline.set("MILLRACE__STARTUP_TIMEOUT", "60s");
     // The default of 15 s would make every test slow.
     pipeline.set("MILLRACE__AGGREGATE__REPORT_FLUSH_INTERVAL", "1s");
     pipeline
+}
+
+/// The directory of the logs of a pipeline.
+pub fn logs(pipeline: &Pipeline) -> PathBuf {
+    logs_of(pipeline.name())
+}
+
+fn logs_of(pipeline: &str) -> PathBuf {
+    std::env::temp_dir().join("millrace-tests").join(pipeline)
 }
 
 /// A simulator. Registers its activities in the pipeline.

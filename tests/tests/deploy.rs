@@ -97,6 +97,32 @@ fn every_millrace_variable_in_compose_is_a_key_of_the_configuration() {
 }
 
 #[test]
+fn compose_has_no_password_and_every_secret_file_is_created() {
+    let compose = compose();
+    let create = texts(&compose["services"]["secrets"]["command"]).concat();
+    let mut seen = 0;
+    for (name, service) in services(&compose) {
+        let variables = service["environment"].as_object().into_iter().flatten();
+        for (variable, value) in variables {
+            if !["PASSWORD", "SECRET"].iter().any(|word| variable.contains(word)) {
+                continue;
+            }
+            let value = value.as_str().unwrap();
+            let file = value.strip_prefix("/run/secrets/");
+            let file = file.unwrap_or_else(|| panic!("{name} has the value of {variable}, not its file"));
+            assert!(create.contains(&format!("create {file} ")), "{name}: nobody creates {value}");
+            assert!(
+                texts(&service["volumes"]).contains(&"secrets:/run/secrets:ro"),
+                "{name} does not mount the secrets"
+            );
+            seen += 1;
+        }
+        assert!(!service.to_string().contains(":-"), "{name} has a default that everybody knows");
+    }
+    assert!(seen >= 6, "only {seen} secrets were looked at");
+}
+
+#[test]
 fn every_image_is_pinned_to_a_version() {
     let mut images: Vec<String> = Vec::new();
     for (name, service) in services(&compose()) {

@@ -7,7 +7,7 @@ pub enum Error {
     #[error("{0}")]
     Cubes(#[from] crate::cube::CubeError),
     /// A file of cubes could not be read.
-    #[error("aggregate.cubes_file {path}: {problem}")]
+    #[error("{path} cannot be read: {problem}")]
     CubesFile {
         /// The path as configured.
         path: String,

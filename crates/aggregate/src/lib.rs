@@ -41,4 +41,4 @@ pub use cube::Cubes;
 pub use error::Error;
 pub use insert::BlockWriter;
 pub use migrate::migrate;
-pub use process::{cubes, run};
+pub use process::{check, cubes, run};

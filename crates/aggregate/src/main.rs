@@ -5,5 +5,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    runtime::process::main("aggregate", aggregate::run)
+    runtime::process::main("aggregate", aggregate::check, aggregate::run)
 }

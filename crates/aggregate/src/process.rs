@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use event::{Start, Topic};
 use kafka::{GroupConsumer, GroupMember, for_rebuild, partition_count, wait_until_name_is_free};
-use runtime::config::Settings;
+use runtime::config::{ConfigError, Settings};
 use runtime::failpoint::{self, Safeguard};
 use runtime::health::{Degraded, Health};
 use runtime::rebuild;
@@ -40,12 +40,26 @@ pub fn cubes(settings: &Settings) -> Result<Cubes, Error> {
     Ok(Cubes::built_in_with(&text)?)
 }
 
+/// Checks the file of cubes.
+///
+/// # Errors
+/// It cannot be read or has mistakes.
+pub fn check(settings: &Settings) -> Result<(), ConfigError> {
+    cubes(settings).map(drop).map_err(|error| wrong_cubes(settings, &error))
+}
+
+fn wrong_cubes(settings: &Settings, error: &Error) -> ConfigError {
+    let expected = format!("a file of valid cubes: {error}");
+    ConfigError::value("aggregate.cubes_file", &settings.aggregate.cubes_file, expected)
+}
+
 /// Runs every configured lane until a stop is requested or one of them fails. Must be called inside a Tokio context.
 ///
 /// # Errors
 /// One line that says what to do.
 pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(), runtime::Error> {
     start(&settings, &shutdown, &health).map_err(|error| match error {
+        error @ (Error::Cubes(_) | Error::CubesFile { .. }) => wrong_cubes(&settings, &error).into(),
         Error::Runtime(error) => error,
         Error::Kafka(error) => error.into(),
         error => runtime::Error::Stage(error.to_string()),

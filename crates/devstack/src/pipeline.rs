@@ -19,6 +19,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 /// The apps of the simulator's events, `simulator::APP_IDS`; its unknown apps are to be rejected.
 const SIMULATED_APPS: &str = "web-main,app-main,pc-recorder";
 
+/// The secret of every pipeline here, so that its keys are the same in every run.
+const IDENTITY_SECRET: &str = "devstack: a secret for tests and demonstrations";
+
 /// Names of one pipeline on a shared stack, and where its binaries and logs are.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
@@ -43,6 +46,7 @@ impl Pipeline {
             ("MILLRACE__CLICKHOUSE__URL", stack.clickhouse_url()),
             ("MILLRACE__CLICKHOUSE__DATABASE", name),
             ("MILLRACE__HTTP__LISTEN", "127.0.0.1:0"),
+            ("MILLRACE__ENRICH__IDENTITY_SECRET", IDENTITY_SECRET),
             ("MILLRACE__INGEST__APPS", SIMULATED_APPS),
         ] {
             pipeline.set(key, value);

@@ -29,4 +29,4 @@ mod shell;
 pub mod stamp;
 pub mod user_agent;
 
-pub use shell::{channel_rules, run};
+pub use shell::{channel_rules, check, run};

@@ -5,5 +5,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    runtime::process::main("enrich", enrich::run)
+    runtime::process::main("enrich", enrich::check, enrich::run)
 }

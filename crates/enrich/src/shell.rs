@@ -17,4 +17,7 @@ mod restore;
 mod run;
 mod stage;
 
-pub use self::{channel_file::channel_rules, run::run};
+pub use self::{
+    channel_file::channel_rules,
+    run::{check, run},
+};

@@ -6,6 +6,7 @@ mod rule;
 
 use serde::{Deserialize, Serialize};
 
+use crate::name::is_app_id;
 use id::{ID_FORM, is_id};
 
 pub use rule::ActivityRule;
@@ -154,8 +155,7 @@ impl Activity {
             return wrong("activity_id", &self.activity_id, ID_FORM);
         }
         for app_id in &self.app_ids {
-            let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-            if !(1..=64).contains(&app_id.len()) || !app_id.bytes().all(allowed) {
+            if !is_app_id(app_id) {
                 return wrong("app_ids", app_id, "1 to 64 lowercase letters, digits and dashes");
             }
         }

@@ -4,7 +4,10 @@ use std::path::Path;
 use runtime::config::{self, Settings};
 use tokio::runtime::Runtime;
 
-use crate::{error::Error, output::Output};
+use crate::{
+    error::Error,
+    output::{Output, note},
+};
 
 pub(crate) struct Context {
     pub(crate) settings: Settings,
@@ -15,6 +18,9 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(config: Option<&Path>, output: Output) -> Result<Self, Error> {
         let settings = config::load(config)?;
+        for warning in &settings.warnings {
+            note(format!("warning: {warning}"));
+        }
         // One worker thread, so that signals are handled while the main thread works.
         let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         Ok(Self {

@@ -7,6 +7,8 @@ use std::{
 
 use rdkafka::error::KafkaError;
 
+use crate::output::escaped;
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -52,8 +54,11 @@ impl Error {
         if matches!(self, Self::Output(source) if source.kind() == io::ErrorKind::BrokenPipe) {
             return ExitCode::SUCCESS;
         }
-        if !matches!(self, Self::Reported) {
-            let _ = writeln!(io::stderr(), "error: {}", self.to_string().replace('\n', " "));
+        match self {
+            Self::Reported => (),
+            // One line for each mistake.
+            Self::Config(error) => error.to_string().lines().for_each(report_line),
+            error => report_line(&error.to_string().replace('\n', " ")),
         }
         ExitCode::from(match self {
             Self::Usage(_) | Self::Activity(_) => 2,
@@ -65,4 +70,8 @@ impl Error {
             _ => 1,
         })
     }
+}
+
+fn report_line(line: &str) {
+    let _ = writeln!(io::stderr(), "error: {}", escaped(line));
 }

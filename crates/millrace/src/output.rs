@@ -1,12 +1,16 @@
 //! Where a command prints: text for people or JSON for programs, on a buffered stdout. Errors and progress go to stderr,
-//! so that stdout can always be piped.
+//! so that stdout can always be piped. Whatever is printed is safe for a terminal: see [`escape`].
 use std::io::{self, BufWriter, Stdout, Write};
 
-use comfy_table::Table;
 use serde::Serialize;
 
+mod escape;
+mod json;
 pub(crate) mod table;
 pub(crate) mod text;
+
+pub(crate) use escape::escaped;
+use table::Table;
 
 pub(crate) struct Output {
     json: bool,
@@ -26,7 +30,7 @@ impl Output {
     /// Prints a line for people. Prints nothing with --json.
     pub(crate) fn line(&mut self, text: impl AsRef<str>) -> io::Result<()> {
         if !self.json {
-            writeln!(self.out, "{}", text.as_ref())?;
+            writeln!(self.out, "{}", escape::escaped_except_styles(text.as_ref()))?;
             self.out.flush()?;
         }
         Ok(())
@@ -35,7 +39,7 @@ impl Output {
     /// Prints a table for people. Prints nothing with --json.
     pub(crate) fn table(&mut self, table: &Table) -> io::Result<()> {
         if !self.json {
-            self.out.write_all(table::render(table).as_bytes())?;
+            self.out.write_all(table.render().as_bytes())?;
             self.out.flush()?;
         }
         Ok(())
@@ -52,7 +56,7 @@ impl Output {
 
     /// Prints one JSON value on one line, with or without --json. Does not flush.
     pub(crate) fn json_line<T: Serialize + ?Sized>(&mut self, value: &T) -> io::Result<()> {
-        serde_json::to_writer(&mut self.out, value)?;
+        json::write(&mut self.out, value)?;
         self.out.write_all(b"\n")
     }
 
@@ -68,5 +72,5 @@ impl Output {
 
 /// Prints a line to stderr, with or without --json.
 pub(crate) fn note(text: impl AsRef<str>) {
-    let _ = writeln!(io::stderr(), "{}", text.as_ref());
+    let _ = writeln!(io::stderr(), "{}", escaped(text.as_ref()));
 }

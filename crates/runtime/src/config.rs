@@ -2,7 +2,8 @@
 //!
 //! [`Written`] has the shape of `default.toml`: what operators write. [`Settings`] is what the program uses: every value
 //! parsed and checked, secrets read from their files. A value that cannot work is found on the way from one to the
-//! other, before a process touches anything, and ends it with exit code 78.
+//! other, before a process touches anything, and ends it with exit code 78. Every mistake is shown, not only the first.
+mod allowed;
 mod error;
 mod resolved;
 mod secret;
@@ -12,10 +13,11 @@ mod written;
 
 use std::path::Path;
 
-pub use error::ConfigError;
+pub use error::{ConfigError, Mistakes};
 pub use resolved::{Aggregate, BusinessTimeZone, ClickHouse, Enrich, Http, Settings};
 pub use secret::Secret;
 pub use sections::{ActiveDefinitions, Ingest, Kafka, Log, LogFormat, UndecodableBatches, UnknownEvents};
+pub(crate) use sources::environment;
 pub use sources::known_keys;
 pub use written::Written;
 

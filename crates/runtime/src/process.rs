@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     Error,
-    config::{Settings, Written},
+    config::{self, ConfigError, Settings, Written},
     crash,
     health::Health,
     http::{self, Pages},
@@ -35,35 +35,47 @@ struct Arguments {
     /// TOML file that overrides the built-in defaults
     #[arg(long, value_name = "FILE", env = "MILLRACE_CONFIG")]
     config: Option<PathBuf>,
-    /// Print the resulting configuration, secrets masked, and exit
+    /// Check the configuration and the files it names, print the result with secrets masked, and exit
     #[arg(long)]
     check_config: bool,
+    /// Accept a missing or short identity secret, and secret files that every user can read
+    #[arg(long)]
+    insecure_demo: bool,
     /// Print the version and exit
     #[arg(long, short = 'V')]
     version: bool,
 }
 
+/// Checks what a stage needs of its configuration beyond the values of the keys: the files that it names.
+pub type Check = fn(&Settings) -> Result<(), ConfigError>;
+/// Runs a stage. Must return soon after the shutdown is requested.
+pub type Run = fn(Settings, Shutdown, Health) -> Result<(), Error>;
+
 /// The whole of a stage's `main`. Calls `run` on the main thread inside a Tokio context
-/// (`tokio::runtime::Handle::current()` works). `run` must return soon after `shutdown` is requested.
-pub fn main(stage: &'static str, run: fn(Settings, Shutdown, Health) -> Result<(), Error>) -> ExitCode {
+/// (`tokio::runtime::Handle::current()` works). `--check-config` ends with the errors that a start ends with.
+pub fn main(stage: &'static str, check: Check, run: Run) -> ExitCode {
     let name = [OsString::from(stage)];
     let arguments = Arguments::parse_from(name.into_iter().chain(std::env::args_os().skip(1)));
     if arguments.version {
         print_line(&format!("{stage} {}", env!("CARGO_PKG_VERSION")));
         return ExitCode::SUCCESS;
     }
-    let written = Written::read(arguments.config.as_deref());
-    let (shown, settings) =
-        match written.and_then(|written| Ok((written.masked(), Settings::resolve(written)?))) {
-            Ok(read) => read,
-            Err(error) => return fail(&error.into()),
-        };
+    let (shown, settings) = match read(&arguments, check) {
+        Ok(read) => read,
+        Err(error) => return fail(&error.into()),
+    };
     if arguments.check_config {
+        for warning in &settings.warnings {
+            print_error(&format!("warning: {warning}"));
+        }
         print_line(&shown);
         return ExitCode::SUCCESS;
     }
     telemetry::log(&settings.log);
     crash::abort_on_panic();
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
     match start(stage, settings, run) {
         Ok(()) => {
             tracing::info!(stage, "stopped");
@@ -76,11 +88,18 @@ pub fn main(stage: &'static str, run: fn(Settings, Shutdown, Health) -> Result<(
     }
 }
 
-fn start(
-    stage: &'static str,
-    settings: Settings,
-    run: fn(Settings, Shutdown, Health) -> Result<(), Error>,
-) -> Result<(), Error> {
+/// The configuration as it is printed, and as it is used.
+fn read(arguments: &Arguments, check: Check) -> Result<(String, Settings), ConfigError> {
+    let insecure_demo = ("MILLRACE__INSECURE_DEMO".to_owned(), "true".to_owned());
+    let environment = config::environment().chain(arguments.insecure_demo.then_some(insecure_demo));
+    let written = Written::read_from(arguments.config.as_deref(), environment)?;
+    let (shown, origins) = (written.masked(), written.origins.clone());
+    let settings = Settings::resolve(written)?;
+    check(&settings).map_err(|error| error.located(&origins))?;
+    Ok((shown, settings))
+}
+
+fn start(stage: &'static str, settings: Settings, run: Run) -> Result<(), Error> {
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -96,8 +115,7 @@ fn start(
         health: health.clone(),
     };
     let address = settings.http.listen.unwrap_or_else(|| default_address(stage));
-    // The HTTP server answers until the process ends, also during a stop.
-    let bound = tokio.block_on(http::serve(address, pages, Shutdown::default()))?;
+    let bound = tokio.block_on(http::serve(address, pages))?;
     tracing::info!(stage, version = env!("CARGO_PKG_VERSION"), http = %bound, instance = settings.instance, "started");
     metric::describe();
     metrics::gauge!("millrace_build_info", "stage" => stage, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
@@ -164,9 +182,15 @@ async fn stop_on_signal(shutdown: Shutdown) {
 }
 
 fn fail(error: &Error) -> ExitCode {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "error: {error}");
+    for line in error.to_string().lines() {
+        print_error(&format!("error: {line}"));
+    }
     ExitCode::from(error.exit_code())
+}
+
+fn print_error(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 fn print_line(text: &str) {

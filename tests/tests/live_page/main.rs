@@ -5,6 +5,7 @@
 
 mod browser;
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -14,6 +15,8 @@ use browser::Browser;
 use devstack::{Stack, StackOptions};
 use serde_json::Value;
 use system_tests::{WAIT, eventually};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 
 fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
@@ -33,7 +36,7 @@ impl Server {
             clickhouse_overlay: Some(deploy().join("clickhouse")),
             ..StackOptions::own_servers()
         };
-        Self { stack: Stack::start(options).unwrap(), database: "millrace_live_page".to_owned() }
+        Self { stack: Stack::start(options).unwrap(), database: "millrace".to_owned() }
     }
 
     fn migrate(&self) {
@@ -86,10 +89,10 @@ impl Server {
         }
     }
 
-    fn insert_dead_letter(&self, code: &str, message: &str) {
+    fn insert_dead_letter(&self, code: &str, message: &str, pointer: &str) {
         self.execute(&format!(
             "INSERT INTO dead_letters_local (received_at, keep_days, code, message, pointer, payload) \
-             SELECT now64(3, 'UTC'), 30, '{code}', '{message}', '/library', 'secret bytes'"
+             SELECT now64(3, 'UTC'), 30, '{code}', '{message}', '{pointer}', 'secret bytes'"
         ))
         .unwrap();
     }
@@ -100,15 +103,26 @@ impl Server {
 }
 
 fn post(url: &str, body: &str) -> Result<String, String> {
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let mut response = agent.post(url).send(body).map_err(|error| error.to_string())?;
-    let text = response.body_mut().read_to_string().unwrap();
-    if response.status().is_success() { Ok(text) } else { Err(text) }
+    send("POST", url, &[], body)
 }
 
 fn get(url: &str) -> Result<String, String> {
+    send("GET", url, &[], "")
+}
+
+/// The text of the response: an error unless its status is 2xx.
+fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Result<String, String> {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let mut response = agent.get(url).call().map_err(|error| error.to_string())?;
+    let mut request = ureq::http::Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut response = if body.is_empty() {
+        agent.run(request.body(()).unwrap())
+    } else {
+        agent.run(request.body(body.to_owned()).unwrap())
+    }
+    .map_err(|error| error.to_string())?;
     let text = response.body_mut().read_to_string().unwrap();
     if response.status().is_success() { Ok(text) } else { Err(text) }
 }
@@ -149,8 +163,7 @@ fn the_page_shows_its_state_and_numbers_change_as_events_arrive() {
         return;
     };
     let mut server = Server::start();
-    let url = server.url(&format!("/live?database={}", server.database));
-    let page = &mut Browser::open(&program, &url);
+    let page = &mut Browser::open(&program, &server.url("/live"));
 
     shows(page, STATE, "missing");
     shows(page, &format!("{NOTICE}.includes('millrace migrate')"), true);
@@ -161,17 +174,13 @@ fn the_page_shows_its_state_and_numbers_change_as_events_arrive() {
 
     server.insert_events(1200, 7, "ios", "organic_search");
     server.insert_duplicates(300);
-    server.insert_dead_letter("missing_field", "required <b>field</b> is missing");
+    server.insert_dead_letter("missing_field", "what a client sent", "/<b>library</b>");
     shows(page, &row("platforms", 1), vec!["iOS", "1,200", "7"]);
     shows(page, &row("channels", 1), vec!["Organic search", "1,200", "7"]);
     shows(page, &row("activities", 1), vec!["spring", "1,200", "7"]);
     shows(page, &row("codes", 1), vec!["missing_field", "1", "100.0 %"]);
-    // The message is shown as text, whatever a client wrote into it.
-    shows(
-        page,
-        "document.querySelector('#codes .reason').textContent",
-        "/libraryrequired <b>field</b> is missing",
-    );
+    // The place of the mistake is shown as text, whatever a client wrote into it.
+    shows(page, "document.querySelector('#codes .reason').textContent", "/<b>library</b>");
     shows(page, "document.getElementById('devices').textContent", "7");
     shows(page, "document.getElementById('duplicates').textContent", "20.0%");
     shows(page, "document.getElementById('rate').dataset.accepted", "1200");
@@ -212,31 +221,44 @@ fn the_page_shows_its_state_and_numbers_change_as_events_arrive() {
 fn the_urls_of_the_page_run_their_one_query_and_nothing_else() {
     let server = Server::start();
     server.migrate();
-    server.insert_dead_letter("missing_field", "required field is missing");
-    let database = &server.database;
+    server.insert_dead_letter("missing_field", "what a client sent", "/library");
     let api = |query: &str| get(&server.url(&format!("/live/api/{query}")));
 
     for query in ["arrivals", "traffic", "activities", "rejections"] {
-        api(&format!("{query}?window=15&database={database}")).unwrap();
-        // A longer window is limited to an hour.
-        api(&format!("{query}?window=60000&database={database}")).unwrap();
-        for rejected in
-            ["", "window=1%27", "window=1;DROP", "window=15&query=SELECT+1", "window=15&max_threads=64"]
-        {
-            let answer = api(&format!("{query}?database={database}&{rejected}"));
+        for window in [5, 15, 60] {
+            api(&format!("{query}/{window}")).unwrap();
+        }
+        for rejected in [
+            "",
+            "/",
+            "/7",
+            "/60000",
+            "/15/",
+            "/15%27",
+            "/15;DROP",
+            "/15?window=60",
+            "/15?query=SELECT+1",
+            "/15?max_threads=64",
+            "/15?session_id=mine",
+            "/15?database=private",
+        ] {
+            let answer = api(&format!("{query}{rejected}"));
             assert!(answer.is_err(), "{query} accepts {rejected:?}: {answer:?}");
         }
     }
-    let rejections = api(&format!("rejections?window=15&database={database}")).unwrap();
-    assert!(rejections.contains("missing_field") && !rejections.contains("secret bytes"), "{rejections}");
+    let rejections = api("rejections/15").unwrap();
+    assert!(rejections.contains("missing_field") && rejections.contains("/library"), "{rejections}");
+    assert!(!rejections.contains("secret bytes") && !rejections.contains("a client sent"), "{rejections}");
 
     // The user of the page reads nothing else, and no password logs in as that user.
-    server.execute("CREATE DATABASE private").unwrap();
-    server
-        .execute("CREATE TABLE private.quality (pane String, bucket DateTime, events Int64) ENGINE = Memory")
-        .unwrap();
-    let private = api("last?database=private").unwrap_err();
-    assert!(private.contains("ACCESS_DENIED") || private.contains("UNKNOWN"), "{private}");
+    for database in ["private", "millrace_eu"] {
+        server.execute(&format!("CREATE DATABASE {database}")).unwrap();
+        let table = "(pane String, bucket DateTime, events Int64) ENGINE = Memory";
+        server.execute(&format!("CREATE TABLE {database}.quality {table}")).unwrap();
+        let answer = send("GET", &server.url("/live/api/last"), &[("X-ClickHouse-Database", database)], "");
+        let error = answer.unwrap_err();
+        assert!(error.contains("ACCESS_DENIED") || error.contains("UNKNOWN"), "{error}");
+    }
     for password in ["", "0000000000000000000000000000000000000000000000000000000000000000", "default"] {
         let error =
             post(&server.url(&format!("/?user=millrace_live&password={password}")), "SELECT 1").unwrap_err();
@@ -245,11 +267,48 @@ fn the_urls_of_the_page_run_their_one_query_and_nothing_else() {
 }
 
 #[test]
+fn a_visitor_who_asks_too_much_does_not_take_the_page_from_others() {
+    let server = Server::start();
+    server.migrate();
+    let address: SocketAddr = server.url("").trim_start_matches("http://").parse().unwrap();
+    // Every address of 127.0.0.0/8 is this machine: two visitors.
+    let visits = |from: &str, count: usize| visits(from.parse().unwrap(), address, "/live/api/last", count);
+    assert!(visits("127.0.0.2", 1).contains("HTTP/1.1 200"));
+    let answers = visits("127.0.0.2", 3100);
+    assert!(answers.contains("QUOTA_EXCEEDED"), "{}", &answers[answers.len() - 500..]);
+    let other = visits("127.0.0.3", 1);
+    assert!(other.contains("HTTP/1.1 200"), "{other}");
+}
+
+/// The responses to GET requests over one connection from another address of this machine.
+fn visits(from: Ipv4Addr, server: SocketAddr, path: &str, count: usize) -> String {
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio.block_on(async {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let (mut responses, mut requests) = socket.connect(server).await.unwrap().into_split();
+        let ask = async {
+            for left in (0..count).rev() {
+                let connection = if left == 0 { "close" } else { "keep-alive" };
+                let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: {connection}\r\n\r\n");
+                // The server closes the connection after an error.
+                if requests.write_all(request.as_bytes()).await.is_err() {
+                    break;
+                }
+            }
+        };
+        let mut text = Vec::new();
+        let (_, _) = tokio::join!(ask, responses.read_to_end(&mut text));
+        String::from_utf8_lossy(&text).into_owned()
+    })
+}
+
+#[test]
 fn every_query_of_the_dashboards_runs_on_migrated_tables() {
     let server = Server::start();
     server.migrate();
     server.insert_events(60, 5, "web", "direct");
-    server.insert_dead_letter("too_old", "9 days old");
+    server.insert_dead_letter("too_old", "9 days old", "/occurred_at");
     let mut seen = 0;
     for entry in fs::read_dir(deploy().join("grafana/dashboards")).unwrap() {
         let dashboard: Value =

@@ -21,6 +21,7 @@ mod reconcile;
 mod recovery;
 #[cfg(debug_assertions)] // A release build cannot switch a safeguard off.
 mod safeguards;
+mod secrets;
 mod start_positions;
 mod state;
 mod trace;

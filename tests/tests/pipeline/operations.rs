@@ -23,6 +23,7 @@ fn run(binary: &str, args: &[&str], variables: &[(&str, &str)]) -> Output {
         .env("MILLRACE__KAFKA__BROKERS", stack().brokers())
         .env("MILLRACE__CLICKHOUSE__URL", stack().clickhouse_url())
         .env("MILLRACE__HTTP__LISTEN", "127.0.0.1:0")
+        .env("MILLRACE__ENRICH__IDENTITY_SECRET", "a secret of more than 16 characters")
         .env("MILLRACE__KAFKA__TOPIC_PREFIX", "nobody-made-these.")
         .env("MILLRACE__STARTUP_TIMEOUT", "3s")
         .envs(variables.iter().copied());

@@ -1,5 +1,5 @@
 //! Reads the file of channel rules.
-use runtime::{Error, config::Settings};
+use runtime::config::{ConfigError, Settings};
 
 use crate::channel::{BUILT_IN, ChannelRules};
 
@@ -7,14 +7,15 @@ use crate::channel::{BUILT_IN, ChannelRules};
 ///
 /// # Errors
 /// The file cannot be read, or it is wrong: the error names the rule.
-pub fn channel_rules(settings: &Settings) -> Result<ChannelRules, Error> {
+pub fn channel_rules(settings: &Settings) -> Result<ChannelRules, ConfigError> {
+    const KEY: &str = "enrich.channels_file";
     let path = &settings.enrich.channels_file;
-    let (origin, text) = if path.is_empty() {
-        ("the built-in channel rules", BUILT_IN.to_owned())
+    let text = if path.is_empty() {
+        BUILT_IN.to_owned()
     } else {
         let read = std::fs::read_to_string(path);
-        let unreadable = |e| Error::Stage(format!("enrich.channels_file {path} cannot be read: {e}"));
-        (path.as_str(), read.map_err(unreadable)?)
+        read.map_err(|error| ConfigError::value(KEY, path, format!("a file that can be read: {error}")))?
     };
-    ChannelRules::parse(&text, &settings.enrich.own_hosts).map_err(|e| Error::Stage(format!("{origin}: {e}")))
+    ChannelRules::parse(&text, &settings.enrich.own_hosts)
+        .map_err(|error| ConfigError::value(KEY, path, format!("a file of valid channel rules: {error}")))
 }

@@ -3,7 +3,7 @@ use event::{IdentityKey, RejectCode, Start, Topic, calendar::BusinessDays};
 use kafka::{StageOptions, run_stage, topic};
 use runtime::{
     Error,
-    config::{ConfigError, Settings, UndecodableBatches},
+    config::{ConfigError, Mistakes, Settings, UndecodableBatches},
     health::Health,
     shutdown::Shutdown,
 };
@@ -23,6 +23,18 @@ use crate::{device::active::Definitions, user_agent::UserAgents};
 const TOPICS: &[Topic] =
     &[Topic::CleanEvents, Topic::EnrichedEvents, Topic::EnrichState, Topic::Activities, Topic::DeadLetters];
 
+/// Checks the secret, the file of channel rules and the definitions of active devices.
+///
+/// # Errors
+/// [`ConfigError`] has every mistake.
+pub fn check(settings: &Settings) -> Result<(), ConfigError> {
+    let mut mistakes = Mistakes::default();
+    mistakes.check(settings.identity_secret());
+    mistakes.check(channel_rules(settings));
+    mistakes.check(definitions(settings));
+    mistakes.into_result()
+}
+
 /// Runs the stage until `shutdown`.
 ///
 /// # Errors
@@ -33,14 +45,12 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
     compile_rules(&agents);
     let days = BusinessDays::in_zone(settings.business_timezone.zone().clone());
     let rules = Arc::new(channel_rules(&settings)?);
-    let definitions = Definitions::parse(&settings.enrich.active);
-    let definitions = definitions.map_err(|e| ConfigError::Unreadable(e.to_string()))?;
-    let definitions = definitions.for_events_of_age(settings.ingest.max_event_age);
+    let definitions = definitions(&settings)?.for_events_of_age(settings.ingest.max_event_age);
     tracing::info!(version = rules.version(), rules = rules.len(), "channel rules loaded");
     topic::check_at_start(&settings, TOPICS, &shutdown)?;
     let registry = Registry::follow(&settings, &shutdown, &health)?;
     let raw_looks = RawLooks::follow(&settings, &shutdown)?;
-    let identity = IdentityKey::new(settings.enrich.identity_secret.expose());
+    let identity = IdentityKey::new(settings.identity_secret()?.expose());
     let dead_letters = settings.kafka.topic(Topic::DeadLetters);
     let dead_letters = DeadLetters {
         partitions: kafka::partition_count(&settings, &dead_letters, &shutdown)?,
@@ -68,6 +78,11 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
     run_stage(options, &settings, &shutdown, &health, |worker| {
         Ok(EnrichStage::new(&settings, inputs.clone(), worker))
     })
+}
+
+fn definitions(settings: &Settings) -> Result<Definitions, ConfigError> {
+    Definitions::parse(&settings.enrich.active)
+        .map_err(|error| ConfigError::of(format!("enrich.active.{}", error.name), error.to_string()))
 }
 
 /// Compiles the user agent rules on a thread of their own. It takes a quarter of a second, in which the process joins its

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::id::{ID_FORM, is_id};
 use crate::{
     field::FieldOrigin,
+    name::is_event_name,
     predicate::{self, Condition, Where},
 };
 
@@ -62,13 +63,6 @@ impl ActivityRule {
         }
         self.conditions().map(|_| ())
     }
-}
-
-fn is_event_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    name.len() <= 64
-        && name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name.bytes().all(allowed)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Texts with a form of their own: versions, identifiers and names.
-use event::{Platform, RejectCode, Rejection};
+use event::{Platform, RejectCode, Rejection, is_app_id, is_event_name};
 use uuid::Uuid;
 
 use super::text;
@@ -49,10 +49,7 @@ pub(super) fn event_id(field: &ContractField, text: &str) -> Result<Uuid, Reject
 }
 
 pub(super) fn event_name(field: &ContractField, name: &str, policy: &EventPolicy) -> Result<(), Rejection> {
-    let mut bytes = name.bytes();
-    let valid = bytes.next().is_some_and(|first| first.is_ascii_lowercase())
-        && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-    if !valid || name.len() > 64 {
+    if !is_event_name(name) {
         return Err(invalid(field, name, "a lowercase letter, then at most 63 of a-z, 0-9 and _"));
     }
     if policy.standard_names_only() && !STANDARD_NAMES.contains(&name) {
@@ -67,8 +64,7 @@ pub(super) fn event_name(field: &ContractField, name: &str, policy: &EventPolicy
 }
 
 pub(super) fn app_id(field: &ContractField, app_id: &str, policy: &EventPolicy) -> Result<(), Rejection> {
-    let valid = app_id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-    if !valid || app_id.is_empty() || app_id.len() > 64 {
+    if !is_app_id(app_id) {
         return Err(invalid(field, app_id, "1 to 64 of a-z, 0-9 and -"));
     }
     if !policy.accepts_app(app_id) {

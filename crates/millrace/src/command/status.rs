@@ -3,7 +3,7 @@
 mod clickhouse;
 
 use clap::Args;
-use comfy_table::{Attribute, Cell, Color, Table};
+use comfy_table::{Attribute, Cell, Color};
 use console::style;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -16,7 +16,7 @@ use crate::{
     output::{
         table::{
             Column::{Number, Text},
-            table,
+            Table, table,
         },
         text::count,
     },
@@ -182,7 +182,6 @@ impl StatusReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::table::render;
 
     #[test]
     fn the_tables_show_stopped_stages_and_missing_topics() {
@@ -217,13 +216,13 @@ mod tests {
             notes: Vec::new(),
         };
         assert_eq!(
-            render(&report.stage_table()),
+            report.stage_table().render(),
             "STAGE   READS       STATE        MEMBERS     LAG  BEHIND OPEN\n\
              ingest  raw-events  stable             2     500          500\n\
              enrich  raw-events  not running        0  12 000            0\n\
              x       raw-events  never ran          0       5            0\n"
         );
-        assert!(render(&report.topic_table()).contains("activities     missing"));
+        assert!(report.topic_table().render().contains("activities     missing"));
         assert_eq!(report.clickhouse.headline(), "clickhouse 26.7 at http://c, newest data 0.7 s old");
     }
 }

@@ -1,6 +1,31 @@
 //! The look of every table: no borders, two spaces between columns, numbers aligned to the right, titles in capitals.
 //! Scripts read these lines, so a cell is never wrapped or shortened.
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use std::borrow::Cow;
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Row, presets};
+
+use super::escape::escaped;
+
+/// A table whose cells are safe for a terminal.
+#[derive(Debug)]
+pub(crate) struct Table(comfy_table::Table);
+
+impl Table {
+    /// Adds a row. A cell with a character that a terminal executes shows its code, and has no style.
+    pub(crate) fn add_row(&mut self, row: impl Into<Row>) {
+        let row: Row = row.into();
+        let cells = row.cell_iter().map(|cell| match escaped(&cell.content()) {
+            Cow::Borrowed(_) => cell.clone(),
+            Cow::Owned(text) => Cell::new(text),
+        });
+        self.0.add_row(cells.collect::<Vec<Cell>>());
+    }
+
+    /// The table as text. Every line ends with a line break and has no trailing spaces.
+    pub(crate) fn render(&self) -> String {
+        self.0.trim_fmt() + "\n"
+    }
+}
 
 /// The title of a column and how its cells are aligned.
 #[derive(Debug, Clone, Copy)]
@@ -13,7 +38,7 @@ pub(crate) enum Column<'a> {
 
 /// An empty table with these columns.
 pub(crate) fn table(columns: &[Column<'_>]) -> Table {
-    let mut table = Table::new();
+    let mut table = comfy_table::Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.style_text_only();
     // One switch for the whole command: NO_COLOR, CLICOLOR and whether stdout is a terminal.
@@ -34,17 +59,12 @@ pub(crate) fn table(columns: &[Column<'_>]) -> Table {
             shown.set_padding((0, 2)).set_cell_alignment(alignment);
         }
     }
-    table
-}
-
-/// The table as text. Every line ends with a line break and has no trailing spaces.
-pub(crate) fn render(table: &Table) -> String {
-    table.trim_fmt() + "\n"
+    Table(table)
 }
 
 #[cfg(test)]
 mod tests {
-    use comfy_table::{Cell, Color};
+    use comfy_table::Color;
 
     use super::*;
 
@@ -53,8 +73,8 @@ mod tests {
         let mut table = table(&[Column::Text("name"), Column::Number("events")]);
         table.add_row(["会员节", "7"]);
         table.add_row([Cell::new("draw"), Cell::new("1 200").fg(Color::Red)]);
-        table.enforce_styling();
-        let text = render(&table);
+        table.0.enforce_styling();
+        let text = table.render();
         assert_eq!(console::strip_ansi_codes(&text), "NAME    EVENTS\n会员节       7\ndraw     1 200\n");
         assert!(text.contains("\u{1b}["), "{text:?}");
     }
@@ -63,6 +83,16 @@ mod tests {
     fn a_long_cell_stays_on_one_line() {
         let mut table = table(&[Column::Text("reason")]);
         table.add_row(["a word ".repeat(100)]);
-        assert_eq!(render(&table).lines().count(), 2);
+        assert_eq!(table.render().lines().count(), 2);
+    }
+
+    #[test]
+    fn a_cell_cannot_leave_its_line_or_turn_the_text() {
+        let mut table = table(&[Column::Text("name"), Column::Number("events")]);
+        table.add_row(["spring\u{1b}[2J\nfake  9", "7"]);
+        table.add_row([Cell::new("\u{202e}gpj").fg(Color::Red), "8".into()]);
+        let text = table.render();
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(text.contains("spring\\u{1b}[2J\\nfake  9") && text.contains("\\u{202e}gpj"), "{text}");
     }
 }

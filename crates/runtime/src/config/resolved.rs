@@ -2,10 +2,9 @@
 use event::Lane;
 use jiff::tz::TimeZone;
 use std::{fmt, net::SocketAddr, time::Duration};
-use tracing_subscriber::EnvFilter;
 
 use super::{
-    error::ConfigError,
+    error::{ConfigError, Mistakes},
     secret::Secret,
     sections::{ActiveDefinitions, Ingest, Kafka, Log},
     written::{Written, WrittenAggregate, WrittenClickHouse, WrittenEnrich},
@@ -15,6 +14,9 @@ use super::{
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "default.toml documents every key")]
 pub struct Settings {
+    /// What has no effect or is accepted only because of `insecure_demo`.
+    pub warnings: Vec<String>,
+    pub insecure_demo: bool,
     pub pipeline: String,
     pub instance: String,
     pub startup_timeout: Duration,
@@ -97,8 +99,20 @@ impl Settings {
     /// # Errors
     /// [`ConfigError`] names the key, its value and what is expected.
     pub fn resolve(written: Written) -> Result<Self, ConfigError> {
-        check(&written)?;
+        let origins = written.origins.clone();
+        Self::checked(written).map_err(|error| error.located(&origins))
+    }
+
+    fn checked(written: Written) -> Result<Self, ConfigError> {
+        let mut mistakes = Mistakes::default();
+        mistakes.check(check_transaction_timeout(&written.kafka));
+        mistakes.check(lanes(&written.aggregate.lanes));
+        mistakes.check(written.clickhouse.password());
+        mistakes.check(written.enrich.identity_secret());
+        mistakes.into_result()?;
         Ok(Self {
+            warnings: written.warnings,
+            insecure_demo: written.insecure_demo,
             memory_limit: memory_limit(&written.memory_limit)?,
             business_timezone: BusinessTimeZone::parse(written.business_timezone)?,
             clickhouse: ClickHouse::resolve(written.clickhouse)?,
@@ -144,18 +158,29 @@ impl fmt::Display for BusinessTimeZone {
     }
 }
 
+impl WrittenClickHouse {
+    fn password(&self) -> Result<Secret, ConfigError> {
+        self.password.clone().or_file("clickhouse.password_file", &self.password_file)
+    }
+}
+
 impl ClickHouse {
     fn resolve(written: WrittenClickHouse) -> Result<Self, ConfigError> {
-        let WrittenClickHouse { url, database, user, password, password_file, engine } = written;
-        let password = secret(password, "clickhouse.password_file", &password_file)?;
+        let password = written.password()?;
+        let WrittenClickHouse { url, database, user, engine, .. } = written;
         Ok(Self { url, database, user, password, engine })
+    }
+}
+
+impl WrittenEnrich {
+    fn identity_secret(&self) -> Result<Secret, ConfigError> {
+        self.identity_secret.clone().or_file("enrich.identity_secret_file", &self.identity_secret_file)
     }
 }
 
 impl Enrich {
     fn resolve(written: WrittenEnrich) -> Result<Self, ConfigError> {
-        let identity_secret =
-            secret(written.identity_secret, "enrich.identity_secret_file", &written.identity_secret_file)?;
+        let identity_secret = written.identity_secret()?;
         Ok(Self {
             dedupe_window: written.dedupe_window,
             dedupe_max_entries: written.dedupe_max_entries,
@@ -170,15 +195,40 @@ impl Enrich {
     }
 }
 
+/// Whoever knows an `anonymous_id` and its key can find a shorter secret by trying.
+const LEAST_SECRET_CHARACTERS: usize = 16;
+
+impl Settings {
+    /// The secret for `device_key` and `user_key`: whoever knows it can find a person in the tables. A secret that can be
+    /// guessed is a mistake unless `insecure_demo` is set.
+    ///
+    /// # Errors
+    /// There is no secret, or it is short.
+    pub fn identity_secret(&self) -> Result<&Secret, ConfigError> {
+        let secret = &self.enrich.identity_secret;
+        let problem = match secret.expose() {
+            "" => "is not set",
+            secret if secret.chars().count() < LEAST_SECRET_CHARACTERS => "is shorter than 16 characters",
+            _ => return Ok(secret),
+        };
+        if self.insecure_demo {
+            return Ok(secret);
+        }
+        Err(ConfigError::of(
+            "enrich.identity_secret",
+            format!(
+                "enrich.identity_secret {problem}: create one with `openssl rand -hex 32`, store it in a file, and set \
+                 enrich.identity_secret_file (MILLRACE__ENRICH__IDENTITY_SECRET_FILE); for a demonstration start with \
+                 --insecure-demo"
+            ),
+        ))
+    }
+}
+
 impl Aggregate {
     fn resolve(written: WrittenAggregate) -> Result<Self, ConfigError> {
-        let lane = |name: &String| {
-            let names = Lane::ALL.map(Lane::as_str).join(", ");
-            let expected = || ConfigError::value("aggregate.lanes", name, format!("one of {names}"));
-            Lane::from_name(name).ok_or_else(expected)
-        };
         Ok(Self {
-            lanes: written.lanes.iter().map(lane).collect::<Result<_, _>>()?,
+            lanes: lanes(&written.lanes)?,
             cubes_file: written.cubes_file,
             live_flush_interval: written.live_flush_interval,
             report_flush_interval: written.report_flush_interval,
@@ -194,19 +244,11 @@ impl Aggregate {
     }
 }
 
-/// The secret in the file, or the one written when there is no file.
-fn secret(written: Secret, file_key: &str, file: &str) -> Result<Secret, ConfigError> {
-    if file.is_empty() { Ok(written) } else { Secret::read(file_key, file) }
-}
-
-/// The smallest limit with which every stage can hold one batch and its output.
-const LEAST_MEMORY: u64 = 256 * 1024 * 1024;
-
 fn memory_limit(written: &str) -> Result<u64, ConfigError> {
-    match written.parse::<bytesize::ByteSize>() {
-        Ok(limit) if limit.as_u64() >= LEAST_MEMORY => Ok(limit.as_u64()),
-        _ => Err(ConfigError::value("memory_limit", written, "at least 256MiB, such as 1GiB")),
-    }
+    let parsed = written.parse::<bytesize::ByteSize>();
+    parsed
+        .map(|limit| limit.as_u64())
+        .map_err(|_| ConfigError::value("memory_limit", written, "a size such as 1GiB"))
 }
 
 fn listen_address(listen: &str) -> Result<Option<SocketAddr>, ConfigError> {
@@ -217,47 +259,29 @@ fn listen_address(listen: &str) -> Result<Option<SocketAddr>, ConfigError> {
     listen.parse().map(Some).map_err(|_| ConfigError::value("http.listen", listen, expected))
 }
 
-/// Ten years: enrich keeps a bit for each day and device.
-const MAX_EVENT_AGE: Duration = Duration::from_secs(3650 * 86_400);
-
-/// Limits of values that their types do not have.
-fn check(written: &Written) -> Result<(), ConfigError> {
-    check_name("pipeline", &written.pipeline)?;
-    check_name("instance", &written.instance)?;
-    if !written.kafka.topic_prefix.is_empty() {
-        check_name("kafka.topic_prefix", &written.kafka.topic_prefix)?;
-    }
-    check_name("clickhouse.database", &written.clickhouse.database)?;
-    for (key, value) in [
-        ("workers", written.workers as u64),
-        ("kafka.partitions", written.kafka.partitions.into()),
-        ("kafka.replication", written.kafka.replication.into()),
-        ("kafka.batch_records", written.kafka.batch_records as u64),
-        ("aggregate.max_inserts_per_second", written.aggregate.max_inserts_per_second.into()),
-        ("enrich.dedupe_max_entries", written.enrich.dedupe_max_entries as u64),
-        ("enrich.max_devices", written.enrich.max_devices as u64),
-        ("aggregate.max_groups", written.aggregate.max_groups as u64),
-    ] {
-        if value == 0 {
-            return Err(ConfigError::value(key, "0", "at least 1"));
+/// Two workers of one lane would fence each other off, and a process without a lane does nothing.
+fn lanes(written: &[String]) -> Result<Vec<Lane>, ConfigError> {
+    let wrong = |problem: &str| ConfigError::of("aggregate.lanes", format!("aggregate.lanes {problem}"));
+    let mut lanes = Vec::new();
+    for name in written {
+        let lane = Lane::from_name(name).ok_or_else(|| wrong("has an unknown lane"))?;
+        if lanes.contains(&lane) {
+            return Err(wrong(&format!("has {name:?} twice: remove one")));
         }
+        lanes.push(lane);
     }
-    if written.ingest.max_event_age > MAX_EVENT_AGE {
-        let value = humantime_serde::re::humantime::format_duration(written.ingest.max_event_age).to_string();
-        let expected = "at most 3650d: enrich remembers for each device on which of these days it was active";
-        return Err(ConfigError::value("ingest.max_event_age", value, expected));
-    }
-    if EnvFilter::try_new(&written.log.level).is_err() {
-        let expected = "error, warn, info, debug, trace or a filter such as info,runtime=debug";
-        return Err(ConfigError::value("log.level", &written.log.level, expected));
-    }
-    Ok(())
+    if lanes.is_empty() { Err(wrong("is empty: name at least one lane")) } else { Ok(lanes) }
 }
 
-fn check_name(key: &str, value: &str) -> Result<(), ConfigError> {
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if !value.is_empty() && value.len() <= 100 && value.chars().all(is_allowed) {
+/// The broker would abort the transactions of a stage while it fills them.
+fn check_transaction_timeout(kafka: &Kafka) -> Result<(), ConfigError> {
+    let Kafka { batch_interval, transaction_timeout, .. } = kafka;
+    if *transaction_timeout >= *batch_interval * 2 {
         return Ok(());
     }
-    Err(ConfigError::value(key, value, "a name of 1 to 100 letters, digits, dots, dashes or underscores"))
+    let problem = format!(
+        "kafka.transaction_timeout = {transaction_timeout:?} is not at least twice kafka.batch_interval, which is \
+         {batch_interval:?}"
+    );
+    Err(ConfigError::of("kafka.transaction_timeout", problem))
 }

@@ -1,12 +1,16 @@
-//! Values that no log line and no printout shows.
-use serde::{Deserialize, Serialize, Serializer};
-use std::fmt;
+//! Values that no log line and no printout shows, and the files that hold them.
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use std::{fmt, fs, os::unix::fs::PermissionsExt};
 
 use super::error::ConfigError;
 
+/// Larger files hold something else.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+/// Permission to write for the group, and every permission for others.
+const TOO_OPEN: u32 = 0o027;
+
 /// A value that is shown as `***`.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
@@ -15,11 +19,59 @@ impl Secret {
         &self.0
     }
 
-    /// The content of the file that `key` names, without the newline at its end.
-    pub(super) fn read(key: &str, path: &str) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::value(key, path, format!("a file that can be read: {error}")))?;
-        Ok(Self(text.trim_end_matches(['\r', '\n']).to_owned()))
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A value of any origin.
+    pub fn new(value: String) -> Self {
+        Self(value)
+    }
+
+    /// The content of the file that the key `file_key` names; the written value when there is no file.
+    pub(super) fn or_file(self, file_key: &str, file: &str) -> Result<Self, ConfigError> {
+        if file.is_empty() { Ok(self) } else { Self::read(file_key, file) }
+    }
+
+    /// Without the newline at its end.
+    fn read(key: &str, path: &str) -> Result<Self, ConfigError> {
+        let wrong = |expected: &dyn fmt::Display| ConfigError::value(key, path, expected);
+        let unreadable = |error: std::io::Error| wrong(&format_args!("a file that can be read: {error}"));
+        let metadata = fs::metadata(path).map_err(unreadable)?;
+        if !metadata.is_file() || metadata.len() > MAX_FILE_BYTES {
+            return Err(wrong(&"a file with one secret"));
+        }
+        let text = fs::read_to_string(path).map_err(unreadable)?;
+        let text = text.trim_end_matches(['\r', '\n']);
+        if text.is_empty() {
+            return Err(wrong(&"a file with a secret: it is empty"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// Checks that no user but the owner and the group can read the file of a secret, and none but the owner can replace it.
+/// A file that cannot be read is found elsewhere.
+pub(super) fn check_permissions(key: &str, path: &str) -> Result<(), ConfigError> {
+    let is_secret = ["password_file", "secret_file", "key_file"].iter().any(|end| key.ends_with(end));
+    let mode = if is_secret { fs::metadata(path).ok() } else { None };
+    match mode.map(|file| file.permissions().mode() & 0o777) {
+        Some(mode) if mode & TOO_OPEN != 0 => {
+            let expected = format!(
+                "a file that only its owner and group can read: its mode is {mode:04o}; chmod 0640 (in Kubernetes \
+                 defaultMode: 0440 and fsGroup)"
+            );
+            Err(ConfigError::value(key, path, expected))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The error of the deserializer would show the value.
+        String::deserialize(deserializer).map(Self).map_err(|_| D::Error::custom("expected a text in quotes"))
     }
 }
 

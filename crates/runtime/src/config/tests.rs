@@ -53,36 +53,115 @@ fn the_memory_limit_has_a_unit_or_is_a_number_of_bytes() {
     }
 }
 
-#[test]
-fn an_unknown_key_names_its_origin_and_the_nearest_key() {
-    let error = load_with(&[("MILLRACE__KAFKA__BROKER", "k:1")]).unwrap_err().to_string();
-    assert!(error.contains("MILLRACE__KAFKA__BROKER") && error.contains("kafka.brokers"), "{error}");
+/// What the mistakes of a file say, line by line, without the name of its directory.
+fn mistakes_of(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("millrace.toml");
-    std::fs::write(&path, "[ingest]\nmax_event_aeg = \"3d\"\n").unwrap();
-    let error = load_from(Some(&path), []).unwrap_err().to_string();
-    assert!(error.contains("millrace.toml") && error.contains("ingest.max_event_age"), "{error}");
+    std::fs::write(&path, text).unwrap();
+    let error = load_from(Some(&path), variables.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())));
+    let directory = format!("{}/", dir.path().display());
+    error.unwrap_err().to_string().replace(&directory, "").lines().map(str::to_owned).collect()
 }
 
 #[test]
-fn a_wrong_value_names_its_key() {
-    for (variable, value, expected) in [
-        ("MILLRACE__WORKERS", "many", "workers"),
-        ("MILLRACE__WORKERS", "0", "workers"),
-        ("MILLRACE__MEMORY_LIMIT", "1 potato", "memory_limit"),
-        ("MILLRACE__MEMORY_LIMIT", "64MiB", "memory_limit"),
-        ("MILLRACE__KAFKA__BATCH_INTERVAL", "fast", "batch_interval"),
-        ("MILLRACE__KAFKA__START", "middle", "start"),
-        ("MILLRACE__INGEST__MAX_EVENT_AGE", "11y", "ingest.max_event_age"),
-        ("MILLRACE__PIPELINE", "a b", "pipeline"),
-        ("MILLRACE__CLICKHOUSE__PASSWORD_FILE", "/nowhere", "password_file"),
-        ("MILLRACE__LOG__LEVEL", "a=b=c", "log.level"),
-        ("MILLRACE__BUSINESS_TIMEZONE", "Asia/Atlantis", "business_timezone"),
-        ("MILLRACE__HTTP__LISTEN", "everywhere", "http.listen"),
-        ("MILLRACE__AGGREGATE__LANES", "live,reports", "aggregate.lanes"),
+fn one_run_shows_every_mistake_with_its_line_or_variable() {
+    let file = "\
+workers = \"many\"
+[kafka]
+start = \"middle\"
+brokres = \"k:1\"
+
+[ingest]
+max_event_age = \"1h\"
+apps = [\"web-main\", \"Web_Main\"]
+";
+    let mistakes = mistakes_of(file, &[("MILLRACE__INGEST__UNKNOWN_EVENTS", "ignore")]);
+    for (index, expected) in [
+        "millrace.toml line 1: workers = \"many\" is not a whole number from 1 to 256",
+        "millrace.toml line 3: kafka.start: unknown variant `middle`, expected `earliest` or `latest`",
+        "millrace.toml line 4: unknown key kafka.brokres: did you mean kafka.brokers (MILLRACE__KAFKA__BROKERS)?",
+        "millrace.toml line 8: ingest.apps = \"Web_Main\" is not an app_id that an event can have",
+        "environment variable MILLRACE__INGEST__UNKNOWN_EVENTS: ingest.unknown_events: unknown variant `ignore`, expected \
+         `accept` or `reject`",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert!(mistakes[index].starts_with(expected), "{expected}\n{mistakes:#?}");
+    }
+    assert_eq!(mistakes.len(), 5, "{mistakes:#?}");
+}
+
+#[test]
+fn every_error_of_the_toml_is_shown_with_its_line() {
+    let mistakes = mistakes_of("workers = \n\n[kafka\nbrokers = \"k:1\"\n", &[]);
+    assert!(mistakes.len() >= 2 && mistakes[0].starts_with("millrace.toml line 1: "), "{mistakes:#?}");
+}
+
+#[test]
+fn a_variable_with_the_wrong_underscores_is_warned_of() {
+    for (variable, expected) in [
+        ("MILLRACE_KAFKA__BROKERS", Some("MILLRACE__KAFKA__BROKERS")),
+        ("MILLRACE_HTTP_LISTEN", Some("MILLRACE__HTTP__LISTEN")),
+        ("millrace__workers", Some("MILLRACE__WORKERS")),
+        ("MILLRACE_CONFIG", None),
+        ("MILLRACE_TEST_KAFKA", None),
+        ("PATH", None),
     ] {
-        let error = load_with(&[(variable, value)]).unwrap_err().to_string();
-        assert!(error.contains(expected), "{variable}={value}: {error}");
+        let warnings = load_with(&[(variable, "k:1")]).unwrap().warnings;
+        match expected {
+            Some(name) => {
+                assert!(warnings[0].contains(variable) && warnings[0].contains(name), "{warnings:?}")
+            }
+            None => assert!(warnings.is_empty(), "{warnings:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_guessable_identity_secret_needs_insecure_demo() {
+    for (secret, is_accepted) in
+        [("", false), ("millrace", false), ("fifteen letters", false), ("sixteen letters!", true)]
+    {
+        let variable = ("MILLRACE__ENRICH__IDENTITY_SECRET", secret);
+        assert_eq!(load_with(&[variable]).unwrap().identity_secret().is_ok(), is_accepted, "{secret}");
+        let demo = load_with(&[variable, ("MILLRACE__INSECURE_DEMO", "true")]).unwrap();
+        assert_eq!(demo.identity_secret().unwrap().expose(), secret);
+    }
+}
+
+#[test]
+fn a_secret_file_that_others_can_read_is_a_mistake_unless_it_is_a_demonstration() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("password");
+    std::fs::write(&path, "s3cret\n").unwrap();
+    for (mode, is_accepted) in [(0o600, true), (0o400, true), (0o440, true), (0o644, false), (0o660, false)] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let variable = ("MILLRACE__CLICKHOUSE__PASSWORD_FILE", path.to_str().unwrap());
+        match load_with(&[variable]) {
+            Ok(_) => assert!(is_accepted, "{mode:o}"),
+            Err(error) => {
+                assert!(!is_accepted && error.to_string().contains("chmod 0640"), "{mode:o}: {error}")
+            }
+        }
+        let demo = load_with(&[variable, ("MILLRACE__INSECURE_DEMO", "true")]).unwrap();
+        assert_eq!(demo.warnings.is_empty(), is_accepted, "{mode:o}");
+    }
+}
+
+#[test]
+fn a_password_in_a_url_or_of_the_wrong_type_is_not_shown() {
+    let url = ("MILLRACE__CLICKHOUSE__URL", "http://millrace:s3cret@clickhouse:8123");
+    let error = load_with(&[url]).unwrap_err().to_string();
+    assert!(
+        error.contains("http://***@clickhouse:8123") && error.contains("clickhouse.password_file"),
+        "{error}"
+    );
+    for file in ["password = [\"s3cret\"]", "password = 5.25", "password = { a = \"s3cret\" }"] {
+        let mistakes = mistakes_of(&format!("[clickhouse]\n{file}\n"), &[]).concat();
+        assert!(mistakes.contains("clickhouse.password"), "{mistakes}");
+        assert!(!mistakes.contains("s3cret") && !mistakes.contains("5.25"), "{mistakes}");
     }
 }
 
@@ -91,6 +170,7 @@ fn secrets_come_from_files_and_are_never_shown() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("password");
     std::fs::write(&path, "s3cret\n").unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let path = path.to_str().unwrap();
     let settings = load_with(&[("MILLRACE__CLICKHOUSE__PASSWORD_FILE", path)]).unwrap();
     assert_eq!(settings.clickhouse.password.expose(), "s3cret");

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use std::{path::Path, time::Duration};
 
 use super::{
-    error::ConfigError,
+    error::{ConfigError, Origins},
     secret::Secret,
     sections::{ActiveDefinitions, Ingest, Kafka, Log},
     sources,
@@ -13,6 +13,12 @@ use super::{
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Written {
+    /// Where each key is set.
+    #[serde(skip)]
+    pub(crate) origins: Origins,
+    #[serde(skip)]
+    pub(super) warnings: Vec<String>,
+    pub(super) insecure_demo: bool,
     pub(super) pipeline: String,
     pub(super) instance: String,
     #[serde(with = "humantime_serde")]
@@ -92,13 +98,9 @@ impl Written {
     /// Reads `default.toml`, then `file`, then the environment; what is set last wins.
     ///
     /// # Errors
-    /// A key does not exist, a value has the wrong type, or the file cannot be read.
+    /// [`ConfigError`] has every key that does not exist, and every value that its key does not allow.
     pub fn read(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let environment = std::env::vars_os().filter_map(|(key, value)| {
-            // No key of the configuration needs more than ASCII. A value that is not UTF-8 becomes visibly damaged text.
-            Some((key.into_string().ok()?, value.to_string_lossy().into_owned()))
-        });
-        Self::read_from(file, environment)
+        Self::read_from(file, sources::environment())
     }
 
     /// As [`read`](Self::read), with the environment as an argument.
@@ -109,8 +111,8 @@ impl Written {
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let merged = sources::merge(file, environment)?;
-        merged.try_deserialize().map_err(sources::unreadable)
+        let sources::Merged { written, origins, warnings } = sources::merge::<Self>(file, environment)?;
+        Ok(Self { origins, warnings, ..written })
     }
 
     /// As TOML, secrets masked.

@@ -20,8 +20,6 @@ const fine = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const hourAndMinute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
-// A database other than the default: /live?database=millrace_test.
-const database = new URLSearchParams(location.search).get("database") ?? "millrace";
 const shown = { window: 15, columns: [], marked: null, respondedAt: null, newestAge: null, measuredAt: null };
 
 // ---- Queries ----
@@ -34,9 +32,8 @@ class QueryError extends Error {
 }
 
 /** The rows of a query below /live/api/; throws a QueryError when ClickHouse returns an error. */
-async function query(name, parameters) {
-    const search = new URLSearchParams({ ...parameters, database });
-    const response = await fetch(`live/api/${name}?${search}`, { signal: AbortSignal.timeout(TIMEOUT_MS), cache: "no-store" });
+async function query(path) {
+    const response = await fetch(`live/api/${path}`, { signal: AbortSignal.timeout(TIMEOUT_MS), cache: "no-store" });
     if (!response.ok) {
         const text = (await response.text()).split("\n")[0].slice(0, 200);
         throw new QueryError(response.headers.get("X-ClickHouse-Exception-Code"), text);
@@ -48,7 +45,7 @@ async function refresh() {
     const window = shown.window;
     try {
         const names = ["arrivals", "traffic", "activities", "rejections"];
-        const [arrivals, traffic, activities, rejections] = await Promise.all(names.map((name) => query(name, { window })));
+        const [arrivals, traffic, activities, rejections] = await Promise.all(names.map((name) => query(`${name}/${window}`)));
         if (window !== shown.window) return;
         shown.respondedAt = new Date();
         showTraffic(traffic);
@@ -82,7 +79,7 @@ function showState(state, ...parts) {
 
 async function showEmpty() {
     shown.newestAge = null;
-    const [last] = await query("last", {});
+    const [last] = await query("last");
     if (!last) {
         showState("empty", "No events yet. Send one to the topic raw-events, or run ", ["millrace simulate"], ": events appear here within seconds.");
     } else {
@@ -202,7 +199,7 @@ function showRejections(arrivals, rejections) {
     const total = [...counts.values()].reduce((sum, count) => sum + count, 0);
     const rows = [...counts].map(([code, count]) => {
         const newest = rejections.find((row) => row.code === code);
-        const reason = newest && { pointer: newest.last_pointer, message: newest.last_message };
+        const reason = newest?.last_pointer;
         return { name: code, label: code, count, last: `${(100 * count / total).toFixed(1)} %`, reason };
     });
     fill("codes", rows.sort((a, b) => b.count - a.count || a.name.localeCompare(b.name)));
@@ -229,7 +226,7 @@ function fill(id, rows) {
         first.querySelector(".label").textContent = row.label;
         first.querySelector(".mark").textContent = row.mark ?? "";
         first.querySelector(".bar").style.setProperty("--share", `${100 * row.count / total}%`);
-        first.querySelector(".reason").replaceChildren(...reasonOf(row));
+        first.querySelector(".reason").replaceChildren(...(row.reason ? [element("code", {}, row.reason)] : []));
         count.textContent = whole.format(row.count);
         count.dataset.value = row.count;
         last.textContent = row.last ?? whole.format(row.distinct_devices);
@@ -244,12 +241,6 @@ function newLine(name) {
     const line = element("tr", {}, first, element("td"), element("td"));
     line.dataset.name = name;
     return line;
-}
-
-function reasonOf(row) {
-    if (!row.reason) return [];
-    const { pointer, message } = row.reason;
-    return pointer ? [element("code", {}, pointer), message] : [message];
 }
 
 // ---- The chart ----

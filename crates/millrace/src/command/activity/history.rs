@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use clap::Args;
-use comfy_table::Table;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -16,7 +15,7 @@ use crate::{
     error::Error,
     output::{
         self,
-        table::{Column::Text, table},
+        table::{Column::Text, Table, table},
     },
     registry::{self, Activities},
     tables::activity_history::{self, ActivityChangeRow},
@@ -223,7 +222,6 @@ fn time(ms: i64) -> String {
 mod tests {
     use super::super::fixture::activity;
     use super::*;
-    use crate::output::table::render;
 
     const A: &str = r#"{"activity_id":"a","name":"A","type":"custom","app_ids":[],"owner":"","events":[]}"#;
     const B: &str = r#"{"activity_id":"a","name":"B","type":"custom","app_ids":[],"owner":"","events":[]}"#;
@@ -287,7 +285,7 @@ mod tests {
     #[test]
     fn each_field_has_a_line_with_its_old_and_new_value() {
         let changes = reviewed(vec![changed(0, "", A, 1), changed(1, A, B, 1)], Some(&registry(B)));
-        let table = render(&history_table(&changes));
+        let table = history_table(&changes).render();
         let rows: Vec<&str> = table.lines().collect();
         assert!(
             rows[1].starts_with("1970-01-01T00:00:00.000Z  alice  a         create  name   A"),

@@ -1,6 +1,5 @@
 //! `millrace activity show`: one activity with its events and rules.
 use clap::Args;
-use comfy_table::Table;
 use jiff::Timestamp;
 
 use super::{
@@ -10,7 +9,7 @@ use super::{
 use crate::{
     context::Context,
     error::Error,
-    output::table::{Column::*, table},
+    output::table::{Column::*, Table, table},
     registry,
 };
 
@@ -82,7 +81,6 @@ fn rules(activity: &event::Activity) -> Table {
 mod tests {
     use super::super::fixture::activity;
     use super::*;
-    use crate::output::table::render;
 
     #[test]
     fn a_rule_is_shown_as_the_events_it_matches() {
@@ -91,13 +89,13 @@ mod tests {
                {"key":"draw","event_name":"page_view","where":{"page_path":{"prefix":"/draw"},"platform":"h5"}},
                {"key":"draw","event_name":"share"}]}"#,
         );
-        let rules = render(&rules(&activity));
+        let rules = rules(&activity).render();
         assert!(
             rules.contains(r#"draw  page_view where page_path = {"prefix":"/draw"} and platform = "h5""#),
             "{rules}"
         );
         assert!(rules.contains("draw  share\n"), "{rules}");
-        assert!(render(&events(&activity)).contains("s_draw             Draw"));
-        assert!(render(&fields(&activity, 0)).contains("24h (default)"));
+        assert!(events(&activity).render().contains("s_draw             Draw"));
+        assert!(fields(&activity, 0).render().contains("24h (default)"));
     }
 }

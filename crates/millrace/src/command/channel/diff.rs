@@ -2,7 +2,6 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use clap::Args;
-use comfy_table::Table;
 use enrich::channel::{Channel, ChannelRules, Evidence, host};
 use event::{Batch, Field, Kind, Topic};
 use jiff::Timestamp;
@@ -18,7 +17,7 @@ use crate::{
         note,
         table::{
             Column::{Number, Text},
-            table,
+            Table, table,
         },
         text::count,
     },
@@ -113,8 +112,9 @@ impl DiffChannels {
             output.line("")?;
             output.table(&differences.moves_table())?;
         }
+        output.line("")?;
         output.line(
-            "\nBy the events' own fields. Sessions keep the channel of their first event, and sessions without evidence take \
+            "By the events' own fields. Sessions keep the channel of their first event, and sessions without evidence take \
              the device's last touch; neither is recomputed.",
         )?;
         Ok(())

@@ -5,7 +5,7 @@ use std::{
 };
 
 use clap::Args;
-use comfy_table::{Attribute, Cell, Color, Table};
+use comfy_table::{Attribute, Cell, Color};
 use console::style;
 use enrich::channel::{ChannelRules, TriedRule};
 use serde_json::json;
@@ -16,7 +16,7 @@ use crate::{
     error::Error,
     output::{
         Output,
-        table::{Column::Text, table},
+        table::{Column::Text, Table, table},
     },
 };
 

@@ -1,4 +1,7 @@
-//! The values of a metric as CSV.
+//! The values of a metric as CSV. A spreadsheet program runs a cell that begins like a formula, and clients choose some of the
+//! texts: such a cell gets an apostrophe, which the program shows as text.
+use std::borrow::Cow;
+
 use csv::{StringRecord, Writer};
 
 use crate::{
@@ -7,20 +10,41 @@ use crate::{
     output::Output,
 };
 
+/// How texts become cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cells {
+    /// As they are.
+    Raw,
+    /// No text is a formula.
+    Safe,
+}
+
+impl Cells {
+    fn cell(self, text: &str) -> Cow<'_, str> {
+        match self {
+            Self::Safe if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) => {
+                format!("'{text}").into()
+            }
+            Self::Safe | Self::Raw => text.into(),
+        }
+    }
+}
+
 /// Prints a line of titles and one line per value.
 pub(super) fn write(
     output: &mut Output,
     query: &MetricQuery<'_>,
     values: &MetricValues,
+    cells: Cells,
 ) -> Result<(), Error> {
     let mut lines = Writer::from_writer(output.raw());
-    for record in records(query.metric.interval, values) {
+    for record in records(query.metric.interval, values, cells) {
         lines.write_record(&record).map_err(std::io::Error::from)?;
     }
     Ok(lines.flush()?)
 }
 
-fn records(interval: bool, values: &MetricValues) -> Vec<StringRecord> {
+fn records(interval: bool, values: &MetricValues, cells: Cells) -> Vec<StringRecord> {
     let mut titles = StringRecord::from(vec!["time"]);
     titles.extend(&values.dimensions);
     titles.push_field("value");
@@ -32,7 +56,9 @@ fn records(interval: bool, values: &MetricValues) -> Vec<StringRecord> {
         // An unknown value is an empty cell.
         let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
         let mut record = StringRecord::from(vec![row.time.as_str()]);
-        record.extend(&row.key);
+        for text in &row.key {
+            record.push_field(&cells.cell(text));
+        }
         record.push_field(&number(row.value));
         if interval {
             record.extend([number(row.low), number(row.high)]);
@@ -64,7 +90,7 @@ mod tests {
             rows: vec![row(["ios", ""], Some(7.0), Some(0.5)), row(["a,b", "\""], None, None)],
         };
         let mut writer = Writer::from_writer(Vec::new());
-        for record in records(true, &values) {
+        for record in records(true, &values, Cells::Safe) {
             writer.write_record(&record).unwrap();
         }
         let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
@@ -72,5 +98,23 @@ mod tests {
             text,
             "time,platform,channel_group,value,low,high\n2026-03-01,ios,,7,0.5,\n2026-03-01,\"a,b\",\"\"\"\",,,\n"
         );
+    }
+
+    #[test]
+    fn a_text_that_begins_like_a_formula_gets_an_apostrophe_unless_raw_is_asked_for() {
+        for (text, expected) in [
+            ("=HYPERLINK(\"http://x\")", "'=HYPERLINK(\"http://x\")"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("\t=1", "'\t=1"),
+            ("\r=1", "'\r=1"),
+            ("organic_search", "organic_search"),
+            ("a=b", "a=b"),
+            ("", ""),
+        ] {
+            assert_eq!(Cells::Safe.cell(text), expected);
+            assert_eq!(Cells::Raw.cell(text), text);
+        }
     }
 }

@@ -3,7 +3,10 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{csv, text};
+use super::{
+    csv::{self, Cells},
+    text,
+};
 use crate::{
     command::value_parsers,
     context::Context,
@@ -50,9 +53,12 @@ pub(crate) struct QueryMetric {
     /// Count this app only
     #[arg(long, value_name = "APP_ID")]
     app: Option<String>,
-    /// Print CSV
+    /// Print CSV; a text that begins like a formula gets an apostrophe
     #[arg(long)]
     csv: bool,
+    /// Print the texts of the CSV as they are
+    #[arg(long, requires = "csv")]
+    raw: bool,
     /// Use this time as the current time, RFC 3339
     #[arg(long, value_name = "TIME", value_parser = value_parsers::timestamp)]
     at: Option<Timestamp>,
@@ -73,7 +79,8 @@ impl QueryMetric {
         let client = MetricClient::new(settings, &aggregate::cubes(settings)?);
         let values = tokio.block_on(client.run(&query, &calendar))?;
         if self.csv {
-            return csv::write(output, &query, &values);
+            let cells = if self.raw { Cells::Raw } else { Cells::Safe };
+            return csv::write(output, &query, &values, cells);
         }
         text::print(output, &query, &values)?;
         Ok(output.json(&json!({

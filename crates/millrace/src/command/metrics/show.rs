@@ -37,10 +37,10 @@ impl ShowMetric {
             let view = views.get(&definition.cube);
             let by = view.map(|view| query::dimensions(definition, view)).unwrap_or_default();
             let steps: Vec<&str> = definition.steps.iter().map(|step| step.as_str()).collect();
-            output.line(format!(
-                "\n{}\n  {}\n  {}",
-                definition.name, definition.words.zh, definition.words.en
-            ))?;
+            output.line("")?;
+            output.line(&definition.name)?;
+            output.line(format!("  {}", definition.words.zh))?;
+            output.line(format!("  {}", definition.words.en))?;
             output.line(format!("  cube      {}", definition.cube))?;
             output.line(format!("  steps     {}", steps.join(" ")))?;
             if !definition.each.is_empty() {

@@ -1,6 +1,4 @@
 //! The values of a metric as text for people.
-use comfy_table::Table;
-
 use crate::{
     error::Error,
     metrics::{
@@ -13,7 +11,7 @@ use crate::{
         Output,
         table::{
             Column::{self, Number, Text},
-            table,
+            Table, table,
         },
     },
 };
@@ -36,7 +34,9 @@ pub(super) fn print(
         range.from.strftime(time_format),
         last.to_zoned(range.to.time_zone().clone()).strftime(time_format)
     ))?;
-    output.line(format!("{}\n{}\n", definition.words.zh, definition.words.en))?;
+    output.line(&definition.words.zh)?;
+    output.line(&definition.words.en)?;
+    output.line("")?;
     if values.rows.is_empty() {
         output.line("no data in this range")?;
         return Ok(());

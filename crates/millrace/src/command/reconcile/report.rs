@@ -1,5 +1,5 @@
 //! The result of `millrace reconcile`, as JSON, as a table and for Prometheus.
-use comfy_table::{Cell, Color, Table};
+use comfy_table::{Cell, Color};
 use console::style;
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use crate::{
     output::{
         table::{
             Column::{Number, Text},
-            table,
+            Table, table,
         },
         text::count,
     },

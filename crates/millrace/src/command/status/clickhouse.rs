@@ -1,7 +1,6 @@
 //! What ClickHouse has stored, and how old the newest of it is.
 use std::time::Duration;
 
-use comfy_table::Table;
 use console::style;
 use runtime::config::Settings;
 use serde::{Deserialize, Serialize};
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::output::{
     table::{
         Column::{Number, Text},
-        table,
+        Table, table,
     },
     text::{count, duration},
 };
