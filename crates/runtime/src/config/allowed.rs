@@ -1,5 +1,6 @@
 //! What each key allows beyond its type: ranges, names, addresses. A value outside is a mistake before a process starts.
 //! `default.toml` documents every range.
+use config::{Value, ValueKind};
 use event::{Lane, is_app_id, is_event_name};
 use jiff::tz::TimeZone;
 use std::{
@@ -7,7 +8,6 @@ use std::{
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
-use toml::Value;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 use url::Url;
 
@@ -18,6 +18,7 @@ enum Allowed {
     Number(u64, u64),
     Duration(Duration, Duration),
     Bytes(u64, u64),
+    OneOf(&'static [&'static str]),
     /// A text, or each text of a list, with the words for what is right.
     Text(fn(&str) -> bool, &'static str),
 }
@@ -32,7 +33,7 @@ const FLUSH_INTERVAL: Allowed = Allowed::Duration(Duration::from_millis(10), Dur
 const HOST_AND_PORT: &str = "host:port, such as 127.0.0.1:9464";
 
 const KEYS: &[(&str, Allowed)] = {
-    use Allowed::{Bytes, Duration as Time, Number, Text};
+    use Allowed::{Bytes, Duration as Time, Number, OneOf, Text};
     &[
         ("pipeline", NAME),
         ("instance", NAME),
@@ -49,6 +50,7 @@ const KEYS: &[(&str, Allowed)] = {
             "kafka.topic_prefix",
             Text(is_empty_or_name, "empty or up to 100 letters, digits, dots, dashes or underscores"),
         ),
+        ("kafka.start", OneOf(&["earliest", "latest"])),
         ("kafka.partitions", Number(1, 10_000)),
         ("kafka.replication", Number(1, 32)),
         ("kafka.batch_interval", Time(Duration::from_millis(1), Duration::from_secs(10))),
@@ -77,13 +79,16 @@ const KEYS: &[(&str, Allowed)] = {
             "log.level",
             Text(is_log_filter, "error, warn, info, debug, trace or a filter such as info,runtime=debug"),
         ),
+        ("log.format", OneOf(&["auto", "json", "text"])),
         ("ingest.apps", Text(is_app_id, "an app_id that an event can have: 1 to 64 of a-z, 0-9 and -")),
+        ("ingest.unknown_events", OneOf(&["accept", "reject"])),
         (
             "ingest.forbidden_ids",
             Text(is_anonymous_id, "an anonymous_id that an event can have: 1 to 128 characters"),
         ),
         // enrich keeps a bit for each day and device.
         ("ingest.max_event_age", Time(MINUTE, Duration::from_secs(3650 * 86_400))),
+        ("ingest.undecodable", OneOf(&["dead_letter", "halt"])),
         ("enrich.dedupe_window", Time(SECOND, Duration::from_secs(30 * 86_400))),
         ("enrich.dedupe_max_entries", Number(1, 1_000_000_000)),
         ("enrich.device_ttl", Time(DAY, Duration::from_secs(3650 * 86_400))),
@@ -119,44 +124,42 @@ const KEYS: &[(&str, Allowed)] = {
 /// Checks a value by what its key allows.
 pub(super) fn check(key: &str, value: &Value) -> Result<(), ConfigError> {
     let Some((_, allowed)) = KEYS.iter().find(|(known, _)| *known == key) else { return Ok(()) };
-    match (allowed, value) {
-        (Allowed::Text(is_right, words), Value::Array(items)) => {
-            for item in items {
-                match item.as_str() {
-                    Some(text) if is_right(text) => (),
-                    _ => return Err(ConfigError::value(key, shown(item), words)),
-                }
-            }
-            Ok(())
-        }
-        // A wrong type: the deserializer names the right one.
-        (Allowed::Text(..), value) if !value.is_str() => Ok(()),
-        (allowed, value) if allowed.contains(value) => Ok(()),
-        (allowed, value) => Err(ConfigError::value(key, shown(value), allowed)),
+    let items = match (&value.kind, allowed) {
+        (ValueKind::Array(items), Allowed::Text(..)) => items.as_slice(),
+        _ => std::slice::from_ref(value),
+    };
+    match items.iter().find(|item| !allowed.contains(item)) {
+        Some(wrong) => Err(ConfigError::value(key, shown(wrong), allowed)),
+        None => Ok(()),
     }
 }
 
 fn shown(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    text_of(value).unwrap_or_else(|| "a list or table".to_owned())
+}
+
+/// A number as its digits: `instance = 0` is as clear as `instance = "0"`.
+fn text_of(value: &Value) -> Option<String> {
+    value.clone().into_string().ok()
 }
 
 impl Allowed {
     fn contains(&self, value: &Value) -> bool {
+        let Some(text) = text_of(value) else { return false };
         match self {
             Self::Number(least, most) => {
-                let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
-                number.is_some_and(|number| (*least..=*most).contains(&number))
+                text.trim().parse().is_ok_and(|number: u64| (*least..=*most).contains(&number))
             }
             Self::Duration(least, most) => {
-                let parsed =
-                    value.as_str().and_then(|text| humantime_serde::re::humantime::parse_duration(text).ok());
-                parsed.is_some_and(|duration| (*least..=*most).contains(&duration))
+                let parsed = humantime_serde::re::humantime::parse_duration(&text);
+                parsed.is_ok_and(|duration| (*least..=*most).contains(&duration))
             }
             Self::Bytes(least, most) => {
-                let bytes = value.as_str().and_then(|text| text.parse::<bytesize::ByteSize>().ok());
-                bytes.is_some_and(|bytes| (*least..=*most).contains(&bytes.as_u64()))
+                let parsed = text.parse::<bytesize::ByteSize>();
+                parsed.is_ok_and(|bytes| (*least..=*most).contains(&bytes.as_u64()))
             }
-            Self::Text(is_right, _) => value.as_str().is_some_and(is_right),
+            Self::OneOf(names) => names.contains(&text.as_str()),
+            Self::Text(is_right, _) => is_right(&text),
         }
     }
 }
@@ -169,6 +172,7 @@ impl fmt::Display for Allowed {
             Self::Bytes(least, most) => {
                 write!(f, "a size from {}MiB to {}MiB, such as 1GiB", least / MIB, most / MIB)
             }
+            Self::OneOf(names) => write!(f, "one of {}", names.join(", ")),
             Self::Text(_, words) => f.write_str(words),
         }
     }
@@ -263,6 +267,11 @@ mod tests {
 
     const DEFAULTS: &str = include_str!("../default.toml");
 
+    fn defaults() -> config::Config {
+        let source = config::File::from_str(DEFAULTS, config::FileFormat::Toml);
+        config::Config::builder().add_source(source).build().unwrap()
+    }
+
     /// The comment above a key of `default.toml`, as one line.
     fn comment(key: &str) -> String {
         let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
@@ -279,15 +288,14 @@ mod tests {
 
     #[test]
     fn every_range_is_documented_and_contains_the_default() {
-        let defaults: toml::Table = toml::from_str(DEFAULTS).unwrap();
+        let defaults = defaults();
         for (key, allowed) in KEYS {
-            let value =
-                key.split('.').fold(Value::Table(defaults.clone()), |value, name| value[name].clone());
+            let value = defaults.get(key).unwrap();
             assert_eq!(check(key, &value), Ok(()), "{key}");
             let words = match allowed {
                 Allowed::Number(least, most) => format!("From {least} to {most}"),
                 Allowed::Duration(least, most) => format!("From {} to {}", short(*least), short(*most)),
-                Allowed::Bytes(..) | Allowed::Text(..) => continue,
+                Allowed::Bytes(..) | Allowed::OneOf(_) | Allowed::Text(..) => continue,
             };
             assert!(comment(key).contains(&words), "default.toml does not say {words:?} about {key}");
         }
@@ -295,14 +303,13 @@ mod tests {
 
     #[test]
     fn every_number_and_duration_has_a_range() {
-        let defaults: toml::Table = toml::from_str(DEFAULTS).unwrap();
+        let defaults = defaults();
         for key in known_keys().unwrap() {
-            let value =
-                key.split('.').fold(Value::Table(defaults.clone()), |value, name| value[name].clone());
-            let is_duration = value
-                .as_str()
-                .is_some_and(|text| humantime_serde::re::humantime::parse_duration(text).is_ok());
-            if value.is_integer() || (is_duration && key != "instance") {
+            let value: Value = defaults.get(&key).unwrap();
+            let is_number = matches!(value.kind, ValueKind::I64(_));
+            let is_duration = text_of(&value)
+                .is_some_and(|text| humantime_serde::re::humantime::parse_duration(&text).is_ok());
+            if is_number || (is_duration && key != "instance") {
                 assert!(KEYS.iter().any(|(known, _)| *known == key), "{key} has no range");
             }
         }

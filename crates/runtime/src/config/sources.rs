@@ -1,11 +1,9 @@
 //! Where values come from: `default.toml`, a file, the environment. `default.toml` has every key with its reason, so a
 //! key that it does not have is a mistake. Each value is checked by itself, so that one run shows every mistake.
+use config::{Config, File, FileFormat, Map, Source, Value, ValueKind};
 use serde::de::DeserializeOwned;
 use std::{collections::BTreeMap, path::Path};
-use toml::{
-    Table, Value,
-    de::{DeTable, DeValue},
-};
+use toml::de::{DeTable, DeValue};
 
 use super::{
     allowed,
@@ -24,9 +22,7 @@ const OPEN_SECTIONS: &[&str] = &["enrich.active", "kafka.options"];
 /// # Errors
 /// Only when the built-in defaults cannot be parsed.
 pub fn known_keys() -> Result<Vec<String>, ConfigError> {
-    let mut keys: Vec<String> = leaves(&defaults()?).into_iter().map(|(path, _)| path.join(".")).collect();
-    keys.sort_unstable();
-    Ok(keys)
+    Ok(Known::new(&defaults()?).0.into_keys().collect())
 }
 
 /// The variables of this process.
@@ -52,52 +48,52 @@ pub(super) fn merge<T: DeserializeOwned>(
 ) -> Result<Merged<T>, ConfigError> {
     let defaults = defaults()?;
     let known = Known::new(&defaults);
-    let (mut mistakes, mut warnings, mut overrides) = (Mistakes::default(), Vec::new(), Vec::new());
+    let (mut mistakes, mut warnings) = (Mistakes::default(), Vec::new());
+    let mut overrides = Vec::new();
     if let Some(path) = file {
-        match of_file(path, &known) {
+        match of_file(path) {
             Ok(values) => overrides.extend(values),
             Err(error) => mistakes.add(error),
         }
     }
     for (variable, text) in environment {
         match variable.strip_prefix(ENVIRONMENT_PREFIX) {
-            Some(name) => overrides.push(of_variable(name, &variable, &text, &known)),
+            Some(name) => overrides.push(of_variable(name, &variable, text, &known)),
             None => warnings.extend(known.resembling(&variable)),
         }
     }
-    let (mut merged, mut origins) = (defaults.clone(), Origins::new());
-    for Override { path, value, origin } in overrides {
-        let key = path.join(".");
-        origins.insert(key.clone(), origin);
-        match known.check(&path).and_then(|()| fits::<T>(&defaults, &path, &value)) {
-            Ok(()) => set(&mut merged, &path, value),
+    let (mut layers, mut origins) = (Config::builder().add_source(defaults.clone()), Origins::new());
+    for set in overrides {
+        origins.insert(set.path.join("."), set.origin.clone());
+        match known.check(&set.path).and_then(|()| fits::<T>(&defaults, &set)) {
+            Ok(()) => layers = layers.add_source(set),
             Err(error) => mistakes.add(error.located(&origins)),
         }
     }
+    let merged = layers.build().map_err(|error| ConfigError::of("", message(error)))?;
     mistakes.check(not_both(&merged, &origins));
-    let accepts_open_files = merged.get("insecure_demo").and_then(Value::as_bool).unwrap_or_default();
+    let accepts_open_files = merged.get_bool("insecure_demo").unwrap_or_default();
     for (path, value) in leaves(&merged) {
-        match secret::check_permissions(&path.join("."), value.as_str().unwrap_or_default()) {
+        let file = value.into_string().unwrap_or_default();
+        match secret::check_permissions(&path.join("."), &file) {
             Err(error) if accepts_open_files => warnings.push(error.to_string()),
             checked => mistakes.check(checked.map_err(|error| error.located(&origins))),
         }
     }
     mistakes.into_result()?;
-    let written = Table::try_into(merged).map_err(|error| ConfigError::of("", error.message()))?;
+    let written = merged.try_deserialize().map_err(|error| ConfigError::of("", message(error)))?;
     Ok(Merged { written, origins, warnings })
 }
 
 /// A value and a file for the same value: one of them would have no effect.
-fn not_both(merged: &Table, origins: &Origins) -> Result<(), ConfigError> {
-    let set: Vec<String> = leaves(merged)
-        .into_iter()
-        .filter(|(path, value)| value.as_str() != Some("") && origins.contains_key(&path.join(".")))
-        .map(|(path, _)| path.join("."))
-        .collect();
+fn not_both(merged: &Config, origins: &Origins) -> Result<(), ConfigError> {
+    let is_set =
+        |key: &str| origins.contains_key(key) && merged.get_string(key).is_ok_and(|text| !text.is_empty());
     let mut mistakes = Mistakes::default();
-    for file_key in &set {
+    for file_key in origins.keys() {
         if let Some(key) = file_key.strip_suffix("_file")
-            && set.iter().any(|other| other == key)
+            && is_set(key)
+            && is_set(file_key)
         {
             let problem = format!("{key} and {file_key} are both set: remove one of them");
             mistakes.add(ConfigError::of(file_key, problem).located(origins));
@@ -107,18 +103,30 @@ fn not_both(merged: &Table, origins: &Origins) -> Result<(), ConfigError> {
 }
 
 /// A value that replaces a default.
+#[derive(Debug, Clone)]
 struct Override {
     path: Vec<String>,
     value: Value,
     origin: String,
 }
 
+impl Source for Override {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
+        let in_section = |value, name: &String| Value::from(Map::from_iter([(name.clone(), value)]));
+        self.path.iter().rev().fold(self.value.clone(), in_section).into_table()
+    }
+}
+
 /// The keys of `default.toml` with their values.
 struct Known(BTreeMap<String, Value>);
 
 impl Known {
-    fn new(defaults: &Table) -> Self {
-        Self(leaves(defaults).into_iter().map(|(path, value)| (path.join("."), value.clone())).collect())
+    fn new(defaults: &Config) -> Self {
+        Self(leaves(defaults).into_iter().map(|(path, value)| (path.join("."), value)).collect())
     }
 
     fn check(&self, path: &[String]) -> Result<(), ConfigError> {
@@ -157,7 +165,8 @@ fn variable_of(key: &str) -> String {
     format!("{ENVIRONMENT_PREFIX}{}", key.replace('.', "__").to_uppercase())
 }
 
-fn of_file(path: &Path, known: &Known) -> Result<Vec<Override>, ConfigError> {
+/// The values of a file in the order of its lines.
+fn of_file(path: &Path) -> Result<Vec<Override>, ConfigError> {
     let name = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|error| ConfigError::of("", format!("{name} cannot be read: {error}")))?;
@@ -169,25 +178,23 @@ fn of_file(path: &Path, known: &Known) -> Result<Vec<Override>, ConfigError> {
     }
     mistakes.into_result()?;
     let mut lines = BTreeMap::new();
-    collect_lines("", table.get_ref(), &text, &mut lines);
-    let values: Table = toml::from_str(&text).map_err(|e| ConfigError::of("", format!("{name}: {e}")))?;
-    let line = |path: &[String]| lines.get(&path.join(".")).copied().unwrap_or(1);
-    let mut values = leaves(&values);
-    values.sort_by_key(|(path, _)| line(path));
-    let overrides = values.into_iter().map(|(path, value)| {
-        let (key, line) = (path.join("."), line(&path));
-        let value = match (known.0.get(&key), value) {
-            // `instance = 0` is as clear as `instance = "0"`.
-            (Some(Value::String(_)), Value::Integer(number)) => Value::String(number.to_string()),
-            _ => value.clone(),
-        };
-        Override { path, value, origin: format!("{name} line {line}") }
+    collect_lines(&[], table.get_ref(), &text, &mut lines);
+    let values = parse(&text).map_err(|error| ConfigError::of("", format!("{name}: {}", message(error))))?;
+    let mut values: Vec<(usize, Vec<String>, Value)> = leaves(&values)
+        .into_iter()
+        .map(|(path, value)| (lines.get(&path).copied().unwrap_or(1), path, value))
+        .collect();
+    values.sort_by(|(line, path, _), (other_line, other, _)| (line, path).cmp(&(other_line, other)));
+    let overrides = values.into_iter().map(|(line, path, value)| Override {
+        path,
+        value,
+        origin: format!("{name} line {line}"),
     });
     Ok(overrides.collect())
 }
 
-/// The value of an environment variable, in the type of the default; a text where that is impossible.
-fn of_variable(name: &str, variable: &str, text: &str, known: &Known) -> Override {
+/// `config` converts the text into the type of the key; only lists are split here.
+fn of_variable(name: &str, variable: &str, text: String, known: &Known) -> Override {
     let mut path: Vec<String> = name.split("__").map(str::to_lowercase).collect();
     // Names of librdkafka have dots, and no underscores.
     if let [section, table, option] = &mut path[..]
@@ -196,73 +203,76 @@ fn of_variable(name: &str, variable: &str, text: &str, known: &Known) -> Overrid
     {
         *option = option.replace('_', ".");
     }
-    let value = match known.0.get(&path.join(".")) {
-        Some(Value::Integer(_)) => text.trim().parse().map(Value::Integer).ok(),
-        Some(Value::Boolean(_)) => text.trim().parse().map(Value::Boolean).ok(),
-        Some(Value::Array(_)) => Some(list(text)),
-        _ => None,
-    };
-    let value = value.unwrap_or_else(|| Value::String(text.to_owned()));
+    let default = known.0.get(&path.join("."));
+    let is_list = default.is_some_and(|value| matches!(value.kind, ValueKind::Array(_)));
+    let value = if is_list { list(&text) } else { Value::from(text) };
     Override { path, value, origin: format!("environment variable {variable}") }
 }
 
 fn list(text: &str) -> Value {
     let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-    Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
+    Value::from(items.map(|item| Value::from(item.to_owned())).collect::<Vec<_>>())
 }
 
 /// Checks the type of a value and what its key allows.
-fn fits<T: DeserializeOwned>(defaults: &Table, path: &[String], value: &Value) -> Result<(), ConfigError> {
-    let key = path.join(".");
-    allowed::check(&key, value)?;
-    let mut with = defaults.clone();
-    set(&mut with, path, value.clone());
-    match Table::try_into::<T>(with) {
+fn fits<T: DeserializeOwned>(defaults: &Config, set: &Override) -> Result<(), ConfigError> {
+    let key = set.path.join(".");
+    allowed::check(&key, &set.value)?;
+    let layers = Config::builder().add_source(defaults.clone()).add_source(set.clone());
+    match layers.build().and_then(Config::try_deserialize::<T>) {
         Ok(_) => Ok(()),
-        Err(error) => Err(ConfigError::of(&key, format!("{key}: {}", error.message()))),
+        Err(error) => Err(ConfigError::of(&key, format!("{key}: {}", message(error)))),
     }
 }
 
-fn set(table: &mut Table, path: &[String], value: Value) {
-    match path {
-        [] => (),
-        [name] => _ = table.insert(name.clone(), value),
-        [section, rest @ ..] => {
-            let inner = table.entry(section.clone()).or_insert_with(|| Value::Table(Table::new()));
-            if let Value::Table(inner) = inner {
-                set(inner, rest, value);
-            }
+/// Without the key, which our errors begin with.
+fn message(error: config::ConfigError) -> String {
+    match error {
+        config::ConfigError::At { error, .. } => message(*error),
+        config::ConfigError::Type { unexpected, expected, .. } => {
+            format!("invalid type: {unexpected}, expected {expected}")
         }
+        error => error.to_string(),
     }
 }
 
-fn defaults() -> Result<Table, ConfigError> {
-    toml::from_str(DEFAULTS).map_err(|error| ConfigError::of("", format!("default.toml: {error}")))
+fn defaults() -> Result<Config, ConfigError> {
+    parse(DEFAULTS).map_err(|error| ConfigError::of("", format!("default.toml: {error}")))
 }
 
-/// Every value that is not a table, with its path.
-fn leaves(table: &Table) -> Vec<(Vec<String>, &Value)> {
-    fn walk<'t>(above: &[String], table: &'t Table, found: &mut Vec<(Vec<String>, &'t Value)>) {
-        for (name, value) in table {
-            let path = [above, std::slice::from_ref(name)].concat();
-            match value {
-                Value::Table(inner) => walk(&path, inner, found),
-                value => found.push((path, value)),
+fn parse(text: &str) -> Result<Config, config::ConfigError> {
+    Config::builder().add_source(File::from_str(text, FileFormat::Toml)).build()
+}
+
+/// Every value that is not a section, with its path.
+fn leaves(config: &Config) -> Vec<(Vec<String>, Value)> {
+    fn walk(above: &[String], value: &Value, found: &mut Vec<(Vec<String>, Value)>) {
+        match &value.kind {
+            ValueKind::Table(table) => {
+                for (name, value) in table {
+                    walk(&[above, std::slice::from_ref(name)].concat(), value, found);
+                }
             }
+            _ => found.push((above.to_vec(), value.clone())),
         }
     }
     let mut found = Vec::new();
-    walk(&[], table, &mut found);
+    walk(&[], &config.cache, &mut found);
     found
 }
 
-fn collect_lines(above: &str, table: &DeTable<'_>, text: &str, lines: &mut BTreeMap<String, usize>) {
+/// `config` keeps no positions: the line of each key comes from the TOML itself.
+fn collect_lines(
+    above: &[String],
+    table: &DeTable<'_>,
+    text: &str,
+    lines: &mut BTreeMap<Vec<String>, usize>,
+) {
     for (name, value) in table {
-        let key =
-            if above.is_empty() { name.get_ref().to_string() } else { format!("{above}.{}", name.get_ref()) };
+        let path = [above, &[name.get_ref().to_string()]].concat();
         match value.get_ref() {
-            DeValue::Table(inner) => collect_lines(&key, inner, text, lines),
-            _ => _ = lines.insert(key, line_of(text, name.span().start)),
+            DeValue::Table(inner) => collect_lines(&path, inner, text, lines),
+            _ => _ = lines.insert(path, line_of(text, name.span().start)),
         }
     }
 }
