@@ -8,6 +8,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::LazyLock,
 };
 
 use devstack::{Profile, build_binaries};
@@ -15,7 +16,8 @@ use devstack::{Profile, build_binaries};
 const SECRET: &str = "a secret of more than 16 characters";
 
 fn run(stage: &str, args: &[&str], variables: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(build_binaries(Profile::of_this_build()).unwrap().join(stage));
+    static BINARIES: LazyLock<PathBuf> = LazyLock::new(|| build_binaries(Profile::of_this_build()).unwrap());
+    let mut command = Command::new(BINARIES.join(stage));
     command.args(args).env("MILLRACE__ENRICH__IDENTITY_SECRET", SECRET).envs(variables.iter().copied());
     command.output().unwrap()
 }

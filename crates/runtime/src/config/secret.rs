@@ -55,7 +55,7 @@ impl Secret {
 /// A file that cannot be read is found elsewhere.
 pub(super) fn check_permissions(key: &str, path: &str) -> Result<(), ConfigError> {
     let is_secret = ["password_file", "secret_file", "key_file"].iter().any(|end| key.ends_with(end));
-    let mode = if is_secret { fs::metadata(path).ok() } else { None };
+    let mode = if is_secret { fs::metadata(path).ok().filter(fs::Metadata::is_file) } else { None };
     match mode.map(|file| file.permissions().mode() & 0o777) {
         Some(mode) if mode & TOO_OPEN != 0 => {
             let expected = format!(

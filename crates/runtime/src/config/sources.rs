@@ -170,7 +170,8 @@ fn of_file(path: &Path) -> Result<Vec<Override>, ConfigError> {
     let name = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|error| ConfigError::of("", format!("{name} cannot be read: {error}")))?;
-    let (table, errors) = DeTable::parse_recoverable(&text);
+    let (table, mut errors) = DeTable::parse_recoverable(&text);
+    errors.sort_by_key(|error| error.span().map_or(0, |span| span.start));
     let mut mistakes = Mistakes::default();
     for error in errors {
         let line = error.span().map_or(1, |span| line_of(&text, span.start));
