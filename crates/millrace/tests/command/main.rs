@@ -367,7 +367,7 @@ fn an_error_is_one_line_that_says_what_to_do() {
         ("topics create", "KAFKA__BROKERS", "127.0.0.1:1", 1, "check kafka.brokers"),
         ("migrate", "CLICKHOUSE__URL", "http://127.0.0.1:1", 1, "check clickhouse.url"),
         ("migrate", "CLICKHOUSE__PASSWORD", "wrong", 1, "check clickhouse.user and clickhouse.password"),
-        ("status", "KAFKA__BROKER", "x", 78, "did you mean kafka.brokers?"),
+        ("status", "KAFKA__BROKER", "x", 78, "did you mean kafka.brokers (MILLRACE__KAFKA__BROKERS)?"),
         ("topics create", "KAFKA__REPLICATION", "3", 0, ""),
         ("simulate --total 1", "KAFKA__TOPIC_PREFIX", "absent.", 1, "run `millrace topics create`"),
         ("cat raw-events --from end", "LOG__LEVEL", "info", 2, "add --follow"),
