@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 pub mod cells;
+pub mod certificates;
 pub mod chaos;
 pub mod compare;
 mod error;
@@ -15,6 +16,8 @@ pub mod proxy;
 pub mod raw;
 pub mod reference;
 mod result_source;
+pub mod secure;
+pub mod tls_proxy;
 
 pub use error::Error;
 pub use result_source::ResultSource;
@@ -51,6 +54,11 @@ pub fn stack() -> &'static Stack {
     STACK.get_or_init(|| Stack::start(options).unwrap_or_else(|error| panic!("{error}")))
 }
 
+/// From now on all functions here use `own`.
+pub fn use_stack(own: Stack) {
+    STACK.set(own).unwrap_or_else(|_| panic!("the shared stack is in use already"));
+}
+
 /// A stack whose servers may be killed: no other binary uses them, and the tests that hold it run one after the other.
 /// From then on all functions here use it.
 pub fn own_stack() -> MutexGuard<'static, Stack> {
@@ -60,9 +68,7 @@ pub fn own_stack() -> MutexGuard<'static, Stack> {
         let (kafka, clickhouse) = (own.brokers().to_owned(), own.clickhouse_url().to_owned());
         let same =
             StackOptions { kafka: Some(kafka), clickhouse: Some(clickhouse), ..StackOptions::own_servers() };
-        STACK
-            .set(Stack::start(same).unwrap())
-            .unwrap_or_else(|_| panic!("the shared stack is in use already"));
+        use_stack(Stack::start(same).unwrap());
         Mutex::new(own)
     });
     own.lock().unwrap_or_else(|poisoned| {

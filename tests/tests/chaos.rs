@@ -32,6 +32,7 @@ fn options(seed: u64, length: Duration, kinds: &[FaultKind]) -> ChaosOptions {
         rate: 3_000.0,
         members: 2,
         hostile: false,
+        secure: None,
         memory_limit: ByteSize::mib(512),
         profile: Profile::of_this_build(),
         logs,

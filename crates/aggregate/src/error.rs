@@ -25,6 +25,15 @@ pub enum Error {
         /// Its error, or that of the connection.
         cause: String,
     },
+    /// The certificate of ClickHouse or that of the client is not accepted. A start fails at once; a process that runs
+    /// waits until it is renewed.
+    #[error("clickhouse at {url}: {cause}")]
+    Certificate {
+        /// The server.
+        url: String,
+        /// Why, and what to do.
+        cause: String,
+    },
     /// The process was asked to stop before it was ready, or a part of it ended.
     #[error("{0}")]
     Stopped(String),
@@ -40,7 +49,7 @@ impl Error {
     /// Whether waiting may heal it: the lane is rebuilt, and the process goes on.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Transient { .. } => true,
+            Self::Transient { .. } | Self::Certificate { .. } => true,
             // A lane that is rebuilt halts the partition whose records are gone, and reads the others.
             Self::Kafka(kafka::Error::PositionGone { .. }) => true,
             Self::Kafka(error) => error.is_transient(),

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event::{Start, Topic};
-use kafka::{GroupConsumer, GroupMember, for_rebuild, partition_count, wait_until_name_is_free};
-use runtime::config::{ConfigError, Settings};
+use kafka::{
+    GroupConsumer, GroupMember, check_clients, for_rebuild, partition_count, wait_until_name_is_free,
+};
+use runtime::config::{ConfigError, Mistakes, Settings};
 use runtime::failpoint::{self, Safeguard};
 use runtime::health::{Degraded, Health};
 use runtime::rebuild;
@@ -40,12 +42,15 @@ pub fn cubes(settings: &Settings) -> Result<Cubes, Error> {
     Ok(Cubes::built_in_with(&text)?)
 }
 
-/// Checks the file of cubes.
+/// Checks the options of the Kafka clients and the file of cubes.
 ///
 /// # Errors
-/// It cannot be read or has mistakes.
+/// [`ConfigError`] has every mistake.
 pub fn check(settings: &Settings) -> Result<(), ConfigError> {
-    cubes(settings).map(drop).map_err(|error| wrong_cubes(settings, &error))
+    let mut mistakes = Mistakes::default();
+    mistakes.check(check_clients(settings));
+    mistakes.check(cubes(settings).map_err(|error| wrong_cubes(settings, &error)));
+    mistakes.into_result()
 }
 
 fn wrong_cubes(settings: &Settings, error: &Error) -> ConfigError {

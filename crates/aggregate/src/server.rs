@@ -1,4 +1,6 @@
 //! The ClickHouse server: which of its errors are transient, and whether its tables are ready.
+mod https;
+
 use std::time::{Duration, Instant};
 
 pub use clickhouse::Client;
@@ -23,7 +25,7 @@ pub enum ErrorClass {
 
 /// A client for the configured server, without a database.
 pub fn client(settings: &Settings) -> Client {
-    Client::default()
+    https::http_client(&settings.clickhouse)
         .with_url(&settings.clickhouse.url)
         .with_user(&settings.clickhouse.user)
         .with_password(settings.clickhouse.password.expose())
@@ -43,7 +45,11 @@ pub fn classify(settings: &Settings, table: &str, error: &ClientError) -> ErrorC
             return ErrorClass::Permanent(format!("clickhouse.url {url}: {problem}"));
         }
         ClientError::BadResponse(_) => (),
-        other => return ErrorClass::Transient(described(other)),
+        other => {
+            return ErrorClass::Transient(
+                https::certificate_problem(other).unwrap_or_else(|| described(other)),
+            );
+        }
     }
     let message = first_line(&error.to_string());
     let advice = match exception_code(&message) {
@@ -199,6 +205,9 @@ pub async fn table(client: &Client, settings: &Settings, name: &str) -> Result<O
 
 /// A client's error as an error of this crate.
 pub fn failed(settings: &Settings, table: &str, error: &ClientError) -> Error {
+    if let Some(cause) = https::certificate_problem(error) {
+        return Error::Certificate { url: settings.clickhouse.url.clone(), cause };
+    }
     to_error(settings, table, classify(settings, table, error))
 }
 

@@ -52,7 +52,7 @@ pub(crate) fn start(
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let reserved = ports::reserve::<1>().map_err(io_error("reserve a port for", directory))?;
+        let reserved = ports::reserve(1).map_err(io_error("reserve a port for", directory))?;
         let ports = reserved.release();
         let plan = ClickHousePlan {
             host: host.clone(),

@@ -10,6 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::error::{Error, io_error};
+use crate::kafka_security::KafkaSecurity;
 use crate::ports;
 use crate::process::Process;
 use crate::server::{Plan, Server};
@@ -28,6 +29,8 @@ pub(crate) struct KafkaPlan {
     directory: PathBuf,
     port: u16,
     cluster_id: String,
+    security: Option<KafkaSecurity>,
+    secure_ports: Vec<u16>,
 }
 
 /// Formats the storage in `directory` and starts Kafka on free ports.
@@ -36,12 +39,15 @@ pub(crate) fn start(
     java: &Path,
     jars: &Path,
     directory: &Path,
+    security: Option<&KafkaSecurity>,
 ) -> Result<Server<KafkaPlan>, Error> {
+    let secure_listeners = security.map_or(0, |security| security.listeners.len());
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let reserved = ports::reserve::<2>().map_err(io_error("reserve ports for", directory))?;
-        let [port, controller_port] = reserved.ports;
+        let reserved =
+            ports::reserve(2 + secure_listeners).map_err(io_error("reserve ports for", directory))?;
+        let (port, controller_port) = (reserved.ports[0], reserved.ports[1]);
         let plan = KafkaPlan {
             host: host.clone(),
             java: java.to_path_buf(),
@@ -49,6 +55,8 @@ pub(crate) fn start(
             directory: directory.join(attempt.to_string()),
             port,
             cluster_id: random_cluster_id(),
+            security: security.cloned(),
+            secure_ports: reserved.ports[2..].to_vec(),
         };
         plan.format(controller_port)?;
         let ports = reserved.release();
@@ -66,6 +74,32 @@ impl KafkaPlan {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// What clients of a secure listener connect to.
+    pub(crate) fn secure_brokers(&self, name: &str) -> Option<String> {
+        let listeners = &self.security.as_ref()?.listeners;
+        let at = listeners.iter().position(|listener| listener.name == name)?;
+        Some(format!("127.0.0.1:{}", self.secure_ports[at]))
+    }
+
+    /// Listeners, and their protocols.
+    fn listeners(&self) -> (String, String) {
+        let mut listeners = vec![format!("PLAINTEXT://127.0.0.1:{}", self.port)];
+        let mut protocols = vec!["PLAINTEXT:PLAINTEXT".to_owned()];
+        let secure = self.security.iter().flat_map(|security| &security.listeners);
+        for (listener, port) in secure.zip(&self.secure_ports) {
+            listeners.push(format!("{}://127.0.0.1:{port}", listener.name));
+            protocols.push(format!("{}:{}", listener.name, listener.protocol()));
+        }
+        (listeners.join(","), protocols.join(","))
+    }
+
+    /// A command that runs a tool of Kafka.
+    pub(crate) fn tool(&self, class: &str) -> Command {
+        let mut command = self.java();
+        command.arg("-XX:TieredStopAtLevel=1").arg(class);
+        command
+    }
+
     /// The directory with a directory of log segments for each partition.
     pub(crate) fn data(&self) -> PathBuf {
         self.directory.join("data")
@@ -75,7 +109,14 @@ impl KafkaPlan {
         let temporary = self.directory.join("tmp");
         fs::create_dir_all(&temporary).map_err(io_error("create", &temporary))?;
         let properties = self.properties_path();
-        let text = properties_text(self.port, controller_port, &self.data());
+        let mut text = properties_text(controller_port, &self.data());
+        if let Some(security) = &self.security {
+            text += &security.properties();
+        }
+        let (listeners, protocols) = self.listeners();
+        text += &format!("listeners=CONTROLLER://127.0.0.1:{controller_port},{listeners}\n");
+        text += &format!("advertised.listeners={listeners}\n");
+        text += &format!("listener.security.protocol.map=CONTROLLER:PLAINTEXT,{protocols}\n");
         fs::write(&properties, text).map_err(io_error("write", &properties))?;
 
         let mut command = self.java();
@@ -88,6 +129,9 @@ impl KafkaPlan {
             "-c",
         ]);
         command.arg(&properties);
+        for (name, password) in self.security.iter().flat_map(|security| &security.users) {
+            command.arg("--add-scram").arg(format!("SCRAM-SHA-512=[name={name},password={password}]"));
+        }
         let mut format = Process::start_bound("kafka format".to_owned(), command, &self.log())?;
         let status = format.wait(Duration::from_secs(60))?;
         if !status.success() {
@@ -140,14 +184,12 @@ impl Plan for KafkaPlan {
     }
 }
 
-fn properties_text(port: u16, controller_port: u16, data: &Path) -> String {
+fn properties_text(controller_port: u16, data: &Path) -> String {
     format!(
         "\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
 controller.listener.names=CONTROLLER
 log.dirs={data}
 auto.create.topics.enable=false

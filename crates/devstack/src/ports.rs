@@ -12,32 +12,25 @@ const LOWEST: u16 = 15_000;
 const OUTGOING_RANGE_START: u16 = 32_768;
 
 /// Ports that no other process can bind as long as this value lives.
-pub(crate) struct Reserved<const N: usize> {
-    listeners: [TcpListener; N],
+pub(crate) struct Reserved {
+    listeners: Vec<TcpListener>,
     /// Their numbers.
-    pub(crate) ports: [u16; N],
+    pub(crate) ports: Vec<u16>,
 }
 
-impl<const N: usize> Reserved<N> {
+impl Reserved {
     /// Frees the ports for the server that is started next.
-    pub(crate) fn release(self) -> [u16; N] {
+    pub(crate) fn release(self) -> Vec<u16> {
         drop(self.listeners);
         self.ports
     }
 }
 
-/// Reserves `N` ports on 127.0.0.1.
-pub(crate) fn reserve<const N: usize>() -> io::Result<Reserved<N>> {
-    let mut listeners = Vec::with_capacity(N);
-    for _ in 0..N {
-        listeners.push(listen()?);
-    }
-    let listeners: [TcpListener; N] =
-        listeners.try_into().map_err(|_| io::Error::other("too few listeners"))?;
-    let mut ports = [0; N];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr()?.port();
-    }
+/// Reserves ports on 127.0.0.1.
+pub(crate) fn reserve(count: usize) -> io::Result<Reserved> {
+    let listeners = (0..count).map(|_| listen()).collect::<io::Result<Vec<_>>>()?;
+    let port = |listener: &TcpListener| Ok(listener.local_addr()?.port());
+    let ports = listeners.iter().map(port).collect::<io::Result<_>>()?;
     Ok(Reserved { listeners, ports })
 }
 
@@ -68,8 +61,8 @@ mod tests {
 
     #[test]
     fn a_reserved_port_is_taken_until_it_is_released() {
-        let reserved = reserve::<3>().unwrap();
-        let [first, second, third] = reserved.ports;
+        let reserved = reserve(3).unwrap();
+        let [first, second, third] = reserved.ports[..] else { panic!("three ports") };
         assert!(first != second && second != third && first != third);
         assert!(any_taken(&[second]));
         reserved.release();

@@ -1,12 +1,13 @@
 //! Both servers as one value: started together, dropped together.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use crate::binaries::{Profile, build_binaries};
 use crate::clickhouse::{self, ClickHousePlan, ClickHouseUser};
-use crate::error::Error;
+use crate::error::{Error, io_error};
 use crate::kafka::{self, KafkaPlan};
+use crate::kafka_security::KafkaSecurity;
 use crate::progress::Progress;
 use crate::run_directory::RunDirectory;
 use crate::server::Server;
@@ -26,6 +27,8 @@ pub struct StackOptions {
     /// A directory with `config.d/*.xml`, `users.d/*.xml` and `user_files/`, each optional, copied at the start. It
     /// must leave the user `default` usable from 127.0.0.1 without a password.
     pub clickhouse_overlay: Option<PathBuf>,
+    /// More listeners of Kafka, with TLS, SASL and ACLs.
+    pub kafka_security: Option<KafkaSecurity>,
     /// Users with a password, beside `default` without one.
     pub clickhouse_users: Vec<ClickHouseUser>,
     /// Receives each step of the start.
@@ -42,6 +45,7 @@ impl StackOptions {
             clickhouse: None,
             clickhouse_overlay: None,
             clickhouse_users: Vec::new(),
+            kafka_security: None,
             progress: Progress::default(),
             devstack: None,
         }
@@ -93,7 +97,8 @@ impl Stack {
             let java = fetch::java()?;
             let jars = fetch::kafka(&host, &cache, &options.progress)?;
             options.progress.report("kafka", "starting", "");
-            let server = kafka::start(&host, &java, &jars, &run.subdirectory("kafka")?)?;
+            let directory = run.subdirectory("kafka")?;
+            let server = kafka::start(&host, &java, &jars, &directory, options.kafka_security.as_ref())?;
             options.progress.done("kafka");
             Ok(Some(server))
         };
@@ -131,6 +136,33 @@ impl Stack {
     /// Kafka's bootstrap servers, `host:port`.
     pub fn brokers(&self) -> &str {
         &self.brokers
+    }
+
+    /// The bootstrap servers of a secure listener.
+    ///
+    /// # Errors
+    /// Kafka was not started here, or without this listener.
+    pub fn secure_brokers(&self, listener: &str) -> Result<String, Error> {
+        self.kafka.as_ref().and_then(|kafka| kafka.plan().secure_brokers(listener)).ok_or(KAFKA_NOT_OURS)
+    }
+
+    /// Runs `kafka-acls` with these arguments.
+    ///
+    /// # Errors
+    /// [`Error::Command`] with its output when it fails.
+    pub fn kafka_acls(&self, args: &[&str]) -> Result<(), Error> {
+        let mut command =
+            self.kafka.as_ref().ok_or(KAFKA_NOT_OURS)?.plan().tool("org.apache.kafka.tools.AclCommand");
+        let output = command.args(args).output().map_err(io_error("run", Path::new("java")))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let errors = String::from_utf8_lossy(&[output.stderr, output.stdout].concat()).trim().to_owned();
+        Err(Error::Command {
+            command: format!("kafka-acls {}", args.join(" ")),
+            status: output.status,
+            errors,
+        })
     }
 
     /// The directory in which Kafka has a directory of log segments for each partition.

@@ -21,10 +21,10 @@ mod shell;
 mod validate;
 
 use event::{RejectCode, Topic};
-use kafka::{StageOptions, partition_count, run_stage, topic};
+use kafka::{StageOptions, check_clients, partition_count, run_stage, topic};
 use runtime::{
     Error,
-    config::{Settings, UnknownEvents},
+    config::{ConfigError, Settings, UnknownEvents},
     health::Health,
     shutdown::Shutdown,
 };
@@ -43,6 +43,14 @@ use shell::{Ingest, IngestTopics};
 /// them.
 const TOPICS: &[Topic] =
     &[Topic::RawEvents, Topic::CleanEvents, Topic::DeadLetters, Topic::EnrichedEvents, Topic::EnrichState];
+
+/// Checks the options of the Kafka clients.
+///
+/// # Errors
+/// librdkafka does not accept them.
+pub fn check(settings: &Settings) -> Result<(), ConfigError> {
+    check_clients(settings)
+}
 
 /// Runs ingest until `shutdown`.
 ///

@@ -5,5 +5,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    runtime::process::main("ingest", |_| Ok(()), ingest::run)
+    runtime::process::main("ingest", ingest::check, ingest::run)
 }

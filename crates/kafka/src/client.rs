@@ -1,16 +1,10 @@
-//! Configurations of Kafka clients, and the requests a process makes before it reads its first record.
+//! Configurations of Kafka clients.
 use rdkafka::{
-    ClientConfig,
-    admin::{AdminClient, AdminOptions, ResourceSpecifier},
-    client::DefaultClientContext,
-    config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, RDKafkaErrorCode},
+    ClientConfig, config::RDKafkaLogLevel, consumer::BaseConsumer, error::KafkaError, producer::BaseProducer,
 };
-use runtime::{config::Settings, shutdown::Shutdown};
-use std::time::{Duration, Instant};
+use runtime::config::{ConfigError, Kafka, Settings};
 
-use crate::error::Error;
+use crate::security::{set_options, set_security};
 
 /// Largest batch of the topics between the stages, and largest message that a stage sends: a single row may be larger than
 /// [`MESSAGE_BYTES`](event::StageLimits::MESSAGE_BYTES).
@@ -20,12 +14,6 @@ const FETCH_BYTES: &str = "4194304";
 /// librdkafka decompresses a zstd batch to at most this size, and to at least a third of it. There is no such limit for
 /// the other codecs.
 const RECEIVE_BYTES: &str = "50331648";
-/// Timeout of one request; it is retried afterwards.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a worker that is rebuilt waits for Kafka before its next attempt.
-const REBUILD_TIMEOUT: Duration = Duration::from_secs(10);
-/// A broker that has just started may not know its topics yet.
-const TOPICS_KNOWN_AFTER: Duration = Duration::from_secs(3);
 
 /// Configuration that all clients share.
 pub fn client(settings: &Settings) -> ClientConfig {
@@ -36,7 +24,37 @@ pub fn client(settings: &Settings) -> ClientConfig {
         .set("message.max.bytes", MAX_MESSAGE_BYTES.to_string())
         .set("reconnect.backoff.max.ms", "2000")
         .set_log_level(RDKafkaLogLevel::Warning);
+    set_security(&mut config, &settings.kafka);
+    set_options(&mut config, &settings.kafka);
     config
+}
+
+/// Checks that librdkafka accepts the configuration of every client, without connecting to anything.
+///
+/// # Errors
+/// An option does not exist or has a wrong value, options do not fit together, or a TLS file does not work.
+pub fn check_clients(settings: &Settings) -> Result<(), ConfigError> {
+    let refused = |error| refused_configuration(&settings.kafka, error);
+    let mut consumer = consumer(settings, "check", "check");
+    consumer.remove("bootstrap.servers");
+    let _consumer: BaseConsumer = consumer.create().map_err(refused)?;
+    let mut producer = transactional_producer(settings, "check");
+    producer.remove("bootstrap.servers");
+    let _producer: BaseProducer = producer.create().map_err(refused)?;
+    Ok(())
+}
+
+fn refused_configuration(kafka: &Kafka, error: KafkaError) -> ConfigError {
+    let problem = match error {
+        KafkaError::ClientConfig(_, problem, name, _) => match kafka.options.problem(&name, &problem) {
+            Some(error) => return error,
+            None => format!("{name}: {problem}"),
+        },
+        KafkaError::ClientCreation(problem) => problem,
+        error => error.to_string(),
+    };
+    let advice = "check kafka.options, kafka.ssl and kafka.sasl";
+    ConfigError::of("kafka", format!("kafka: librdkafka does not accept the configuration: {problem}; {advice}"))
 }
 
 /// Configuration of a consumer group member. The comments say what breaks without each setting.
@@ -65,6 +83,7 @@ pub(crate) fn consumer(settings: &Settings, group: &str, member: &str) -> Client
         .set("max.partition.fetch.bytes", "524288")
         .set("statistics.interval.ms", "5000");
     decoding(&mut config);
+    set_options(&mut config, &settings.kafka);
     config
 }
 
@@ -96,90 +115,6 @@ pub(crate) fn transactional_producer(settings: &Settings, transactional_id: &str
         .set("linger.ms", "100")
         .set("batch.size", "1000000")
         .set("queue.buffering.max.kbytes", "262144");
+    set_options(&mut config, &settings.kafka);
     config
-}
-
-/// The settings for a worker that is rebuilt after an error: it tries again and again, so one attempt may be short.
-pub fn for_rebuild(settings: &Settings) -> Settings {
-    Settings { startup_timeout: settings.startup_timeout.min(REBUILD_TIMEOUT), ..settings.clone() }
-}
-
-/// Number of partitions of a topic. Waits for a broker until `startup_timeout`.
-///
-/// # Errors
-/// The topic does not exist, no broker answered in time, or a shutdown was requested.
-pub fn partition_count(settings: &Settings, topic: &str, shutdown: &Shutdown) -> Result<u32, Error> {
-    let consumer: BaseConsumer =
-        client(settings).create().map_err(|e| Error::call("creating a client", topic, e))?;
-    wait_for_topic(&consumer, settings, topic, shutdown)
-}
-
-/// As [`partition_count`], through an existing client: a new one takes 50 ms to connect.
-pub(crate) fn wait_for_topic(
-    consumer: &BaseConsumer,
-    settings: &Settings,
-    topic: &str,
-    shutdown: &Shutdown,
-) -> Result<u32, Error> {
-    let started = Instant::now();
-    let mut last_warning: Option<Instant> = None;
-    loop {
-        let cause = match consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT) {
-            Ok(metadata) => match metadata.topics().first() {
-                Some(found) if found.error().is_none() && !found.partitions().is_empty() => {
-                    return Ok(found.partitions().len() as u32);
-                }
-                _ if started.elapsed() > TOPICS_KNOWN_AFTER => {
-                    return Err(Error::MissingTopic(topic.to_owned()));
-                }
-                _ => "topic not known yet".to_owned(),
-            },
-            Err(error) => explain(&error),
-        };
-        if started.elapsed() >= settings.startup_timeout {
-            let brokers = settings.kafka.brokers.clone();
-            return Err(Error::Unreachable { brokers, seconds: started.elapsed().as_secs(), cause });
-        }
-        if shutdown.requested() {
-            return Err(Error::Stopped);
-        }
-        if last_warning.is_none_or(|at| at.elapsed() > Duration::from_secs(10)) {
-            tracing::warn!(brokers = settings.kafka.brokers, cause, "waiting for kafka; check kafka.brokers");
-            last_warning = Some(Instant::now());
-        }
-        std::thread::sleep(Duration::from_millis(500));
-    }
-}
-
-/// The configurations of topics at the broker: one list of (key, value) per topic, in the order of `topics`.
-///
-/// # Errors
-/// The broker returned an error or did not answer.
-pub async fn topic_settings(
-    settings: &Settings,
-    topics: &[String],
-) -> Result<Vec<Vec<(String, String)>>, Error> {
-    let failed = |e| Error::call("reading topic settings", "admin", e);
-    let admin: AdminClient<DefaultClientContext> = client(settings).create().map_err(failed)?;
-    let resources: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
-    let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
-    let answers = admin.describe_configs(&resources, &options).await.map_err(failed)?;
-    let mut found = Vec::new();
-    for answer in answers {
-        let resource = answer.map_err(|code| failed(KafkaError::AdminOp(code)))?;
-        let entries = resource.entries.into_iter();
-        found.push(entries.map(|entry| (entry.name, entry.value.unwrap_or_default())).collect());
-    }
-    Ok(found)
-}
-
-/// The cause of a failed request, in words for an operator.
-pub fn explain(error: &KafkaError) -> String {
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut) => {
-            "no connection to any broker".to_owned()
-        }
-        Some(RDKafkaErrorCode::Resolve) => "the host name cannot be resolved".to_owned(),
-        _ => error.to_string(),
-    }
 }

@@ -1,11 +1,12 @@
 //! Errors of Kafka calls. Each message is one line that says what failed and what to do.
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use runtime::config::Settings;
 
 /// Why a client of Kafka cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A Kafka call failed with a permanent error.
-    #[error("kafka: {action} failed: {source}")]
+    #[error("kafka: {action} failed: {source}{}", advice(source))]
     Call {
         /// What failed.
         action: &'static str,
@@ -35,6 +36,27 @@ pub enum Error {
         /// The last error.
         cause: String,
     },
+    /// A broker does not accept the client, or the client does not accept the broker.
+    #[error("kafka at {brokers} refuses the connection: {cause}")]
+    Refused {
+        /// The configured addresses.
+        brokers: String,
+        /// Why, and what to do.
+        cause: String,
+    },
+    /// An ACL is missing.
+    #[error(
+        "kafka does not allow {user} to use {what}: add the ACLs that `millrace topics acls` prints for this process"
+    )]
+    Denied {
+        /// Who the client is.
+        user: String,
+        /// A topic, a group or a transactional ID.
+        what: String,
+    },
+    /// librdkafka does not accept an option.
+    #[error("kafka configuration: {0}; check kafka.options, kafka.ssl and kafka.sasl")]
+    Configuration(String),
     /// The process was asked to stop before a broker answered.
     #[error("stopped while waiting for kafka")]
     Stopped,
@@ -117,16 +139,51 @@ impl Error {
         match self {
             Self::Call { source, .. } | Self::GivenUp { source, .. } => !is_misconfigured(source),
             Self::Unreachable { .. }
+            | Self::Refused { .. }
             | Self::FencedOff(_)
             | Self::System { .. }
             | Self::NoGroupMetadata(_) => true,
             Self::Stopped
+            | Self::Denied { .. }
+            | Self::Configuration(_)
             | Self::MissingTopic(_)
             | Self::WrongTopic { .. }
             | Self::RecordsGone { .. }
             | Self::PositionGone { .. }
             | Self::NameTaken { .. } => false,
         }
+    }
+
+    pub(crate) fn refused(settings: &Settings, cause: String) -> Self {
+        Self::Refused { brokers: settings.kafka.brokers.clone(), cause }
+    }
+
+    /// The client may not use a topic, a group or a transactional ID.
+    pub(crate) fn denied(settings: &Settings, what: String) -> Self {
+        let sasl = &settings.kafka.sasl.username;
+        let user = match settings.kafka.security_protocol {
+            protocol if protocol.has_sasl() => format!("user {sasl}"),
+            protocol if protocol.has_tls() => "the user of this certificate".to_owned(),
+            _ => "a client without a user".to_owned(),
+        };
+        Self::Denied { user, what }
+    }
+
+    /// Whether an ACL is missing, so that retrying does not help.
+    pub(crate) fn is_denied(&self) -> bool {
+        match self {
+            Self::Call { source, .. } => lacks_acl(source),
+            other => matches!(other, Self::Denied { .. }),
+        }
+    }
+
+    /// librdkafka's error when it reads a configuration.
+    pub(crate) fn from_configuration(error: KafkaError) -> Self {
+        Self::Configuration(match error {
+            KafkaError::ClientConfig(_, problem, name, value) => format!("{name} = {value:?}: {problem}"),
+            KafkaError::ClientCreation(problem) => problem,
+            error => error.to_string(),
+        })
     }
 
     /// The error of a Kafka call by `client`; a client that was fenced off gets its own variant.
@@ -142,37 +199,67 @@ impl Error {
                     | RDKafkaErrorCode::InvalidProducerEpoch
             )
         );
-        if is_fenced_off { Self::FencedOff(client.to_owned()) } else { Self::Call { action, source } }
+        match source {
+            _ if is_fenced_off => Self::FencedOff(client.to_owned()),
+            KafkaError::ClientConfig(..) => Self::from_configuration(source),
+            source => Self::Call { action, source },
+        }
     }
 }
 
 impl From<Error> for runtime::Error {
     fn from(error: Error) -> Self {
         match error {
-            Error::WrongTopic { .. } => Self::WrongTopic(error.to_string()),
+            Error::WrongTopic { .. } | Error::Configuration(_) => Self::WrongTopic(error.to_string()),
             error if error.is_transient() => Self::Unavailable(Box::new(error)),
             error => Self::Client(Box::new(error)),
         }
     }
 }
 
-/// The broker refuses what the configuration asks for.
-fn is_misconfigured(error: &KafkaError) -> bool {
+/// What to do about an error, where its text does not say it.
+pub fn advice(error: &KafkaError) -> &'static str {
+    if lacks_acl(error) {
+        "; an ACL is missing: add those that `millrace topics acls` prints for this process"
+    } else {
+        ""
+    }
+}
+
+/// Whether the broker does not allow it to this user.
+pub(crate) fn lacks_acl(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
-    let is_refused = |code| {
-        matches!(
-            code,
-            Code::Authentication
-                | Code::SaslAuthenticationFailed
-                | Code::UnsupportedSASLMechanism
-                | Code::TopicAuthorizationFailed
+    matches!(
+        code(error),
+        Some(
+            Code::TopicAuthorizationFailed
                 | Code::GroupAuthorizationFailed
                 | Code::ClusterAuthorizationFailed
                 | Code::TransactionalIdAuthorizationFailed
+        )
+    )
+}
+
+fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        error => error.rdkafka_error_code(),
+    }
+}
+
+/// The broker refuses what the configuration asks for.
+fn is_misconfigured(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let is_refused = matches!(
+        code(error),
+        Some(
+            Code::Authentication
+                | Code::SaslAuthenticationFailed
+                | Code::UnsupportedSASLMechanism
                 | Code::InvalidTransactionTimeout
                 | Code::UnsupportedVersion
                 | Code::UnsupportedFeature
         )
-    };
-    matches!(error, KafkaError::ClientConfig(..)) || error.rdkafka_error_code().is_some_and(is_refused)
+    );
+    is_refused || lacks_acl(error)
 }

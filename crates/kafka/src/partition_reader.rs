@@ -17,6 +17,7 @@ use std::{
 use crate::{
     bounds::ends,
     client,
+    security::set_options,
     undecodable::{is_position_gone, is_undecodable},
 };
 
@@ -89,7 +90,7 @@ impl PartitionReader {
         };
         let mut config = client::client(settings);
         client::decoding(&mut config);
-        let consumer = config
+        config
             .set("group.id", format!("{}-{name}", settings.pipeline))
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
@@ -99,9 +100,9 @@ impl PartitionReader {
             .set("fetch.queue.backoff.ms", "10")
             .set("fetch.wait.max.ms", "50")
             .set("max.partition.fetch.bytes", "4194304")
-            .set("queued.max.messages.kbytes", "65536")
-            .create_with_context(ReaderContext)?;
-        Ok(Self::with_consumer(consumer))
+            .set("queued.max.messages.kbytes", "65536");
+        set_options(&mut config, &settings.kafka);
+        Ok(Self::with_consumer(config.create_with_context(ReaderContext)?))
     }
 }
 

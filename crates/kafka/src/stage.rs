@@ -9,10 +9,10 @@ use runtime::{
 use std::time::Duration;
 
 use crate::{
-    client::{for_rebuild, partition_count},
     error::Error,
     group_consumer::{GroupConsumer, GroupMember},
     member_name::wait_until_name_is_free,
+    startup::{for_rebuild, partition_count},
     transaction::TransactionalProducer,
 };
 

@@ -19,7 +19,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{client, error::Error, group_consumer::Membership, offset_list::offsets_with_metadata};
+use crate::{
+    client,
+    error::{Error, advice},
+    group_consumer::Membership,
+    offset_list::offsets_with_metadata,
+};
 
 /// How long a retriable step of a transaction is retried before the process gives up on its coordinator.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
@@ -137,7 +142,8 @@ pub struct OpenTransaction<'a> {
 impl OpenTransaction<'_> {
     fn abort_because(self, cause: &KafkaError) -> Result<TransactionEnd, Error> {
         let owner = self.owner;
-        tracing::warn!(id = owner.id, %cause, "transaction aborted, its records will be read again");
+        let text = format!("{cause}{}", advice(cause));
+        tracing::warn!(id = owner.id, cause = text, "transaction aborted, its records will be read again");
         self.abort()?;
         let too_large = owner.producer.context().too_large.swap(false, Ordering::Relaxed);
         Ok(if too_large || is_too_large(cause) { TransactionEnd::TooLarge } else { TransactionEnd::Aborted })

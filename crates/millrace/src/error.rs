@@ -24,7 +24,7 @@ pub(crate) enum Error {
     Activity(#[from] event::ActivityError),
     #[error(transparent)]
     Simulator(#[from] simulator::produce::Error),
-    #[error("kafka: {action} failed: {source}")]
+    #[error("kafka: {action} failed: {source}{}", ::kafka::advice(source))]
     Kafka { action: String, source: KafkaError },
     #[error("{0}")]
     Usage(String),

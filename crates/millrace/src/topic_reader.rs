@@ -72,16 +72,13 @@ pub(crate) fn partitions_with_leader(
     consumer: &BaseConsumer,
     topic: &str,
 ) -> Result<Vec<(i32, bool)>, Error> {
-    let started = Instant::now();
-    let metadata = consumer
-        .fetch_metadata(Some(topic), REQUEST_TIMEOUT)
-        .map_err(|e| unreachable(settings, started, &e))?;
+    let metadata = ::kafka::metadata(consumer, settings, topic, REQUEST_TIMEOUT)?;
     let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none());
     match found {
         Some(found) if !found.partitions().is_empty() => {
             Ok(found.partitions().iter().map(|partition| (partition.id(), partition.leader() >= 0)).collect())
         }
-        _ => Err(::kafka::Error::MissingTopic(topic.to_owned()).into()),
+        _ => Err(::kafka::missing_topic(settings, topic, metadata.topics()).into()),
     }
 }
 
@@ -168,18 +165,14 @@ pub(crate) fn wait_until_up(settings: &Settings, mut waiting: impl FnMut(&str)) 
         {
             Ok(metadata) if !metadata.brokers().is_empty() => return Ok(()),
             Ok(_) => waiting("no broker yet"),
-            Err(error) if started.elapsed() >= settings.startup_timeout => {
-                return Err(unreachable(settings, started, &error));
-            }
-            Err(error) => waiting(&error.to_string()),
+            Err(error) => match ::kafka::unreachable(settings, started, &error) {
+                ::kafka::Error::Unreachable { cause, .. } if started.elapsed() < settings.startup_timeout => {
+                    waiting(&cause);
+                }
+                error => return Err(error.into()),
+            },
         }
     }
-}
-
-fn unreachable(settings: &Settings, started: Instant, error: &KafkaError) -> Error {
-    let brokers = settings.kafka.brokers.clone();
-    let seconds = started.elapsed().as_secs();
-    ::kafka::Error::Unreachable { brokers, seconds, cause: ::kafka::explain(error) }.into()
 }
 
 /// Reads ranges of partitions of one topic, or follows them. Skips batches that cannot be decoded, with a note on stderr.

@@ -5,20 +5,26 @@
 //! other, before a process touches anything, and ends it with exit code 78. Every mistake is shown, not only the first.
 mod allowed;
 mod error;
+mod kafka;
+mod kafka_options;
 mod resolved;
 mod secret;
 mod sections;
 mod sources;
+mod tls;
 mod written;
 
 use std::path::Path;
 
 pub use error::{ConfigError, Mistakes};
-pub use resolved::{Aggregate, BusinessTimeZone, ClickHouse, Enrich, Http, Settings};
+pub use kafka::{KAFKA_TLS, Kafka, Sasl, SaslMechanism, SecurityProtocol, Ssl};
+pub use kafka_options::KafkaOptions;
+pub use resolved::{Aggregate, BusinessTimeZone, CLICKHOUSE_TLS, ClickHouse, Enrich, Http, Settings};
 pub use secret::Secret;
-pub use sections::{ActiveDefinitions, Ingest, Kafka, Log, LogFormat, UndecodableBatches, UnknownEvents};
+pub use sections::{ActiveDefinitions, Ingest, Log, LogFormat, UndecodableBatches, UnknownEvents};
 pub(crate) use sources::environment;
 pub use sources::known_keys;
+pub use tls::{Tls, TlsKeys};
 pub use written::Written;
 
 /// Reads and resolves the configuration.

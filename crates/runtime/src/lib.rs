@@ -17,6 +17,8 @@ mod rebuild;
 pub mod shutdown;
 pub mod stage;
 mod telemetry;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use error::{EXIT_CONFIG, Error};
 pub use rebuild::rebuild;

@@ -6,6 +6,7 @@ use std::{
     io::{IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,7 +14,10 @@ use bytesize::ByteSize;
 use clap::{Parser, builder::PossibleValuesParser};
 use devstack::{Profile, Stack, StackOptions, on_interrupt, pipeline::STAGES};
 use indicatif::{ProgressBar, ProgressStyle};
-use system_tests::chaos::{ChaosOptions, ChaosProgress, FaultKind, Observer, run};
+use system_tests::{
+    chaos::{ChaosOptions, ChaosProgress, FaultKind, Observer, run},
+    secure::Secure,
+};
 
 /// Inject faults into a pipeline on real servers, and compare every number with what the clients sent
 ///
@@ -48,6 +52,9 @@ struct Arguments {
     /// Send hostile records too: no process may end by itself, or use more than 1.25 times its memory limit
     #[arg(long)]
     hostile: bool,
+    /// Run over TLS with passwords and ACLs: Kafka with SASL_SSL, ClickHouse with HTTPS
+    #[arg(long)]
+    secure: bool,
     /// Memory limit of each process
     #[arg(long, default_value = "512MiB")]
     memory_limit: ByteSize,
@@ -83,7 +90,9 @@ fn run_chaos(arguments: Arguments) -> Result<ExitCode, Failure> {
     let minutes = arguments.minutes;
     let length = Duration::try_from_secs_f64(minutes * 60.0)
         .map_err(|error| format!("--minutes {minutes} is not a valid duration: {error}"))?;
-    let mut stack = Stack::start(StackOptions::own_servers())?;
+    let secure = if arguments.secure { Some(Arc::new(Secure::new()?)) } else { None };
+    let kafka_security = secure.as_ref().map(|secure| secure.kafka.clone());
+    let mut stack = Stack::start(StackOptions { kafka_security, ..StackOptions::own_servers() })?;
     let is_selected =
         |stage: &str| arguments.stages.is_empty() || arguments.stages.iter().any(|s| s == stage);
     let options = ChaosOptions {
@@ -94,6 +103,7 @@ fn run_chaos(arguments: Arguments) -> Result<ExitCode, Failure> {
         rate: arguments.rate,
         members: arguments.members,
         hostile: arguments.hostile,
+        secure,
         memory_limit: arguments.memory_limit,
         profile: Profile::of_this_build(),
         logs,

@@ -1,11 +1,12 @@
 //! What to run, and what is reported meanwhile.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytesize::ByteSize;
 use devstack::Profile;
 
 use super::fault::FaultKind;
+use crate::secure::Secure;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -25,6 +26,9 @@ pub struct ChaosOptions {
     /// Attacks beside the honest clients, see [`crate::hostile`]. Then a process that ends by itself is a finding, and so
     /// is one that uses more than 1.25 times `memory_limit`.
     pub hostile: bool,
+    /// With it, the processes connect to the secure listener `SASL` of Kafka, whose security it is, and to ClickHouse with
+    /// TLS.
+    pub secure: Option<Arc<Secure>>,
     /// `memory_limit` of each process.
     pub memory_limit: ByteSize,
     /// How the binaries are built.

@@ -20,9 +20,13 @@ use super::{
     schedule::schedule,
     servers::Servers,
 };
-use crate::{Error, compare::differences, hostile::APP, proxy::Proxy, result_source::ResultSource};
+use crate::{
+    Error, compare::differences, hostile::APP, proxy::Proxy, result_source::ResultSource, secure::add_acls,
+};
 
 const PARTITIONS: i32 = 4;
+/// The user of all processes, on secure servers.
+const USER: &str = "millrace";
 /// Share of records that clients send twice when no fault makes it larger.
 const USUAL_DUPLICATES: f64 = 0.02;
 
@@ -54,6 +58,14 @@ pub fn run(
     }
     pipeline.set("MILLRACE__MEMORY_LIMIT", &options.memory_limit.as_u64().to_string());
     pipeline.set("MILLRACE__INGEST__APPS", &[simulator::APP_IDS, &[APP]].concat().join(","));
+    if let Some(secure) = &options.secure {
+        let https =
+            secure.https(&proxy.url()).map_err(|source| Error::System { doing: "start TLS", source })?;
+        for (key, value) in secure.variables(&stack.secure_brokers("SASL")?, &https, USER) {
+            pipeline.set(&key, &value);
+        }
+        add_acls(stack, &pipeline, |_| USER.to_owned())?;
+    }
     pipeline.create()?;
     let config = Config { seed: options.seed, duplicates: USUAL_DUPLICATES, ..Config::default() };
     let mut simulator = crate::simulator(&pipeline, config);

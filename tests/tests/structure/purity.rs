@@ -33,7 +33,7 @@ pub(crate) const EFFECTS: &[Effect] = &[
         allowed: &[
             "crates/aggregate/src/insert.rs",
             "crates/aggregate/src/migrate.rs",
-            "crates/aggregate/src/server.rs",
+            "crates/aggregate/src/server",
             "crates/millrace/src/command/",
             "crates/millrace/src/metrics/clickhouse.rs",
             "crates/millrace/src/tables.rs",
@@ -62,7 +62,7 @@ pub(crate) const EFFECTS: &[Effect] = &[
     },
     Effect { path: "axum", allowed: &["crates/runtime/src/http.rs"] },
     Effect { path: "std::net::TcpListener", allowed: &[] },
-    Effect { path: "std::net::TcpStream", allowed: &[] },
+    Effect { path: "std::net::TcpStream", allowed: &["crates/runtime/src/tls.rs"] },
     Effect {
         path: "std::fs",
         allowed: &[

@@ -23,12 +23,13 @@ use crate::{device::active::Definitions, user_agent::UserAgents};
 const TOPICS: &[Topic] =
     &[Topic::CleanEvents, Topic::EnrichedEvents, Topic::EnrichState, Topic::Activities, Topic::DeadLetters];
 
-/// Checks the secret, the file of channel rules and the definitions of active devices.
+/// Checks the options of the Kafka clients, the secret, the file of channel rules and the definitions of active devices.
 ///
 /// # Errors
 /// [`ConfigError`] has every mistake.
 pub fn check(settings: &Settings) -> Result<(), ConfigError> {
     let mut mistakes = Mistakes::default();
+    mistakes.check(kafka::check_clients(settings));
     mistakes.check(settings.identity_secret());
     mistakes.check(channel_rules(settings));
     mistakes.check(definitions(settings));

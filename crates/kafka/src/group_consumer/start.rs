@@ -15,7 +15,13 @@ use runtime::{config::Settings, shutdown::Shutdown};
 use std::time::{Duration, Instant};
 
 use super::member::GroupMember;
-use crate::{bounds::bounds, client, error::Error, offset_list::offsets_with_metadata};
+use crate::{
+    bounds::bounds,
+    client,
+    error::{Error, lacks_acl},
+    offset_list::offsets_with_metadata,
+    startup,
+};
 
 /// Timeout of one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,13 +45,14 @@ pub(super) fn decide(
         .set("enable.auto.commit", "false")
         .create()
         .map_err(failed)?;
-    let partitions = client::wait_for_topic(&observer, settings, member.topic, shutdown)?;
+    let partitions = startup::wait_for_topic(&observer, settings, member.topic, shutdown)?;
     let started = Instant::now();
     loop {
         match try_decide(&observer, member, partitions) {
             Ok(appeared) => return Ok(appeared),
             Err(error) if started.elapsed() >= settings.startup_timeout => return Err(failed(error)),
             Err(_) if shutdown.requested() => return Err(Error::Stopped),
+            Err(error) if lacks_acl(&error) => return Err(failed(error)),
             // Another process has joined first and has committed the start, or a broker is away.
             Err(error) => {
                 let (group, topic) = (member.group, member.topic);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use super::placement::{is_empty, sample, spread_over};
-use crate::{client, error::Error};
+use crate::{client, error::Error, startup};
 
 /// What a topic between the stages must take at least: the largest message, a single larger row, keys and headers.
 const MIN_MESSAGE_BYTES: usize = 2 * StageLimits::MESSAGE_BYTES;
@@ -129,7 +129,7 @@ pub fn check_at_start(settings: &Settings, topics: &[Topic], shutdown: &Shutdown
     let consumer: BaseConsumer =
         client::client(settings).create().map_err(|e| Error::call("creating a client", "all topics", e))?;
     for &topic in topics {
-        client::wait_for_topic(&consumer, settings, &settings.kafka.topic(topic), shutdown)?;
+        startup::wait_for_topic(&consumer, settings, &settings.kafka.topic(topic), shutdown)?;
     }
     drop(consumer);
     loop {
@@ -139,6 +139,7 @@ pub fn check_at_start(settings: &Settings, topics: &[Topic], shutdown: &Shutdown
         });
         match checked {
             Ok(problems) => return problems.into_iter().next().map_or(Ok(()), |problem| Err(problem.into())),
+            Err(error) if error.is_denied() => return Err(error),
             // The broker replied a moment ago, so it is restarting. Until it has restarted, many errors are transient.
             Err(error) if started.elapsed() < settings.startup_timeout && !shutdown.requested() => {
                 tracing::warn!(%error, "checking the topics failed, retrying");
@@ -169,7 +170,7 @@ pub async fn find(settings: &Settings, topics: &[Topic]) -> Result<Vec<Found>, E
         return Ok(found);
     }
     let names: Vec<_> = found.iter().map(|found| settings.kafka.topic(found.topic)).collect();
-    for (found, settings) in found.iter_mut().zip(client::topic_settings(settings, &names).await?) {
+    for (found, settings) in found.iter_mut().zip(startup::topic_settings(settings, &names).await?) {
         found.settings = settings;
     }
     Ok(found)

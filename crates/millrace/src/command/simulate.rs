@@ -140,8 +140,12 @@ impl Simulate {
             std::thread::sleep(REGISTRY_PAUSE);
         }
         let seed = self.seed.unwrap_or(now.as_microsecond() as u64);
-        let target =
-            Target { events: self.total, pace, ..Target::new(&context.settings.kafka.brokers, topic) };
+        let target = Target {
+            events: self.total,
+            pace,
+            kafka: ::kafka::security(&context.settings),
+            ..Target::new(&context.settings.kafka.brokers, topic)
+        };
         let mut simulator = Simulator::new(self.config(seed, plans, &context.settings));
         let stop = stop_on_signal(context)?;
         let bar = progress_bar(self.total);

@@ -1,7 +1,10 @@
 //! `millrace topics`: creates the topics of the pipeline, and checks their settings.
 use std::time::{Duration, Instant};
 
-use ::kafka::topic;
+use ::kafka::{
+    acl::{Process, acls},
+    topic,
+};
 use clap::{Args, Subcommand};
 use event::Topic;
 use rdkafka::{
@@ -9,6 +12,7 @@ use rdkafka::{
     client::DefaultClientContext,
     error::RDKafkaErrorCode,
 };
+use runtime::config::SecurityProtocol;
 use serde_json::json;
 
 use crate::{
@@ -31,10 +35,12 @@ const CREATE_TIMEOUT: Duration = Duration::from_secs(60);
 #[command(after_help = "\
 EXAMPLES
   millrace topics create
-  millrace topics check")]
+  millrace topics check
+  millrace topics acls")]
 pub(crate) enum TopicsCommand {
     Create(CreateTopics),
     Check(CheckTopics),
+    Acls(PrintAcls),
 }
 
 /// Create the topics that are missing
@@ -62,11 +68,68 @@ EXAMPLES
   millrace topics check --json | jq '.problems'")]
 pub(crate) struct CheckTopics {}
 
+/// Print the ACLs that each process needs in Kafka, as commands
+///
+/// Prints a kafka-acls command for each ACL, and does not connect to Kafka. Names of topics, groups and transactional IDs come
+/// from the configuration. A process can do nothing else with these ACLs. The command needs them for all of its
+/// subcommands except `simulate`, which sends raw events.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+EXAMPLES
+  millrace topics acls
+  millrace topics acls --process ingest --principal User:ingest | sh")]
+pub(crate) struct PrintAcls {
+    /// Only those of one process: ingest, enrich, aggregate or millrace
+    #[arg(long, value_name = "NAME", value_parser = parse_process)]
+    process: Option<Process>,
+    /// The user that the ACLs are for [default: User:{pipeline}-{process}]
+    #[arg(long, value_name = "USER")]
+    principal: Option<String>,
+}
+
+fn parse_process(name: &str) -> Result<Process, String> {
+    let all = Process::ALL.map(Process::as_str).join(", ");
+    let found = Process::ALL.into_iter().find(|process| process.as_str() == name);
+    found.ok_or_else(|| format!("it is one of {all}"))
+}
+
+impl PrintAcls {
+    fn run(&self, context: &mut Context) -> Result<(), Error> {
+        let Context { settings, output, .. } = context;
+        let mut list = Vec::new();
+        for process in
+            Process::ALL.into_iter().filter(|process| self.process.is_none_or(|only| only == *process))
+        {
+            let default = format!("User:{}-{}", settings.pipeline, process.as_str());
+            let principal = self.principal.as_ref().unwrap_or(&default);
+            output.line(format!("# {}", process.as_str()))?;
+            for grant in acls(settings, process) {
+                let arguments = grant.arguments(principal);
+                let brokers = &settings.kafka.brokers;
+                let admin = if settings.kafka.security_protocol == SecurityProtocol::Plaintext {
+                    ""
+                } else {
+                    " --command-config admin.properties"
+                };
+                output.line(format!(
+                    "kafka-acls --bootstrap-server {brokers}{admin} {}",
+                    arguments.join(" ")
+                ))?;
+                list.push(
+                    json!({ "process": process.as_str(), "principal": principal, "arguments": arguments }),
+                );
+            }
+        }
+        Ok(output.json(&list)?)
+    }
+}
+
 impl TopicsCommand {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Error> {
         match self {
             Self::Create(_) => create(context),
             Self::Check(_) => check(context),
+            Self::Acls(acls) => acls.run(context),
         }
     }
 }
@@ -149,8 +212,9 @@ fn check(context: &mut Context) -> Result<(), Error> {
         &topic_reader::connect(settings)?,
         &settings.kafka.topic(Topic::RawEvents),
     );
-    if let Err(error @ Error::Broker(::kafka::Error::Unreachable { .. })) = raw {
-        return Err(error);
+    match raw {
+        Ok(_) | Err(Error::Broker(::kafka::Error::MissingTopic(_))) => (),
+        Err(error) => return Err(error),
     }
     let found = tokio.block_on(topic::find(settings, Topic::ALL))?;
     let mut problems = topic::problems(&settings.kafka, Topic::ALL, &found);

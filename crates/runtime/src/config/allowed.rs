@@ -32,6 +32,10 @@ const NAME: Allowed =
 const FLUSH_INTERVAL: Allowed = Allowed::Duration(Duration::from_millis(10), Duration::from_secs(600));
 const HOST_AND_PORT: &str = "host:port, such as 127.0.0.1:9464";
 
+/// The last four are the names in Kafka's own documentation.
+const SECURITY_PROTOCOLS: &[&str] =
+    &["plaintext", "ssl", "sasl_ssl", "sasl_plaintext", "PLAINTEXT", "SSL", "SASL_SSL", "SASL_PLAINTEXT"];
+
 const KEYS: &[(&str, Allowed)] = {
     use Allowed::{Bytes, Duration as Time, Number, OneOf, Text};
     &[
@@ -59,6 +63,8 @@ const KEYS: &[(&str, Allowed)] = {
         ("kafka.transaction_timeout", Time(SECOND, Duration::from_secs(900))),
         // The brokers' group.min.session.timeout.ms, and librdkafka's max.poll.interval.ms.
         ("kafka.session_timeout", Time(Duration::from_secs(6), Duration::from_secs(300))),
+        ("kafka.security_protocol", OneOf(SECURITY_PROTOCOLS)),
+        ("kafka.sasl.mechanism", OneOf(&["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"])),
         (
             "clickhouse.url",
             Text(

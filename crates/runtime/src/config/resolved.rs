@@ -5,8 +5,10 @@ use std::{fmt, net::SocketAddr, time::Duration};
 
 use super::{
     error::{ConfigError, Mistakes},
+    kafka::Kafka,
     secret::Secret,
-    sections::{ActiveDefinitions, Ingest, Kafka, Log},
+    sections::{ActiveDefinitions, Ingest, Log},
+    tls::{Pem, Tls, TlsKeys},
     written::{Written, WrittenAggregate, WrittenClickHouse, WrittenEnrich},
 };
 
@@ -49,6 +51,8 @@ pub struct ClickHouse {
     pub user: String,
     pub password: Secret,
     pub engine: String,
+    /// When the URL begins with `https://`.
+    pub tls: Option<Tls>,
 }
 
 /// Section `http`.
@@ -107,7 +111,10 @@ impl Settings {
         let mut mistakes = Mistakes::default();
         mistakes.check(check_transaction_timeout(&written.kafka));
         mistakes.check(lanes(&written.aggregate.lanes));
+        mistakes.check(written.kafka.clone().resolve());
+        mistakes.check(written.clickhouse.user());
         mistakes.check(written.clickhouse.password());
+        mistakes.check(written.clickhouse.tls());
         mistakes.check(written.enrich.identity_secret());
         mistakes.into_result()?;
         Ok(Self {
@@ -123,7 +130,7 @@ impl Settings {
             instance: written.instance,
             startup_timeout: written.startup_timeout,
             workers: written.workers,
-            kafka: written.kafka,
+            kafka: written.kafka.resolve()?,
             log: written.log,
             ingest: written.ingest,
         })
@@ -159,18 +166,53 @@ impl fmt::Display for BusinessTimeZone {
 }
 
 impl WrittenClickHouse {
+    fn user(&self) -> Result<String, ConfigError> {
+        let user = Secret::new(self.user.clone()).or_file("clickhouse.user_file", &self.user_file)?;
+        Ok(user.expose().to_owned())
+    }
+
     fn password(&self) -> Result<Secret, ConfigError> {
         self.password.clone().or_file("clickhouse.password_file", &self.password_file)
+    }
+
+    fn tls(&self) -> Result<Option<Tls>, ConfigError> {
+        let Self { url, ca_file, certificate_file, key_file, .. } = self;
+        let files = [
+            (CLICKHOUSE_TLS.ca, ca_file),
+            (CLICKHOUSE_TLS.certificate, certificate_file),
+            (CLICKHOUSE_TLS.key, key_file),
+        ];
+        if !url.starts_with("https://") {
+            return match files.into_iter().find(|(_, file)| !file.is_empty()) {
+                Some((key, file)) => {
+                    Err(ConfigError::value(key, file, "used: clickhouse.url does not begin with https://"))
+                }
+                None => Ok(None),
+            };
+        }
+        let ca = Pem::new("clickhouse.ca", "", ca_file);
+        let certificate = Pem::new("clickhouse.certificate", "", certificate_file);
+        let key = Pem::new("clickhouse.key", "", key_file);
+        Tls::new(ca, certificate, key, false).map(Some)
     }
 }
 
 impl ClickHouse {
     fn resolve(written: WrittenClickHouse) -> Result<Self, ConfigError> {
-        let password = written.password()?;
-        let WrittenClickHouse { url, database, user, engine, .. } = written;
-        Ok(Self { url, database, user, password, engine })
+        let (user, password) = (written.user()?, written.password()?);
+        let tls = written.tls()?;
+        let WrittenClickHouse { url, database, engine, .. } = written;
+        Ok(Self { url, database, user, password, tls, engine })
     }
 }
+
+/// The keys of a client that connects to ClickHouse with TLS.
+pub const CLICKHOUSE_TLS: TlsKeys = TlsKeys {
+    address: "clickhouse.url",
+    ca: "clickhouse.ca_file",
+    certificate: "clickhouse.certificate_file",
+    key: "clickhouse.key_file",
+};
 
 impl WrittenEnrich {
     fn identity_secret(&self) -> Result<Secret, ConfigError> {

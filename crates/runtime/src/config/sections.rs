@@ -1,34 +1,6 @@
 //! Sections of the configuration that the program uses as they are written.
-use event::{Start, Topic};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
-
-/// Section `kafka`.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "default.toml documents every key")]
-pub struct Kafka {
-    pub brokers: String,
-    pub topic_prefix: String,
-    pub start: Start,
-    pub partitions: u32,
-    pub replication: u32,
-    #[serde(with = "humantime_serde")]
-    pub batch_interval: Duration,
-    pub batch_records: usize,
-    #[serde(with = "humantime_serde")]
-    pub transaction_timeout: Duration,
-    #[serde(with = "humantime_serde")]
-    pub session_timeout: Duration,
-    pub allow_create_time: bool,
-}
-
-impl Kafka {
-    /// The full name of a topic.
-    pub fn topic(&self, topic: Topic) -> String {
-        format!("{}{}", self.topic_prefix, topic.name())
-    }
-}
 
 /// Section `log`.
 #[derive(Debug, Clone, Deserialize, Serialize)]

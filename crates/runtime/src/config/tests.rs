@@ -179,3 +179,63 @@ fn secrets_come_from_files_and_are_never_shown() {
     let shown = Written::read_from(None, [variable]).unwrap().masked();
     assert!(shown.contains("***") && !shown.contains("s3cret"), "{shown}");
 }
+
+#[test]
+fn options_of_librdkafka_have_their_own_names_and_those_that_correctness_depends_on_are_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("millrace.toml");
+    let text =
+        "[kafka.options]\n\"socket.keepalive.enable\" = true\nlinger.ms = 5\n\"client.rack\" = \"r1\"\n";
+    std::fs::write(&path, text).unwrap();
+    let variable = ("MILLRACE__KAFKA__OPTIONS__CLIENT_RACK".to_owned(), "r2".to_owned());
+    let settings = load_from(Some(&path), [variable]).unwrap();
+    let options: Vec<(&str, &str)> = settings.kafka.options.iter().collect();
+    assert_eq!(options, [("client.rack", "r2"), ("linger.ms", "5"), ("socket.keepalive.enable", "true")]);
+    for (variable, value, words) in [
+        ("ENABLE_AUTO_COMMIT", "true", ["enable.auto.commit", "exactly-once"]),
+        ("GROUP_ID", "x", ["group.id", "pipeline"]),
+        ("SSL_CA_LOCATION", "/x", ["ssl.ca.location", "kafka.ssl.ca_file"]),
+        ("ENABLE_SSL_CERTIFICATE_VERIFICATION", "false", ["verification", "kafka.ssl.ca_file"]),
+        ("SASL_PASSWORD", "s3cret", ["***", "kafka.sasl.password_file"]),
+    ] {
+        let variable = format!("MILLRACE__KAFKA__OPTIONS__{variable}");
+        let error = load_with(&[(&variable, value)]).unwrap_err().to_string();
+        assert!(words.iter().all(|word| error.contains(word)) && !error.contains("s3cret"), "{error}");
+    }
+}
+
+#[test]
+fn security_that_does_not_fit_together_is_an_error() {
+    let protocol = "MILLRACE__KAFKA__SECURITY_PROTOCOL";
+    for (variables, words) in [
+        (&[(protocol, "tls")][..], ["security_protocol", "tls"]),
+        (&[(protocol, "sasl_ssl")], ["kafka.sasl.username", "a user"]),
+        (
+            &[(protocol, "sasl_ssl"), ("MILLRACE__KAFKA__SASL__USERNAME", "u")],
+            ["kafka.sasl.password", "password_file"],
+        ),
+        (&[("MILLRACE__KAFKA__SASL__PASSWORD", "s3cret")], ["kafka.sasl.password", "sasl_ssl"]),
+        (&[("MILLRACE__KAFKA__SSL__CA_FILE", "/ca.pem")], ["kafka.ssl.ca_file", "security_protocol"]),
+        (
+            &[(protocol, "ssl"), ("MILLRACE__KAFKA__SSL__CA_FILE", "/nowhere.pem")],
+            ["kafka.ssl.ca_file", "/nowhere.pem"],
+        ),
+        (&[(protocol, "ssl"), ("MILLRACE__KAFKA__SSL__CA", "no PEM")], ["kafka.ssl.ca", "BEGIN CERTIFICATE"]),
+        (
+            &[(protocol, "ssl"), ("MILLRACE__KAFKA__SSL__KEY_FILE", "/k.pem")],
+            ["kafka.ssl.key_file", "kafka.ssl.certificate_file"],
+        ),
+        (&[("MILLRACE__CLICKHOUSE__CA_FILE", "/ca.pem")], ["clickhouse.ca_file", "https://"]),
+        (
+            &[
+                ("MILLRACE__CLICKHOUSE__URL", "https://c:8443"),
+                ("MILLRACE__CLICKHOUSE__CA_FILE", "/nowhere.pem"),
+            ],
+            ["clickhouse.ca_file", "/nowhere.pem"],
+        ),
+    ] {
+        let error = load_with(variables).unwrap_err().to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{variables:?}: {error}");
+        assert!(!error.contains("s3cret") && !error.contains("no PEM"), "{error}");
+    }
+}

@@ -4,8 +4,9 @@ use std::{path::Path, time::Duration};
 
 use super::{
     error::{ConfigError, Origins},
+    kafka::Kafka,
     secret::Secret,
-    sections::{ActiveDefinitions, Ingest, Kafka, Log},
+    sections::{ActiveDefinitions, Ingest, Log},
     sources,
 };
 
@@ -41,8 +42,12 @@ pub(super) struct WrittenClickHouse {
     pub(super) url: String,
     pub(super) database: String,
     pub(super) user: String,
+    pub(super) user_file: String,
     pub(super) password: Secret,
     pub(super) password_file: String,
+    pub(super) ca_file: String,
+    pub(super) certificate_file: String,
+    pub(super) key_file: String,
     pub(super) engine: String,
 }
 
