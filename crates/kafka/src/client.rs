@@ -54,7 +54,10 @@ fn refused_configuration(kafka: &Kafka, error: KafkaError) -> ConfigError {
         error => error.to_string(),
     };
     let advice = "check kafka.options, kafka.ssl and kafka.sasl";
-    ConfigError::of("kafka", format!("kafka: librdkafka does not accept the configuration: {problem}; {advice}"))
+    ConfigError::of(
+        "kafka",
+        format!("kafka: librdkafka does not accept the configuration: {problem}; {advice}"),
+    )
 }
 
 /// Configuration of a consumer group member. The comments say what breaks without each setting.

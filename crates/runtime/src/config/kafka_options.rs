@@ -99,7 +99,11 @@ impl KafkaOptions {
         for (name, value) in self.iter() {
             if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
                 let expected = format!("an option that can be set: {reason}");
-                mistakes.add(ConfigError::value(format!("kafka.options.{name}"), shown(name, value), expected));
+                mistakes.add(ConfigError::value(
+                    format!("kafka.options.{name}"),
+                    shown(name, value),
+                    expected,
+                ));
             }
         }
         mistakes.into_result()

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod security;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -31,6 +33,7 @@ fn check_refused(stage: &str, args: &[&str], variables: &[(&str, &str)], words: 
     assert_eq!(started.status.code(), Some(78), "{stage} {args:?} {variables:?}: {started:?}");
     assert_eq!(errors, String::from_utf8(started.stderr).unwrap(), "the check and the start say the same");
     assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(!errors.contains("canary-word"), "a secret is shown: {errors}");
     for word in words {
         assert!(errors.contains(word), "{variables:?} does not say {word:?}: {errors}");
     }
