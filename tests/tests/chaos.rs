@@ -1,13 +1,17 @@
 //! A short run of `cargo chaos` with every kind of fault: the numbers stay exact.
 
-use std::{sync::atomic::AtomicBool, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use bytesize::ByteSize;
-use devstack::Profile;
+use devstack::{Profile, Stack, StackOptions};
 use system_tests::{
     chaos::{ChaosOptions, ChaosProgress, FaultKind, Observer, run},
     hostile::Attacker,
     own_stack,
+    secure::Secure,
 };
 
 /// Prints messages; cargo shows them when the test fails.
@@ -72,6 +76,25 @@ fn no_fault_changes_a_number() {
         FaultKind::Reset,
         FaultKind::HttpErrors,
     ] {
+        assert!(report.count(kind) >= 1, "{}", kind.name());
+    }
+    std::fs::remove_dir_all(&report.logs).unwrap();
+}
+
+#[test]
+fn no_fault_changes_a_number_over_tls_with_passwords_and_acls() {
+    // One run at a time.
+    let _other = own_stack();
+    let secure = Arc::new(Secure::new().unwrap());
+    let kafka_security = Some(secure.kafka.clone());
+    let mut stack = Stack::start(StackOptions { kafka_security, ..StackOptions::own_servers() }).unwrap();
+    let kinds = [FaultKind::Kill, FaultKind::Kafka, FaultKind::ClickHouse, FaultKind::Reset];
+    let options = ChaosOptions { secure: Some(secure), ..options(9, Duration::from_secs(40), &kinds) };
+    let report = run(&options, &mut stack, &Printed, &AtomicBool::new(false)).unwrap();
+    eprintln!("{report}logs are in {}", report.logs.display());
+    assert_eq!(report.differences, [], "of {}", report.differences.len());
+    assert!(report.sent.sent > 10_000, "{}", report.sent.sent);
+    for kind in kinds {
         assert!(report.count(kind) >= 1, "{}", kind.name());
     }
     std::fs::remove_dir_all(&report.logs).unwrap();

@@ -24,6 +24,7 @@ fn run(program: &str, arguments: &[&str], variables: &[(String, String)]) -> Out
     command
         .args(arguments)
         .env("MILLRACE__HTTP__LISTEN", "127.0.0.1:0")
+        .env("MILLRACE__ENRICH__IDENTITY_SECRET", "a secret of more than 16 characters")
         .env("MILLRACE__STARTUP_TIMEOUT", "60s")
         .envs(variables.iter().map(|(key, value)| (key, value)));
     command.output().unwrap()
