@@ -85,6 +85,16 @@ fn build(profile: Profile, progress: &Progress) -> Result<PathBuf, Error> {
         let devstack = this.is_none().then_some(HOST_NAME);
         command.args(PACKAGES.into_iter().chain(devstack).flat_map(|package| ["--package", package]));
     }
+    // Cargo sets these for the program that it runs, which is this one. With them ring and all that needs it would be
+    // compiled again by each of the two cargos.
+    for (name, _) in std::env::vars_os() {
+        if ["CARGO_MANIFEST_", "CARGO_PKG_"]
+            .iter()
+            .any(|of_cargo| name.to_string_lossy().starts_with(of_cargo))
+        {
+            command.env_remove(name);
+        }
+    }
     command.current_dir(WORKSPACE).stdin(Stdio::null()).stdout(Stdio::piped());
     if !progress.is_silent() {
         command.stderr(Stdio::piped());
