@@ -180,7 +180,8 @@ impl Error {
     /// librdkafka's error when it reads a configuration.
     pub(crate) fn from_configuration(error: KafkaError) -> Self {
         Self::Configuration(match error {
-            KafkaError::ClientConfig(_, problem, name, value) => format!("{name} = {value:?}: {problem}"),
+            // Without the value, which may be a secret.
+            KafkaError::ClientConfig(_, problem, name, _) => format!("{name}: {problem}"),
             KafkaError::ClientCreation(problem) => problem,
             error => error.to_string(),
         })

@@ -17,7 +17,7 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(config: Option<&Path>, output: Output) -> Result<Self, Error> {
-        let settings = config::load(config)?;
+        let settings = config::load_checked(config, ::kafka::check_clients)?;
         for warning in &settings.warnings {
             note(format!("warning: {warning}"));
         }

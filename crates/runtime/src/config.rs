@@ -32,7 +32,22 @@ pub use written::Written;
 /// # Errors
 /// [`ConfigError`] names the key, its value and what is expected.
 pub fn load(file: Option<&Path>) -> Result<Settings, ConfigError> {
-    Settings::resolve(Written::read(file)?)
+    load_checked(file, |_| Ok(()))
+}
+
+/// As [`load`], with a further check.
+///
+/// # Errors
+/// As [`load`], and the error of the check.
+pub fn load_checked(
+    file: Option<&Path>,
+    check: impl FnOnce(&Settings) -> Result<(), ConfigError>,
+) -> Result<Settings, ConfigError> {
+    let written = Written::read(file)?;
+    let origins = written.origins.clone();
+    let settings = Settings::resolve(written)?;
+    check(&settings).map_err(|error| error.located(&origins))?;
+    Ok(settings)
 }
 
 /// As [`load`], with the environment as an argument.

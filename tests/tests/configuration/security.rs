@@ -245,6 +245,10 @@ fn an_option_that_cannot_be_set_is_refused_by_the_check_and_by_the_start() {
         let key = format!("kafka.options.{option} = ");
         let variable = format!("MILLRACE__KAFKA__OPTIONS__{}", option.replace('.', "_").to_uppercase());
         check_refused(STAGES[nth % 3], &[], &[(&variable, value)], &[&variable, &key, words]);
+        let command = run("millrace", &["topics", "check"], &[(&variable, value)]);
+        let error = String::from_utf8_lossy(&command.stderr).into_owned();
+        assert_eq!(command.status.code(), Some(78), "{error}");
+        assert!(error.contains(&key) && error.contains(words) && !error.contains("canary-word"), "{error}");
         // TOML reads a name without quotation marks as tables within tables.
         let name = if nth % 2 == 0 { format!("{option:?}") } else { (*option).to_owned() };
         let path = file(directory.path(), "millrace.toml", &format!("[kafka.options]\n{name} = {value:?}\n"));
