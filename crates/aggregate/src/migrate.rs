@@ -8,6 +8,9 @@ use crate::error::Error;
 use crate::server;
 use crate::table::{self, TableSpec, ViewSpec, quoted};
 
+/// Whose rights a view reads with.
+const VIEW_SECURITY: &str = "DEFINER = CURRENT_USER SQL SECURITY DEFINER";
+
 /// Creates what is missing and returns one line per change; nothing when all is there. Waits for a server that does not
 /// answer yet.
 ///
@@ -48,7 +51,11 @@ pub async fn create_missing_table(
 }
 
 /// Creates or replaces a view whose SELECT is not the present one, and returns what it did. The comment of a view ends
-/// in a hash of its SELECT, because the server does not keep the SELECT as it was written.
+/// in a hash of its definition, because the server does not keep the SELECT as it was written.
+///
+/// A view reads the tables with the rights of the user that created it. So its readers need no right on a table: a row
+/// policy on the view is then the only way to the rows, and table functions that read the parts of a table find no table
+/// that they may read.
 ///
 /// # Errors
 /// ClickHouse returned an error or did not answer.
@@ -59,16 +66,16 @@ pub async fn create_or_replace_view(
 ) -> Result<Option<String>, Error> {
     let database = &settings.clickhouse.database;
     let name = format!("{database}.{}", view.name);
-    let comment = format!("{} [{:016x}]", view.meaning, xxh3_64(view.select.as_bytes())).trim().to_owned();
+    let definition = format!("{VIEW_SECURITY} AS {}", view.select);
+    let comment = format!("{} [{:016x}]", view.meaning, xxh3_64(definition.as_bytes())).trim().to_owned();
     let found = server::table(client, settings, &view.name).await?;
     if found.as_ref().is_some_and(|found| found.comment == comment) {
         return Ok(None);
     }
     let create = format!(
-        "CREATE OR REPLACE VIEW {}.{} AS {} COMMENT '{}'",
+        "CREATE OR REPLACE VIEW {}.{} {definition} COMMENT '{}'",
         quoted(database),
         quoted(&view.name),
-        view.select,
         comment.replace('\\', "\\\\").replace('\'', "\\'")
     );
     execute(client, settings, &view.name, &create).await?;
