@@ -8,6 +8,8 @@
 //! | `cubes` | lanes `live` and `report`: events folded into the cells of cubes |
 //! | `dead_letters` | lane `dead_letters`: one row per dead letter |
 //! | `events` | lane `events`: one row per event |
+//! | `address` | blanks the IP addresses in the payload of a dead letter |
+mod address;
 mod buffers;
 mod cubes;
 mod dead_letters;

@@ -1,5 +1,6 @@
 //! The buffer of the lane `dead_letters`: one row per dead letter, with reason and origin from the headers, the first KiB
-//! of the key and the first 64 KiB of the payload. The record in `dead-letters` keeps all of it.
+//! of the key and the first 64 KiB of the payload, without the IP address of the client. The record in `dead-letters` keeps
+//! all of it.
 //!
 //! A message without the headers of a dead letter was not written by this pipeline. It becomes a row too, of stage
 //! `aggregate`, but it is not counted: nobody has sent it.
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use event::{RejectCode, Rejection, header};
 
+use super::address::without_addresses;
 use super::lane_fold::{Added, FlushCounts, Input, LaneFold, Unreadable};
 use crate::block::{Block, BlockBuilder, Layout, MARKER_DAYS, Mark, MarkerRows, Value};
 use crate::table::{DEAD_LETTER_COLUMNS, DEAD_LETTER_DAYS, dead_letters_column, dead_letters_layout};
@@ -207,7 +209,10 @@ impl DeadLetter {
         input: &Input<'_>,
     ) -> Self {
         let bytes = input.value.unwrap_or_default();
-        let (payload, encoding) = readable(bytes);
+        let (payload, encoding) = match without_addresses(bytes) {
+            Some(bytes) => readable(&bytes),
+            None => readable(bytes),
+        };
         // A stage that cut the value says how long it was.
         let whole_bytes = std::str::from_utf8(last_header(input, header::VALUE_BYTES)).ok();
         let whole_bytes = whole_bytes.and_then(|bytes| bytes.parse::<u32>().ok()).map(|bytes| bytes as usize);
