@@ -59,6 +59,9 @@ pub fn classify(settings: &Settings, table: &str, error: &ClientError) -> ErrorC
                  (MILLRACE__CLICKHOUSE__PASSWORD)"
             )
         }
+        Some(495 | 514) => format!(
+            "clickhouse at {url} keeps its users and roles in files: write them with `millrace access render --xml`"
+        ),
         Some(497 | 291 | 164) => format!("clickhouse user `{user}` may not do this: {message}"),
         Some(81) => format!("clickhouse database `{database}` is missing: run `millrace migrate`"),
         Some(60) => format!("table {database}.{table} is missing: run `millrace migrate`"),

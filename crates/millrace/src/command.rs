@@ -5,13 +5,17 @@ use clap::Subcommand;
 
 use crate::{context::Context, error::Error, output::Output};
 
+mod access;
 mod activity;
+mod audit;
+mod author;
 mod cat;
 mod channel;
 mod codes;
 mod cubes;
 mod docs;
 mod fields;
+mod forget;
 mod metrics;
 mod migrate;
 mod reconcile;
@@ -34,6 +38,13 @@ pub(crate) enum Command {
     /// Manage the activity registry and show the history of its changes
     #[command(subcommand)]
     Activity(activity::ActivityCommand),
+    /// Manage who may see which numbers: roles, users, row policies and limits in ClickHouse
+    #[command(subcommand)]
+    Access(access::AccessCommand),
+    /// Show who asked which metric or view, and every change of activities, access and metrics
+    Audit(audit::Audit),
+    /// Erase the state, events and rejected payloads of a person
+    Forget(forget::Forget),
     /// Print the records of a topic as JSON lines
     Cat(cat::Cat),
     /// Explain how an event gets its channel, or compare two files of channel rules
@@ -76,7 +87,10 @@ pub(crate) fn run(command: Command, config: Option<&Path>, mut output: Output) -
         Command::Topics(topics) => topics.run(&mut context),
         Command::Migrate(migrate) => migrate.run(&mut context),
         Command::Simulate(simulate) => simulate.run(&mut context),
+        Command::Access(access) => access.run(&mut context),
         Command::Activity(activity) => activity.run(&mut context),
+        Command::Audit(audit) => audit.run(&mut context),
+        Command::Forget(forget) => forget.run(&mut context),
         Command::Cat(cat) => cat.run(&mut context),
         Command::Channel(channel) => channel.run(&mut context),
         Command::Status(status) => status.run(&mut context),

@@ -3,6 +3,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod access;
 mod arguments;
 mod backlog;
 mod command;

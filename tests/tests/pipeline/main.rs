@@ -12,6 +12,7 @@ mod enrich_limits;
 mod exact_totals;
 mod foreign_clean_events;
 mod foreign_messages;
+mod forget;
 mod hostile;
 mod metrics;
 mod operations;

@@ -20,7 +20,8 @@ const RESERVED_COLUMNS: &[&str] = &[
     "ledger_duplicates",
 ];
 /// Views of the database that are not cubes.
-const RESERVED_VIEWS: &[&str] = &["dead_letters", "events"];
+const RESERVED_VIEWS: &[&str] =
+    &["dead_letters", "events", "activity_history", "erasures", "metric_definitions"];
 /// Most dimensions of one cube: each is part of every group's key.
 const MAX_DIMENSIONS: usize = 16;
 /// Most measures of one cube.

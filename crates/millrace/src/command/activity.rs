@@ -4,7 +4,6 @@ use clap::Subcommand;
 
 use crate::{context::Context, error::Error};
 
-mod author;
 mod change;
 mod create;
 mod describe;

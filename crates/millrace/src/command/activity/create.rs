@@ -6,12 +6,16 @@ use event::{ActivityEvent, ActivityKind, ActivityRule};
 use jiff::Timestamp;
 
 use super::{
-    author::Author,
     change::{ActivityChange, ChangeAction},
     describe,
     write::write_changes,
 };
-use crate::{command::value_parsers::timestamp_ms, context::Context, error::Error, registry};
+use crate::{
+    command::{author::Author, value_parsers::timestamp_ms},
+    context::Context,
+    error::Error,
+    registry,
+};
 
 /// Register an activity and issue its ID
 ///

@@ -3,13 +3,16 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::{
-    author::Author,
     change::{ActivityChange, ChangeAction},
     lookup::find,
     write::write_changes,
 };
 use crate::{
-    command::value_parsers::timestamp_ms, context::Context, error::Error, output::text::rfc3339, registry,
+    command::{author::Author, value_parsers::timestamp_ms},
+    context::Context,
+    error::Error,
+    output::text::rfc3339,
+    registry,
 };
 
 /// End an activity: later events are outside its dates

@@ -10,11 +10,11 @@ use event::{Activity, ActivityError};
 use serde_json::{Value, json, value::RawValue};
 
 use super::{
-    author::Author,
     change::{ActivityChange, ChangeAction},
     write::write_changes,
 };
 use crate::{
+    command::author::Author,
     context::Context,
     error::Error,
     nearest::nearest,

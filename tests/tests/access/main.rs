@@ -1,0 +1,142 @@
+//! Roles and users on a real ClickHouse: every statement of the table in `deploy/access.md` as a user of every role, and
+//! what two teams see with the command.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod server;
+
+use server::{Server, server};
+
+/// A user of each role, in the order of the table's columns.
+const USERS: [(&str, &str); 7] = [
+    ("writer", "millrace_aggregate"),
+    ("migrator", "millrace_migrate"),
+    ("reader", "millrace_report"),
+    ("steward", "dora"),
+    ("growth", "alice"),
+    ("recorder", "bob"),
+    ("board", "carol"),
+];
+/// What ClickHouse answers when it refuses a statement: ACCESS_DENIED, READONLY, SETTING_CONSTRAINT_VIOLATION, and
+/// TOO_MANY_ROWS_OR_BYTES for a limit. CANNOT_EXTRACT_TABLE_STRUCTURE: `merge` found no table that the user may read.
+const REFUSED: [&str; 5] = ["Code: 497.", "Code: 164.", "Code: 452.", "Code: 396.", "Code: 636."];
+
+/// The cells of a row of a Markdown table.
+fn cells(line: &str) -> Vec<&str> {
+    line.trim().trim_matches('|').split(" | ").map(str::trim).collect()
+}
+
+/// The rows of the table in `deploy/access.md`: statement and expected cells.
+fn matrix() -> Vec<(String, Vec<String>)> {
+    let text = std::fs::read_to_string(server::deploy().join("access.md")).unwrap();
+    let head = text.lines().position(|line| line.starts_with("| statement |")).unwrap();
+    let roles: Vec<&str> = cells(text.lines().nth(head).unwrap())[1..].to_vec();
+    assert_eq!(roles, USERS.map(|(role, _)| role));
+    let rows = text.lines().skip(head + 2).take_while(|line| line.starts_with('|'));
+    rows.map(|line| {
+        let cells = cells(line);
+        (cells[0].trim_matches('`').to_owned(), cells[1..].iter().map(|&cell| cell.to_owned()).collect())
+    })
+    .collect()
+}
+
+/// The cell that a statement has for a user.
+fn outcome(server: &Server, user: &str, statement: &str) -> String {
+    match server.execute(user, statement) {
+        Ok(result) if result.is_empty() || result.contains('\n') || !statement.starts_with("SELECT") => {
+            "yes".to_owned()
+        }
+        Ok(result) => result,
+        Err(error) if REFUSED.iter().any(|code| error.starts_with(code)) => "no".to_owned(),
+        Err(error) => format!("error: {error}"),
+    }
+}
+
+#[test]
+fn every_statement_is_allowed_or_refused_as_the_table_says() {
+    let server = server();
+    let rows = matrix();
+    assert!(rows.len() >= 25, "the table has {} statements", rows.len());
+    let mut wrong = Vec::new();
+    for (statement, expected) in &rows {
+        for ((role, user), expected) in USERS.iter().zip(expected) {
+            let found = outcome(server, user, statement);
+            let is_expected = found == *expected || (expected == "error" && found.starts_with("error: "));
+            if !is_expected {
+                wrong.push(format!("{role}: {statement}: expected {expected}, got {found}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn two_teams_see_their_own_applications_with_the_command() {
+    let server = server();
+    let query = ["metrics", "query", "new_devices", "--by", "app_id", "--from", "2d", "--json"];
+    for (user, apps) in
+        [("alice", vec!["app-main", "web-main"]), ("carol", vec!["app-main", "pc-recorder", "web-main"])]
+    {
+        let printed = server.millrace(user, &query).unwrap();
+        let mut found: Vec<&str> = ["app-main", "pc-recorder", "web-main"].to_vec();
+        found.retain(|app| printed.contains(app));
+        assert_eq!(found, apps, "{user}: {printed}");
+    }
+    let refused = server.millrace("bob", &query).unwrap_err().to_string();
+    assert!(refused.contains("clickhouse user `bob` may not do this"), "{refused}");
+}
+
+#[test]
+fn a_policy_holds_on_a_view_of_its_definer_and_an_invoker_reads_no_table() {
+    let server = server();
+    for (view, expected) in [("probe_definer", Ok("5")), ("probe_invoker", Err("Code: 497."))] {
+        let found = server.execute("probe", &format!("SELECT sum(new_devices) FROM {view}"));
+        match (found, expected) {
+            (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{view}"),
+            (Err(found), Err(expected)) => assert!(found.starts_with(expected), "{view}: {found}"),
+            (found, expected) => panic!("{view}: expected {expected:?}, got {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_server_can_read_every_statement_of_apply() {
+    let server = server();
+    let file = server.access_file();
+    let statements = server.millrace("default", &["access", "render", &file]).unwrap();
+    let mut count = 0;
+    for statement in statements.lines() {
+        server.execute("default", &format!("EXPLAIN AST {}", statement.trim_end_matches(';'))).unwrap();
+        count += 1;
+    }
+    assert!(count > 50, "{count}");
+    let refused = server.millrace("default", &["access", "apply", &file]).unwrap_err().to_string();
+    assert!(refused.contains("keeps its users and roles in files"), "{refused}");
+}
+
+#[test]
+fn check_warns_of_a_server_with_known_ways_around_row_policies() {
+    let server = server();
+    let printed = server.millrace("default", &["access", "check", &server.access_file()]).unwrap();
+    assert!(printed.contains("7 roles (4 of them built in) and 8 users are valid"), "{printed}");
+    assert!(printed.contains("warning: clickhouse 26.7."), "{printed}");
+}
+
+#[test]
+fn the_audit_shows_who_asked_which_metric_or_view_and_what_was_refused() {
+    let server = server();
+    let query = ["metrics", "query", "new_devices", "--from", "2d"];
+    server.millrace("alice", &query).unwrap();
+    server.execute("carol", "SELECT sum(new_devices) FROM audience").unwrap();
+    server.execute("bob", "SELECT sum(new_devices) FROM audience").unwrap_err();
+    system_tests::eventually("the audit", system_tests::WAIT, || {
+        server.flush_logs();
+        let printed = server.millrace("dora", &["audit", "--since", "1h"]).unwrap();
+        let has = |words: &[&str]| printed.lines().any(|line| words.iter().all(|word| line.contains(word)));
+        let all = has(&["alice", "127.0.0.1", "select metric new_devices: audience", "done"])
+            && has(&["carol", "select audience", "done"])
+            && has(&["bob", "code 497"]);
+        all.then_some(())
+    });
+    let refused = server.millrace("alice", &["audit"]).unwrap_err().to_string();
+    assert!(refused.contains("may not do this"), "{refused}");
+}
