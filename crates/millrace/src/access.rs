@@ -12,10 +12,12 @@
 //! | [`plan`] | the roles and users of a file with their grants, policies and limits |
 //! | [`sql`] | the plan as statements |
 //! | [`xml`] | the plan as a file for `users.d` |
+//! | [`drift`] | the plan and what a server has, compared |
 //! | [`version`] | server versions with known ways around row policies |
 //!
 //! Pure: values in, values out.
 pub(crate) mod built_in;
+pub(crate) mod drift;
 pub(crate) mod file;
 mod limits;
 pub(crate) mod plan;

@@ -35,6 +35,8 @@ const DEAD_LETTERS: &str = "dead_letters";
 /// The cube that counts dead letters: who may read it may read their reasons.
 const QUALITY: &str = "quality";
 const EVENTS: &str = "events";
+/// The condition of a policy that hides no row.
+const ALL_ROWS: &str = "1";
 /// The meaning of every metric, for all.
 const METRIC_DEFINITIONS: &str = "metric_definitions";
 
@@ -159,7 +161,7 @@ fn filtered<'a>(cubes: impl Iterator<Item = &'a str>, raw: bool) -> BTreeSet<&'a
 /// The condition of a row policy. Names of applications have no quotes in them.
 fn condition(apps: &Apps) -> String {
     match apps {
-        Apps::All => "1".to_owned(),
+        Apps::All => ALL_ROWS.to_owned(),
         Apps::Only(apps) => {
             let apps: Vec<String> = apps.iter().map(|app| format!("'{app}'")).collect();
             format!("app_id IN ({})", apps.join(", "))
@@ -247,7 +249,15 @@ fn united<'a>(roles: impl Iterator<Item = &'a PlannedRole>) -> BTreeMap<String, 
     for (view, condition) in roles.flat_map(|role| &role.filters) {
         filters.entry(view.clone()).or_default().insert(condition);
     }
-    let joined = |conditions: BTreeSet<&str>| conditions.into_iter().collect::<Vec<_>>().join(" OR ");
+    // As the server shows it.
+    let joined = |conditions: BTreeSet<&str>| match conditions
+        .iter()
+        .find(|condition| **condition == ALL_ROWS)
+    {
+        Some(all) => (*all).to_owned(),
+        None if conditions.len() == 1 => conditions.into_iter().collect(),
+        None => conditions.iter().map(|condition| format!("({condition})")).collect::<Vec<_>>().join(" OR "),
+    };
     filters.into_iter().map(|(view, conditions)| (view, joined(conditions))).collect()
 }
 

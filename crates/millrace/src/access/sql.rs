@@ -25,6 +25,8 @@ pub(crate) struct FoundAccess {
     pub(crate) policies: Vec<(String, String)>,
     /// Which user has which role of the pipeline.
     pub(crate) granted: Vec<(String, String)>,
+    /// Users of `users` with rights that no role gives them.
+    pub(crate) with_own_rights: Vec<String>,
 }
 
 /// The statements that bring a server to the plan.
@@ -54,6 +56,9 @@ fn revocations(plan: &AccessPlan, found: &FoundAccess) -> Vec<String> {
         if !keeps && !is_dropped {
             statements.push(format!("REVOKE {} FROM {}", quoted(role), quoted(user)));
         }
+    }
+    for user in found.with_own_rights.iter().filter(|user| user_of(user).is_some()) {
+        statements.push(format!("REVOKE ALL ON *.* FROM {}", quoted(user)));
     }
     for role in found.roles.iter().filter(|role| !has_role(role)) {
         statements.push(format!("DROP ROLE IF EXISTS {}", quoted(role)));

@@ -169,7 +169,7 @@ fn a_user_has_the_rows_and_the_highest_limits_of_all_its_roles() {
     let plan = plan(FILE);
     let user = |name: &str| plan.users.iter().find(|user| user.name == name).unwrap();
     let alice = user("alice");
-    assert_eq!(alice.filters["audience"], "app_id IN ('app-main', 'web-main') OR app_id IN ('app-tv')");
+    assert_eq!(alice.filters["audience"], "(app_id IN ('app-main', 'web-main')) OR (app_id IN ('app-tv'))");
     let limits = alice.limits.clone().unwrap();
     assert_eq!((limits.execution_time.as_secs(), limits.memory.as_u64()), (60, 2 << 30));
     assert_eq!(user("bob").limits, None, "a steward has no limits");
@@ -198,6 +198,7 @@ fn what_is_not_in_the_file_is_removed_and_nothing_else() {
             pair("carol", "db_role_growth"),
             pair("dave", "db_role_growth"),
         ],
+        with_own_rights: texts(&["alice", "carol"]),
     };
     let statements = sql::statements(&plan, &found);
     let removals: Vec<&str> = statements
@@ -211,6 +212,7 @@ fn what_is_not_in_the_file_is_removed_and_nothing_else() {
             "DROP USER IF EXISTS `carol`",
             "REVOKE `db_role_board` FROM `alice`",
             "REVOKE `db_role_growth` FROM `dave`",
+            "REVOKE ALL ON *.* FROM `alice`",
             "DROP ROLE IF EXISTS `db_role_old`",
             "DROP ROW POLICY IF EXISTS `db_role_growth` ON `db`.`traffic`",
             "DROP ROW POLICY IF EXISTS `db_role_old` ON `db`.`tags`",

@@ -2,6 +2,7 @@
 mod apply;
 mod check;
 mod render;
+mod server_facts;
 mod show;
 
 use std::{

@@ -22,12 +22,19 @@ use crate::{
 ///
 /// Creates, changes and removes roles, users, row policies, quotas and settings profiles, and prints each change as SHOW
 /// ACCESS has it: - before, + after. Objects that this command did not create stay as they are. Passwords are set again and
-/// not printed. Run it again after every `millrace migrate`. It needs a user that may manage access.
+/// not printed. It needs a user that may manage access.
+///
+/// Run it before `millrace migrate`: on a new server it creates the user that migrates, with whose rights the views read the
+/// tables, and after a change of the cubes it gives this user and the readers their rights on the new views.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 EXAMPLES
   millrace access apply access.toml
-  millrace access apply access.toml --dry-run      print the statements and change nothing")]
+  millrace access apply access.toml --dry-run      print the statements and change nothing
+
+  A new server, or other cubes:
+  millrace access apply access.toml
+  MILLRACE__CLICKHOUSE__USER=millrace_migrate MILLRACE__CLICKHOUSE__PASSWORD_FILE=secrets/migrate millrace migrate")]
 pub(crate) struct ApplyAccess {
     #[command(flatten)]
     file: FileArgument,
@@ -86,9 +93,19 @@ async fn found(client: &Client, settings: &Settings, database: &str) -> Result<F
     let profiles = names("settings_profiles", &of_users).await?;
     let all_users = names("users", "").await?;
     let has_profile = |user: &String| profiles.contains(&format!("{of_users}{user}"));
+    let users: Vec<String> = all_users.into_iter().filter(has_profile).collect();
+    let with_own_rights = client
+        .query(
+            "SELECT DISTINCT assumeNotNull(user_name) FROM system.grants WHERE has(?, user_name) ORDER BY 1",
+        )
+        .bind(&users)
+        .fetch_all::<String>()
+        .await
+        .map_err(|error| server::failed(settings, "grants", &error))?;
     Ok(FoundAccess {
         roles: names("roles", &roles).await?,
-        users: all_users.into_iter().filter(has_profile).collect(),
+        users,
+        with_own_rights,
         quotas: names("quotas", &of_users).await?,
         profiles,
         policies: pairs(

@@ -1,20 +1,29 @@
-//! `millrace access check`: the mistakes in a file, and what the version of the server means for row policies.
+//! `millrace access check`: the mistakes in a file, where the server differs from it, and what the version of the server means
+//! for row policies.
 use std::time::Duration;
 
+use aggregate::server;
 use clap::Args;
+use clickhouse::Client;
 use serde_json::json;
 
-use super::FileArgument;
-use crate::{access::version, context::Context, error::Error, output};
+use super::{FileArgument, server_facts};
+use crate::{
+    access::{drift, plan::AccessPlan, version},
+    context::Context,
+    error::Error,
+    output::note,
+};
 
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Print all mistakes in a file of roles and users
+/// Print all mistakes in a file of roles and users, and where the server differs from it
 ///
-/// Also warns of a ClickHouse version that has known ways around row policies, if the server replies.
+/// The server is compared if it replies and the user may see its roles and users (SHOW ACCESS). Passwords are not compared,
+/// because the server does not show them. Also warns of a ClickHouse version that has known ways around row policies.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exits with 2 if FILE has a mistake. A warning does not change the exit code.
+Exits with 2 if FILE has a mistake, and with 1 if the server differs from it. A warning does not change the exit code.
 
 EXAMPLES
   millrace access check
@@ -28,24 +37,67 @@ impl CheckAccess {
     pub(super) fn run(&self, context: &mut Context) -> Result<(), Error> {
         let plan = super::plan(context, &self.file.file)?;
         let Context { settings, output, tokio } = context;
-        let client = aggregate::server::client(settings);
+        let client = server::client(settings);
         let version = tokio.block_on(async {
             let query = client.query("SELECT version()");
             tokio::time::timeout(REPLY_TIMEOUT, query.fetch_one::<String>()).await
         });
-        let warnings: Vec<String> = match version {
-            Ok(Ok(version)) => version::advice(&version).into_iter().collect(),
-            _ => {
-                let url = &settings.clickhouse.url;
-                output::note(format!("note: the version of clickhouse is not checked: no reply at {url}"));
-                Vec::new()
+        let (warnings, comparison): (Vec<String>, _) = match version {
+            Ok(Ok(version)) => {
+                (version::advice(&version).into_iter().collect(), tokio.block_on(compare(&client, &plan)))
             }
+            _ => (Vec::new(), Comparison::NotDone(format!("no reply at {}", settings.clickhouse.url))),
         };
         for warning in &warnings {
             output.line(format!("warning: {warning}"))?;
         }
         let (roles, users) = (plan.roles.len(), plan.users.len());
         output.line(format!("{roles} roles (4 of them built in) and {users} users are valid"))?;
-        Ok(output.json(&json!({ "roles": roles, "users": users, "warnings": warnings }))?)
+        let differences = match comparison {
+            Comparison::Done(differences) => differences,
+            Comparison::NotDone(reason) => {
+                note(format!("note: clickhouse is not compared with the file: {reason}"));
+                Vec::new()
+            }
+        };
+        for difference in &differences {
+            output.line(difference)?;
+        }
+        output.json(
+            &json!({ "roles": roles, "users": users, "warnings": warnings, "differences": differences }),
+        )?;
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let count = match differences.len() {
+            1 => "1 difference".to_owned(),
+            count => format!("{count} differences"),
+        };
+        let file = self.file.file.display();
+        Err(Error::Failed(format!(
+            "{count} between {file} and clickhouse: run millrace access apply, or render the file of users.d again"
+        )))
     }
+}
+
+enum Comparison {
+    /// One line for each difference.
+    Done(Vec<String>),
+    /// With the reason.
+    NotDone(String),
+}
+
+async fn compare(client: &Client, plan: &AccessPlan) -> Comparison {
+    let (storage, found) = match server_facts::read(client, plan).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return Comparison::NotDone("it has no role of this pipeline yet".into()),
+        Err(error) => {
+            let error = error.to_string();
+            return Comparison::NotDone(error.lines().next().unwrap_or_default().to_owned());
+        }
+    };
+    let expected = drift::expected(plan, storage);
+    let missing = expected.difference(&found).map(|fact| format!("missing: {fact}"));
+    let unexpected = found.difference(&expected).map(|fact| format!("not in the file: {fact}"));
+    Comparison::Done(missing.chain(unexpected).collect())
 }
