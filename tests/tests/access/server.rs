@@ -36,6 +36,22 @@ const DEFAULTS: &str = "\
 </access_control_improvements></clickhouse>
 ";
 
+/// Two teams with a page of their own each, in addition to the example.
+const PAGES: &str = "
+[role.page_growth]
+apps = [\"web-main\", \"app-main\"]
+subjects = [\"traffic\", \"activities\", \"quality\"]
+[role.page_recorder]
+apps = [\"pc-recorder\"]
+subjects = [\"traffic\", \"activities\", \"quality\"]
+[user.page_growth]
+roles = [\"page_growth\"]
+password_file = \"secrets/alice\"
+[user.page_recorder]
+roles = [\"page_recorder\"]
+password_file = \"secrets/bob\"
+";
+
 /// The server of this test binary.
 pub(crate) struct Server {
     stack: Stack,
@@ -61,7 +77,7 @@ impl Server {
                 fs::write(at("secrets").join(file), format!("{file}\n")).unwrap();
             }
         }
-        fs::write(at("access.toml"), example).unwrap();
+        fs::write(at("access.toml"), example + PAGES).unwrap();
         let nowhere = StackOptions {
             kafka: Some("none:1".into()),
             clickhouse: Some("http://127.0.0.1:1".into()),
@@ -78,6 +94,15 @@ impl Server {
         fs::write(overlay.join("users.d/probe.xml"), PROBE).unwrap();
         fs::copy(deploy().join("clickhouse/audit.xml"), overlay.join("config.d/audit.xml")).unwrap();
         fs::write(overlay.join("config.d/access_control.xml"), DEFAULTS).unwrap();
+        for name in ["config.d/millrace.xml", "users.d/millrace.xml"] {
+            fs::copy(deploy().join("clickhouse").join(name), overlay.join(name)).unwrap();
+        }
+        for team in ["growth", "recorder"] {
+            fs::write(overlay.join(format!("config.d/page_{team}.xml")), page_of(team)).unwrap();
+        }
+        fs::create_dir_all(overlay.join("user_files/live")).unwrap();
+        let page = "user_files/live/index.html";
+        fs::copy(deploy().join("clickhouse").join(page), overlay.join(page)).unwrap();
         let options = StackOptions {
             // These tests need no Kafka: any name keeps devstack from starting one.
             kafka: Some("none:1".into()),
@@ -118,6 +143,14 @@ impl Server {
             self.execute(
                 "millrace_aggregate",
                 &format!(
+                    "INSERT INTO live_local (cube, pane, bucket, keep_days, received_max, app_id, platform, events) \
+                     SELECT 'traffic', '60s', toStartOfMinute(now('UTC')), 30, now64(3, 'UTC'), '{app}', 'web', {devices}"
+                ),
+            )
+            .unwrap();
+            self.execute(
+                "millrace_aggregate",
+                &format!(
                     "INSERT INTO dead_letters_local (received_at, keep_days, code, message, pointer, app_id, key, payload, origin_offset) \
                      SELECT now64(3, 'UTC'), 30, 'bad', 'the value x', '/x', '{app}', 'k', 'p', {devices}"
                 ),
@@ -150,15 +183,60 @@ impl Server {
         if response.status().is_success() { Ok(text.trim_end().to_owned()) } else { Err(text) }
     }
 
+    /// The response to a GET without a login, as a browser of the page sends it.
+    pub(crate) fn get(&self, path: &str) -> Result<String, String> {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let url = format!("{}{path}", self.stack.clickhouse_url());
+        let mut response = agent.get(url).call().map_err(|error| error.to_string())?;
+        let text = response.body_mut().read_to_string().unwrap();
+        if response.status().is_success() { Ok(text) } else { Err(text) }
+    }
+
+    /// A file of roles and users in which each text is replaced.
+    pub(crate) fn access_file_with(&self, name: &str, replacements: &[(&str, &str)]) -> String {
+        let mut text = fs::read_to_string(self.files.path().join("access.toml")).unwrap();
+        for (old, new) in replacements {
+            assert!(text.contains(old), "{old}");
+            text = text.replace(old, new);
+        }
+        let path = self.files.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
     /// Runs the command with this user of ClickHouse.
     pub(crate) fn millrace(&self, user: &str, args: &[&str]) -> Result<String, Error> {
         pipeline(&self.stack, self.files.path(), user).millrace(args)
+    }
+
+    /// Runs `millrace migrate` with one more cube than the roles know.
+    pub(crate) fn migrate_another_cube(&self, user: &str) -> Result<String, Error> {
+        let cube = "[[cube]]\nname = \"custom_a\"\npanes = [\"1d\"]\ndimensions = [\"app_id\"]\n\
+                    measures = [{ name = \"events\", count = true }]";
+        let path = self.files.path().join("cubes.toml");
+        fs::write(&path, cube).unwrap();
+        let mut pipeline = pipeline(&self.stack, self.files.path(), user);
+        pipeline.set("MILLRACE__AGGREGATE__CUBES_FILE", &path.display().to_string());
+        pipeline.millrace(&["migrate"])
     }
 
     /// The file of roles and users.
     pub(crate) fn access_file(&self) -> String {
         self.files.path().join("access.toml").display().to_string()
     }
+}
+
+/// The handlers of a team's page: what the command in `deploy/access.md` makes of those of the live page.
+fn page_of(team: &str) -> String {
+    let text = fs::read_to_string(deploy().join("access.md")).unwrap();
+    let script = text.split("sed '").nth(1).unwrap().split('\'').next().unwrap().replace("growth", team);
+    let output = std::process::Command::new("sed")
+        .arg(script)
+        .arg(deploy().join("clickhouse/config.d/millrace.xml"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn pipeline(stack: &Stack, logs: &Path, user: &str) -> Pipeline {

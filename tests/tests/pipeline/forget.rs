@@ -73,6 +73,35 @@ fn remembered(pipeline: &Pipeline) -> usize {
     devices.values().filter(|has_value| **has_value).count()
 }
 
+/// The tables of the database in which a text column of a row has this text.
+fn tables_with(pipeline: &Pipeline, text: &str) -> Vec<String> {
+    let columns = query(
+        stack().clickhouse_url(),
+        &format!(
+            "SELECT table, arrayStringConcat(groupArray(concat('toString(`', name, '`)')), ', ') FROM system.columns \
+             WHERE database = '{}' AND type LIKE '%String%' AND type NOT LIKE '%AggregateFunction%' \
+             AND table IN (SELECT name FROM system.tables WHERE database = '{}' AND engine LIKE '%MergeTree') \
+             GROUP BY table FORMAT TSVRaw",
+            pipeline.name(),
+            pipeline.name()
+        ),
+    )
+    .unwrap();
+    assert!(columns.lines().count() >= 6, "{columns}");
+    let has_text = |line: &&str| {
+        let (table, columns) = line.split_once('\t').unwrap();
+        let rows = format!("SELECT count() FROM {table} WHERE position(concat('', {columns}), '{text}') > 0");
+        answer(pipeline, &rows) != "0"
+    };
+    columns.lines().filter(has_text).map(|line| line.split('\t').next().unwrap().to_owned()).collect()
+}
+
+/// What `millrace reconcile` says of the totals.
+fn difference(pipeline: &Pipeline) -> Value {
+    let printed: Value = serde_json::from_str(&pipeline.millrace(&["reconcile", "--json"]).unwrap()).unwrap();
+    printed["difference"].clone()
+}
+
 #[test]
 fn a_person_is_forgotten_and_the_numbers_stay() {
     let mut pipeline = pipeline_without_topics("forget");
@@ -99,6 +128,10 @@ fn a_person_is_forgotten_and_the_numbers_stay() {
     let addresses = answer(&pipeline, "SELECT countIf(position(payload, '203.0.113') > 0) FROM dead_letters");
     assert_eq!(addresses, "0", "a payload in ClickHouse has the address of the client");
     let before = numbers(&pipeline);
+    let mut stored_in = tables_with(&pipeline, "device-to-forget");
+    stored_in.sort();
+    assert_eq!(stored_in, ["dead_letters_local", "events_local"]);
+    assert_eq!(difference(&pipeline), 0);
     assert_eq!(remembered(&pipeline), 2);
 
     let forget = ["forget", "--app", APP, "--user-id", "user-of-device-to-forget", "--by", "dora", "--json"];
@@ -127,8 +160,10 @@ fn a_person_is_forgotten_and_the_numbers_stay() {
         ] {
             assert_eq!(answer(&pipeline, sql), expected, "{sql}");
         }
+        assert_eq!(tables_with(&pipeline, "to-forget"), [""; 0]);
         assert_eq!(remembered(&pipeline), 1);
         assert_eq!(numbers(&pipeline), before);
+        assert_eq!(difference(&pipeline), 0);
     };
     nothing_is_left();
     stages.push(start(&pipeline, "enrich", "0"));
@@ -142,6 +177,6 @@ fn a_person_is_forgotten_and_the_numbers_stay() {
         "SELECT groupArray(anonymous_id) FROM events WHERE is_new_device = 1 AND anonymous_id = 'device-to-forget'",
     );
     assert_eq!(new, "['device-to-forget']");
-    pipeline.millrace(&["reconcile"]).unwrap();
+    assert_eq!(difference(&pipeline), 0);
     devstack::pipeline::stop(&mut stages).unwrap();
 }
