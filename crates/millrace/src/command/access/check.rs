@@ -5,6 +5,7 @@ use std::time::Duration;
 use aggregate::server;
 use clap::Args;
 use clickhouse::Client;
+use runtime::config::Settings;
 use serde_json::json;
 
 use super::{FileArgument, server_facts};
@@ -43,9 +44,10 @@ impl CheckAccess {
             tokio::time::timeout(REPLY_TIMEOUT, query.fetch_one::<String>()).await
         });
         let (warnings, comparison): (Vec<String>, _) = match version {
-            Ok(Ok(version)) => {
-                (version::advice(&version).into_iter().collect(), tokio.block_on(compare(&client, &plan)))
-            }
+            Ok(Ok(version)) => (
+                version::advice(&version).into_iter().collect(),
+                tokio.block_on(compare(&client, settings, &plan))?,
+            ),
             _ => (Vec::new(), Comparison::NotDone(format!("no reply at {}", settings.clickhouse.url))),
         };
         for warning in &warnings {
@@ -87,17 +89,17 @@ enum Comparison {
     NotDone(String),
 }
 
-async fn compare(client: &Client, plan: &AccessPlan) -> Comparison {
-    let (storage, found) = match server_facts::read(client, plan).await {
-        Ok(Some(found)) => found,
-        Ok(None) => return Comparison::NotDone("it has no role of this pipeline yet".into()),
-        Err(error) => {
-            let error = error.to_string();
-            return Comparison::NotDone(error.lines().next().unwrap_or_default().to_owned());
-        }
+async fn compare(client: &Client, settings: &Settings, plan: &AccessPlan) -> Result<Comparison, Error> {
+    let failed = |error| server::failed(settings, "", &error);
+    if !server_facts::may_read(client).await.map_err(failed)? {
+        let user = &settings.clickhouse.user;
+        return Ok(Comparison::NotDone(format!("user `{user}` may not see roles and users (SHOW ACCESS)")));
+    }
+    let Some((storage, found)) = server_facts::read(client, plan).await.map_err(failed)? else {
+        return Ok(Comparison::NotDone("it has no role of this pipeline yet".into()));
     };
     let expected = drift::expected(plan, storage);
     let missing = expected.difference(&found).map(|fact| format!("missing: {fact}"));
     let unexpected = found.difference(&expected).map(|fact| format!("not in the file: {fact}"));
-    Comparison::Done(missing.chain(unexpected).collect())
+    Ok(Comparison::Done(missing.chain(unexpected).collect()))
 }

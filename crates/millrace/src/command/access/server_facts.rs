@@ -25,11 +25,16 @@ WHERE database = ? AND (apply_to_all OR startsWith(short_name, ?) OR hasAny(appl
 const ELEMENTS: &str = "\
 SELECT coalesce(profile_name, user_name, role_name, ''), assumeNotNull(setting_name), \
   concat(if(value IS NULL, '', concat(' = ', ifNull(value, ''))), if(min IS NULL, '', concat(' from ', ifNull(min, ''))), \
-    if(max IS NULL, '', concat(' to ', ifNull(max, ''))), if(writability IS NULL, '', concat(' ', toString(writability)))) \
+    if(max IS NULL, '', concat(' to ', ifNull(max, ''))), if(writability IS NULL, '', concat(' ', ifNull(toString(writability), '')))) \
 FROM system.settings_profile_elements WHERE setting_name IS NOT NULL AND \
   (startsWith(ifNull(profile_name, ''), ?) OR has(?, ifNull(user_name, '')) OR startsWith(ifNull(role_name, ''), ?))";
 
 type FourTexts = (String, String, String, String);
+
+/// Whether the user may see roles and users.
+pub(super) async fn may_read(client: &Client) -> Result<bool, Error> {
+    Ok(client.query_raw("CHECK GRANT SHOW ACCESS ON *.*").fetch_one::<u8>().await? == 1)
+}
 
 /// The storage and the sentences; None if the server has no role of this pipeline.
 pub(super) async fn read(client: &Client, plan: &AccessPlan) -> Result<Option<(Storage, Facts)>, Error> {
