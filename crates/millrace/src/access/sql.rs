@@ -137,9 +137,12 @@ fn user_statements(plan: &AccessPlan, user: &PlannedUser) -> Vec<String> {
             limits.queries_per_hour
         ));
     }
+    // The user that creates the database could not log in with a default database.
+    let database = if user.limits.is_some() { quoted(&plan.database) } else { "NONE".to_owned() };
     statements.push(format!("GRANT {roles} TO {name}"));
     statements.push(format!(
-        "ALTER USER {name} IDENTIFIED WITH {login} HOST {hosts} DEFAULT ROLE {roles} SETTINGS PROFILE {limits_name}"
+        "ALTER USER {name} IDENTIFIED WITH {login} HOST {hosts} DEFAULT ROLE {roles} DEFAULT DATABASE {database} \
+         SETTINGS PROFILE {limits_name}"
     ));
     statements
 }

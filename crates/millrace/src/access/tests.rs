@@ -248,7 +248,7 @@ fn a_user_is_created_without_rights_and_limited_before_it_gets_any() {
             "CREATE QUOTA OR REPLACE `db_user_alice` FOR INTERVAL 1 hour MAX queries = 10000 TO `alice`",
             "GRANT `db_role_growth`, `db_role_video` TO `alice`",
             "ALTER USER `alice` IDENTIFIED WITH sha256_hash BY 'hash of alice' HOST IP '10.1.0.0/16' \
-             DEFAULT ROLE `db_role_growth`, `db_role_video` SETTINGS PROFILE `db_user_alice`",
+             DEFAULT ROLE `db_role_growth`, `db_role_video` DEFAULT DATABASE `db` SETTINGS PROFILE `db_user_alice`",
         ]
     );
 }
@@ -265,6 +265,7 @@ fn the_xml_has_the_grants_of_roles_and_the_filters_of_users() {
         "<server>company</server>",
         "<ip>10.1.0.0/16</ip>",
         "<profile>db_user_alice</profile>",
+        "<default_database>db</default_database>",
         "<profile>default</profile>",
         "<queries>10000</queries>",
     ] {

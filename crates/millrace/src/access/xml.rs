@@ -90,6 +90,10 @@ fn user(xml: &mut Xml, plan: &AccessPlan, user: &PlannedUser) -> std::io::Result
     let limits = user.limits.as_ref().map(|_| user_prefix(&plan.database) + &user.name);
     text(xml, "profile", limits.as_deref().unwrap_or("default"))?;
     text(xml, "quota", limits.as_deref().unwrap_or("default"))?;
+    // Not for the user that creates the database.
+    if limits.is_some() {
+        text(xml, "default_database", &plan.database)?;
+    }
     inside(xml, "grants", |xml| {
         user.roles.iter().try_for_each(|role| text(xml, "query", &format!("GRANT {}", quoted(role))))
     })?;
