@@ -79,7 +79,7 @@ fn tables_with(pipeline: &Pipeline, text: &str) -> Vec<String> {
         stack().clickhouse_url(),
         &format!(
             "SELECT table, arrayStringConcat(groupArray(concat('toString(`', name, '`)')), ', ') FROM system.columns \
-             WHERE database = '{}' AND type LIKE '%String%' AND type NOT LIKE '%AggregateFunction%' \
+             WHERE database = '{}' AND type LIKE '%String%' AND type NOT LIKE 'AggregateFunction%' AND default_kind != 'EPHEMERAL' \
              AND table IN (SELECT name FROM system.tables WHERE database = '{}' AND engine LIKE '%MergeTree') \
              GROUP BY table FORMAT TSVRaw",
             pipeline.name(),
