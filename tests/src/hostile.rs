@@ -303,16 +303,22 @@ impl Attacker {
         attack
     }
 
+    /// Enrich takes each for an event that it rejects.
     fn foreign_before_enrich(&mut self) -> Attack {
-        self.foreign("foreign messages before enrich", "clean-events")
+        let mut attack = self.foreign("foreign messages before enrich", "clean-events");
+        let rejected = |record: &HostileRecord| {
+            (ExpectedCode::EnrichmentError, record.value.clone().unwrap_or_default())
+        };
+        attack.dead_letters = attack.records.iter().map(rejected).collect();
+        attack
     }
 
+    /// Each is a dead letter that aggregate writes itself. It is no event, so no total has it.
     fn foreign_before_aggregate(&mut self) -> Attack {
         self.foreign("foreign messages before aggregate", "enriched-events")
     }
 
-    /// Messages of a program that knows nothing of the format. Each becomes a dead letter of the stage that reads it, which
-    /// belongs to no client, so that no client's total changes.
+    /// Messages of a program that knows nothing of the format.
     fn foreign(&mut self, name: &'static str, inner_topic: &'static str) -> Attack {
         let mut attack = Attack { inner_topic: Some(inner_topic), ..Attack::new(name) };
         let random: Vec<u8> = (0..self.rng.random_range(1..5_000)).map(|_| self.rng.random()).collect();

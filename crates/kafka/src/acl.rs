@@ -127,7 +127,8 @@ pub fn acls(settings: &Settings, process: Process) -> Vec<Grant> {
             grant("DescribeConfigs", topics(Topic::ALL)),
             grant("Read", topics(Topic::ALL)),
             grant("Describe", vec![groups("")]),
-            grant("Write", topics(&[Topic::Activities])),
+            // `forget` writes tombstones for the person's devices.
+            grant("Write", topics(&[Topic::Activities, Topic::EnrichState])),
         ],
     }
 }

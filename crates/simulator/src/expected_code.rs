@@ -24,6 +24,8 @@ pub enum ExpectedCode {
     TooOld,
     /// Not among [`ALL`](Self::ALL): the simulator's own records can be decoded.
     Undecodable,
+    /// Not among [`ALL`](Self::ALL): it is for messages that no stage wrote.
+    EnrichmentError,
 }
 
 impl ExpectedCode {
@@ -63,6 +65,7 @@ impl ExpectedCode {
             Self::InvalidTimestamp => "invalid_timestamp",
             Self::TooOld => "too_old",
             Self::Undecodable => "undecodable",
+            Self::EnrichmentError => "enrichment_error",
         }
     }
 

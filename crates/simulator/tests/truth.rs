@@ -266,7 +266,7 @@ fn every_code_is_provoked_and_its_bytes_are_remembered() {
             let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(600)]);
             let parsed: Result<Value, _> = serde_json::from_slice(bytes);
             let is_right = match code {
-                ExpectedCode::Undecodable => false,
+                ExpectedCode::Undecodable | ExpectedCode::EnrichmentError => false,
                 ExpectedCode::TooLarge => bytes.len() > 256 * 1024,
                 ExpectedCode::NotUtf8 => std::str::from_utf8(bytes).is_err(),
                 ExpectedCode::MalformedJson => parsed.is_err() || parsed.unwrap() == Value::Array(Vec::new()),

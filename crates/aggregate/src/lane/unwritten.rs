@@ -35,7 +35,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn the_longest_wait_ends_with_a_flush_and_begins_anew_with_the_next_record() {
+    fn a_flush_ends_the_wait_and_the_next_record_begins_another() {
         let start = Instant::now();
         let mut unwritten = Unwritten::default();
         assert_eq!(unwritten.longest(start), None);
