@@ -2,7 +2,7 @@
 
 use devstack::{Error as StackError, pipeline::Pipeline};
 use serde_json::Value;
-use simulator::ExpectedCounts;
+use simulator::{ExpectedCode, Truth};
 
 use crate::{Error, compare::Difference};
 
@@ -10,10 +10,7 @@ use crate::{Error, compare::Difference};
 ///
 /// # Errors
 /// The command cannot be run.
-pub(super) fn differences_of_reconcile(
-    pipeline: &Pipeline,
-    sent: &ExpectedCounts,
-) -> Result<Vec<Difference>, Error> {
+pub(super) fn differences_of_reconcile(pipeline: &Pipeline, truth: &Truth) -> Result<Vec<Difference>, Error> {
     let text = match pipeline.millrace(&["reconcile", "--json"]) {
         Ok(text) => text,
         // It prints the report also when a number differs.
@@ -23,16 +20,19 @@ pub(super) fn differences_of_reconcile(
     let json = text.find('{').map(|start| &text[start..]).unwrap_or_default();
     let report = serde_json::Deserializer::from_str(json).into_iter::<Value>().next();
     match report {
-        Some(Ok(report)) => Ok(differences(&report, sent)),
+        Some(Ok(report)) => Ok(differences(&report, truth)),
         _ => Err(Error::Answer { what: format!("`millrace reconcile --json`: {text}"), wanted: "JSON" }),
     }
 }
 
-fn differences(report: &Value, sent: &ExpectedCounts) -> Vec<Difference> {
+fn differences(report: &Value, truth: &Truth) -> Vec<Difference> {
+    let sent = &truth.counts;
+    // Another program wrote them behind ingest.
+    let foreign = truth.rejected_by_code.get(&ExpectedCode::EnrichmentError).copied().unwrap_or(0);
     // A missing number differs from every number.
     let number = |path: &str| report.pointer(path).and_then(Value::as_u64).unwrap_or(u64::MAX);
     let numbers = [
-        ("consumed", number("/consumed"), sent.sent),
+        ("consumed", number("/consumed"), sent.sent - foreign),
         ("stored", number("/stored"), sent.accepted + sent.tests + sent.bots),
         ("duplicates", number("/duplicates"), sent.duplicates),
         ("dead letters", number("/dead_letters"), sent.rejected),
@@ -54,12 +54,13 @@ fn differences(report: &Value, sent: &ExpectedCounts) -> Vec<Difference> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use simulator::ExpectedCounts;
 
     use super::*;
 
     #[test]
     fn a_report_differs_when_a_number_is_missing_or_another() {
-        let sent = ExpectedCounts {
+        let counts = ExpectedCounts {
             sent: 10,
             accepted: 6,
             tests: 1,
@@ -67,6 +68,7 @@ mod tests {
             rejected: 1,
             ..ExpectedCounts::default()
         };
+        let mut sent = Truth { counts, ..Truth::default() };
         let mut report = json!({
             "consumed": 10, "stored": 7, "duplicates": 2, "dead_letters": 1,
             "in_flight": {"least": 0, "most": 0}, "difference": 0, "checks": []
@@ -75,5 +77,8 @@ mod tests {
         report["stored"] = json!(6);
         assert_eq!(differences(&report, &sent).len(), 1);
         assert_eq!(differences(&json!({}), &sent).len(), 6);
+        report["stored"] = json!(7);
+        sent.rejected_by_code.insert(ExpectedCode::EnrichmentError, 1);
+        assert_eq!(differences(&report, &sent).len(), 1, "ingest has consumed what it never got");
     }
 }

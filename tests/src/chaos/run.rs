@@ -118,7 +118,7 @@ pub fn run(
     truth.add(attacked.truth);
     let source = ResultSource { brokers: &brokers, clickhouse_url: &clickhouse_url, pipeline: &name };
     let mut all = differences(source, &truth)?;
-    all.extend(differences_of_reconcile(&pipeline, &truth.counts)?);
+    all.extend(differences_of_reconcile(&pipeline, &truth)?);
     Ok(Report {
         seed: options.seed,
         length,
