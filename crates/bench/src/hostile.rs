@@ -24,7 +24,7 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 /// Send records of the most expensive shapes, and print the CPU time that 256 KiB of each cost a stage
 ///
 /// CPU time is user and system time of the process; a record that is larger than 256 KiB counts as several, a smaller one as
-/// one. Exits 1 when any shape costs a stage more than 20 ms, or when an event has no outcome.
+/// one. The last column shows how many of the events were accepted: the others cost the later stages a dead letter. Exits 1 when any shape costs a stage more than 20 ms, or when an event has no outcome.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  cargo bench-hostile\n  cargo bench-hostile --megabytes 16")]
 pub(crate) struct Hostile {
@@ -49,19 +49,23 @@ impl Hostile {
         for stage in &stages {
             write!(out, "{:>13}", stage.name())?;
         }
-        writeln!(out)?;
-        let (mut sent, mut last_unique, mut most) = (0, 0, 0.0_f64);
+        writeln!(out, "{:>10}", "accepted")?;
+        let (mut sent, mut rejected, mut last_unique, mut most) = (0, 0, 0, 0.0_f64);
         for shape in shapes() {
             let before = cpu_seconds(&stages)?;
+            let already_sent = sent;
             let units = self.send(&stack, pipeline.name(), &shape, &mut last_unique, &mut sent)?;
-            wait_for_events(stack.clickhouse_url(), pipeline.name(), sent, |_| ())?;
+            let totals = wait_for_events(stack.clickhouse_url(), pipeline.name(), sent, |_| ())?;
             write!(out, "{:<60}", shape.name)?;
             for (before, after) in before.iter().zip(cpu_seconds(&stages)?) {
                 let milliseconds = (after - before) * 1e3 / units as f64;
                 most = most.max(milliseconds);
                 write!(out, "{milliseconds:>13.2}")?;
             }
-            writeln!(out)?;
+            let newly_rejected = totals.dead_letters - rejected;
+            rejected = totals.dead_letters;
+            let accepted = 100 * (sent - already_sent - newly_rejected) / (sent - already_sent);
+            writeln!(out, "{accepted:>8} %")?;
             out.flush()?;
         }
         stop(&mut stages)?;

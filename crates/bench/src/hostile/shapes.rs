@@ -6,6 +6,8 @@ pub(super) const BYTES: usize = 256 * 1024;
 const ARRAY_BYTES: usize = 4 * 1024 * 1024;
 /// Stands for a value that no other event has.
 const UNIQUE: &str = "01957b6e-5a3c-7d21-9c40-3f6a1b2c4d5e";
+/// Required of every page view.
+const PAGE: &str = "\"page\":{\"url\":\"https://www.example.tv/\"}";
 /// Stands for the current time, epoch milliseconds.
 const NOW: &str = "1772452799000";
 
@@ -96,18 +98,18 @@ pub(super) fn shapes() -> Vec<Shape> {
             "500 events with long texts",
             &event(&format!("\"user_agent\":\"{}\"", "\\u6d3b".repeat(1200))),
         ),
-        Shape::array("500 new devices", &visitor("")),
+        Shape::array("500 new devices", &visitor(PAGE)),
         Shape::array(
             "500 new devices with user agents of their own",
             &visitor(&format!(
-                ",\"user_agent\":\"Mozilla/5.0 (Linux; Android 14; {UNIQUE}) {}\"",
+                "{PAGE},\"user_agent\":\"Mozilla/5.0 (Linux; Android 14; {UNIQUE}) {}\"",
                 "Like ".repeat(190)
             )),
         ),
         Shape::array(
             "500 new devices with addresses and referrers of their own",
             &visitor(&format!(
-                ",\"page\":{{\"url\":\"https://www.example.tv/?utm_source={UNIQUE}&{}\",\"referrer\":\"https://{UNIQUE}.example/{}\"}}",
+                "\"page\":{{\"url\":\"https://www.example.tv/?utm_source={UNIQUE}&{}\",\"referrer\":\"https://{UNIQUE}.example/{}\"}}",
                 "a=%41&".repeat(300),
                 "%2541/".repeat(300)
             )),
@@ -115,7 +117,7 @@ pub(super) fn shapes() -> Vec<Shape> {
         Shape::array(
             "500 events with 32 tags and 32 experiments of their own",
             &visitor(&format!(
-                ",\"content\":{{\"id\":\"{UNIQUE}\",\"tags\":[{}]}},\"experiments\":{{{}}}",
+                "{PAGE},\"content\":{{\"id\":\"{UNIQUE}\",\"tags\":[{}]}},\"experiments\":{{{}}}",
                 numbered_up_to(32, |_| format!("\"{UNIQUE}\"")),
                 numbered_up_to(32, |n| format!("\"e{n}\":\"{UNIQUE}\"")),
             )),
@@ -128,7 +130,7 @@ fn visitor(members: &str) -> String {
     format!(
         "{{\"schema_version\":\"1-0-0\",\"event_id\":\"{UNIQUE}\",\"event_name\":\"page_view\",\"app_id\":\"web-main\",\
          \"platform\":\"h5\",\"anonymous_id\":\"{UNIQUE}\",\"original_timestamp\":{NOW},\
-         \"library\":{{\"name\":\"l\",\"version\":\"1\"}}{members}}}"
+         \"library\":{{\"name\":\"l\",\"version\":\"1\"}},{members}}}"
     )
 }
 
