@@ -115,10 +115,10 @@ pub(super) fn shapes() -> Vec<Shape> {
             )),
         ),
         Shape::array(
-            "500 events with 32 tags and 32 experiments of their own",
+            "500 events with 20 tags and 32 experiments of their own",
             &visitor(&format!(
                 "{PAGE},\"content\":{{\"id\":\"{UNIQUE}\",\"tags\":[{}]}},\"experiments\":{{{}}}",
-                numbered_up_to(32, |_| format!("\"{UNIQUE}\"")),
+                numbered_up_to(20, |_| format!("\"{UNIQUE}\"")),
                 numbered_up_to(32, |n| format!("\"e{n}\":\"{UNIQUE}\"")),
             )),
         ),
