@@ -17,11 +17,15 @@ static FILES: LazyLock<TempDir> = LazyLock::new(|| {
     authority.sign("client", &[]).unwrap();
     authority.sign("other", &[]).unwrap();
     private(path, "password", "canary-word");
+    private(path, "two-lines", "canary-word\ncanary-word\n");
     private(path, "encrypted.pem", include_str!("encrypted.pem"));
     private(path, "encrypted.key", include_str!("encrypted.key"));
     private(path, "broken.pem", "-----BEGIN CERTIFICATE-----\nnot base64!\n-----END CERTIFICATE-----\n");
     let key = fs::read_to_string(path.join("client.key")).unwrap();
-    fs::set_permissions(file(path, "open.key", &key), fs::Permissions::from_mode(0o644)).unwrap();
+    let both = fs::read_to_string(path.join("client.pem")).unwrap() + &key;
+    for (name, text) in [("open.key", &key), ("open-both.pem", &both)] {
+        fs::set_permissions(file(path, name, text), fs::Permissions::from_mode(0o644)).unwrap();
+    }
     directory
 });
 
@@ -158,6 +162,17 @@ const WRONG_SECURITY: &[Case] = &[
         ],
         &["clickhouse.key_file", "chmod 0640"],
     ),
+    (
+        &[
+            "KAFKA__SECURITY_PROTOCOL=ssl",
+            "KAFKA__SSL__CA_FILE=@ca.pem",
+            "KAFKA__SSL__CERTIFICATE_FILE=@open-both.pem",
+            "KAFKA__SSL__KEY_FILE=@client.key",
+        ],
+        &["kafka.ssl.certificate_file", "chmod 0640"],
+    ),
+    (&["CLICKHOUSE__PASSWORD_FILE=canary-word"], &["clickhouse.password_file", "can be read"]),
+    (&["CLICKHOUSE__PASSWORD_FILE=@two-lines"], &["clickhouse.password_file", "on one line"]),
     (&["CLICKHOUSE__USER_FILE=/no/such/file"], &["clickhouse.user_file", "can be read"]),
     (
         &["CLICKHOUSE__USER=me", "CLICKHOUSE__USER_FILE=@password"],
@@ -229,20 +244,32 @@ const WRONG_OPTIONS: &[(&str, &str, &str)] = &[
     ("ssl.ca.location", "/ca.pem", "kafka.ssl.ca_file"),
     ("enable.ssl.certificate.verification", "false", "kafka.ssl.ca_file"),
     ("ssl.endpoint.identification.algorithm", "none", "kafka.ssl.verify_hostname"),
-    ("sasl.password", "canary-word", "\"***\""),
+    ("sasl.password", "canary-word", "kafka.sasl.password_file"),
+    // librdkafka ignores the prefix.
+    ("topic.acks", "0", "exactly-once"),
+    ("topic.auto.offset.reset", "latest", "kafka.start"),
+    ("topic.message.timeout.ms", "1", "exactly-once"),
+    ("offset.store.method", "file", "exactly-once"),
+    ("ssl.providers", "canary-word", "loads code"),
+    ("ssl.engine.location", "/tmp/x.so", "loads code"),
+    ("internal.termination.signal", "29", "signal"),
     // Only librdkafka knows these.
     ("socket.keepalive", "true", "does not work: No such configuration property"),
     ("socket.keepalive.enable", "perhaps", "does not work: "),
     ("linger.ms", "-5", "does not work: "),
     ("compression.codec", "brotli", "does not work: "),
-    ("sasl.jaas.config", "canary-word", "\"***\" does not work: "),
+    ("sasl.jaas.config", "canary-word", "does not work: "),
+    // The misspelled name of a secret.
+    ("sasl.passwd", "canary-word", "does not work: No such configuration property"),
+    ("ssl.keystore.key", "canary-word", "does not work: No such configuration property"),
+    ("socket.kepalive", "canary-word", "does not work: No such configuration property"),
 ];
 
 #[test]
 fn an_option_that_cannot_be_set_is_refused_by_the_check_and_by_the_start() {
     let directory = tempfile::tempdir().unwrap();
     for (nth, (option, value, words)) in WRONG_OPTIONS.iter().enumerate() {
-        let key = format!("kafka.options.{option} = ");
+        let key = format!("kafka.options.{option} ");
         let variable = format!("MILLRACE__KAFKA__OPTIONS__{}", option.replace('.', "_").to_uppercase());
         check_refused(STAGES[nth % 3], &[], &[(&variable, value)], &[&variable, &key, words]);
         let command = run("millrace", &["topics", "check"], &[(&variable, value)]);

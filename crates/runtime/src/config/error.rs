@@ -24,7 +24,7 @@ impl ConfigError {
     /// A value that its key does not allow.
     pub fn value(key: impl Into<String>, value: impl AsRef<str>, expected: impl fmt::Display) -> Self {
         let key = key.into();
-        let problem = format!("{key} = {:?} is not {expected}", without_password(value.as_ref()));
+        let problem = format!("{key} = {:?} is not {expected}", without_secrets(value.as_ref()));
         Self::of(key, problem)
     }
 
@@ -87,11 +87,26 @@ impl Mistakes {
     }
 }
 
-/// The text with `***` instead of the password in a URL.
-fn without_password(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    match rest.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://***@{host}"),
-        None => text.to_owned(),
+/// The text with `***` instead of what may be a secret: a user and a password before a host, the parameters of a URL, and
+/// everything in the place of a name that is a secret itself.
+fn without_secrets(text: &str) -> String {
+    if text.contains('\n') || text.contains("-----BEGIN") {
+        return "***".to_owned();
+    }
+    let is_scheme = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),
+        _ => (String::new(), text),
+    };
+    let parameters = ['?', '#'];
+    let (user, address) = match rest.rsplit_once('@') {
+        // The @ may be that of a parameter, or the ? that of a password.
+        Some((before, _)) if before.contains(parameters) => return format!("{scheme}***"),
+        Some((_, address)) => ("***@", address),
+        None => ("", rest),
+    };
+    match address.find(parameters) {
+        Some(place) => format!("{scheme}{user}{}***", &address[..=place]),
+        None => format!("{scheme}{user}{address}"),
     }
 }

@@ -57,9 +57,10 @@ pub enum SecurityProtocol {
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "default.toml documents every key")]
 pub struct Ssl {
-    pub ca: String,
+    pub ca: Secret,
     pub ca_file: String,
-    pub certificate: String,
+    /// Often one text with the private key.
+    pub certificate: Secret,
     pub certificate_file: String,
     pub key: Secret,
     pub key_file: String,
@@ -106,6 +107,26 @@ pub const KAFKA_TLS: TlsKeys = TlsKeys {
 };
 
 impl Kafka {
+    /// What is accepted, although someone else could read a password or pass for a broker.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
+        let protocol = self.security_protocol;
+        let names = protocol.has_tls() && !self.ssl.verify_hostname;
+        let password =
+            protocol == SecurityProtocol::SaslPlaintext && self.sasl.mechanism == SaslMechanism::Plain;
+        let warnings = [
+            (
+                names,
+                "kafka.ssl.verify_hostname = false: every server with a certificate of a trusted CA can pass for a broker",
+            ),
+            (
+                password,
+                "kafka.sasl.mechanism = \"PLAIN\" with kafka.security_protocol = \"sasl_plaintext\" sends the password \
+                 unencrypted: set kafka.security_protocol to sasl_ssl",
+            ),
+        ];
+        warnings.into_iter().filter(|(is_so, _)| *is_so).map(|(_, warning)| warning.to_owned())
+    }
+
     /// The full name of a topic.
     pub fn topic(&self, topic: Topic) -> String {
         format!("{}{}", self.topic_prefix, topic.name())
@@ -175,16 +196,16 @@ impl SaslMechanism {
 impl Ssl {
     /// A key that is set, with what may be shown of its value.
     fn first_set(&self) -> Option<(&'static str, &str)> {
-        let set = |value: &str| if value.is_empty() { "" } else { "***" };
+        let set = |secret: &Secret| if secret.is_empty() { "" } else { "***" };
         [
             ("kafka.ssl.ca_file", &*self.ca_file),
             ("kafka.ssl.ca", set(&self.ca)),
             ("kafka.ssl.certificate_file", &self.certificate_file),
             ("kafka.ssl.certificate", set(&self.certificate)),
             ("kafka.ssl.key_file", &self.key_file),
-            ("kafka.ssl.key", set(self.key.expose())),
+            ("kafka.ssl.key", set(&self.key)),
             ("kafka.ssl.key_password_file", &self.key_password_file),
-            ("kafka.ssl.key_password", set(self.key_password.expose())),
+            ("kafka.ssl.key_password", set(&self.key_password)),
         ]
         .into_iter()
         .find(|(_, value)| !value.is_empty())
@@ -198,8 +219,8 @@ impl Ssl {
     fn resolve(&mut self) -> Result<(), ConfigError> {
         let password = std::mem::take(&mut self.key_password);
         self.key_password = password.or_file("kafka.ssl.key_password_file", &self.key_password_file)?;
-        let ca = Pem::new("kafka.ssl.ca", &self.ca, &self.ca_file);
-        let certificate = Pem::new("kafka.ssl.certificate", &self.certificate, &self.certificate_file);
+        let ca = Pem::new("kafka.ssl.ca", self.ca.expose(), &self.ca_file);
+        let certificate = Pem::new("kafka.ssl.certificate", self.certificate.expose(), &self.certificate_file);
         let key = Pem::new("kafka.ssl.key", self.key.expose(), &self.key_file);
         self.tls = Some(Tls::new(ca, certificate, key, !self.key_password.expose().is_empty())?);
         Ok(())

@@ -14,6 +14,7 @@ const RESULTS: &str = "exactly-once depends on it";
 const MEMORY: &str = "it limits memory: set memory_limit";
 const GROUPS: &str = "the names of groups and members come from pipeline and instance";
 const REBALANCE: &str = "a stage handles rebalances of the classic protocol with the range assignor";
+const CODE: &str = "it loads code into the process";
 const CERTIFICATE: &str = "set kafka.ssl.certificate_file";
 const KEY: &str = "set kafka.ssl.key_file";
 
@@ -43,6 +44,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("group.instance.id", GROUPS),
     ("group.protocol", REBALANCE),
     ("group.remote.assignor", REBALANCE),
+    ("internal.termination.signal", "a signal ends the process after its work is committed"),
     ("isolation.level", "the records of aborted transactions would be counted"),
     ("log.queue", "set log.level"),
     ("log_level", "set log.level"),
@@ -53,8 +55,9 @@ const REFUSED: &[(&str, &str)] = &[
     ("message.send.max.retries", RESULTS),
     ("message.timeout.ms", RESULTS),
     ("metadata.broker.list", "set kafka.brokers"),
+    ("offset.store.method", RESULTS),
     ("partition.assignment.strategy", REBALANCE),
-    ("plugin.library.paths", "it loads code into the process"),
+    ("plugin.library.paths", CODE),
     ("queue.buffering.max.kbytes", MEMORY),
     ("queued.max.messages.kbytes", MEMORY),
     ("receive.message.max.bytes", MEMORY),
@@ -71,9 +74,11 @@ const REFUSED: &[(&str, &str)] = &[
     ("ssl.certificate.location", CERTIFICATE),
     ("ssl.certificate.pem", CERTIFICATE),
     ("ssl.endpoint.identification.algorithm", "set kafka.ssl.verify_hostname"),
+    ("ssl.engine.location", CODE),
     ("ssl.key.location", KEY),
     ("ssl.key.password", "set kafka.ssl.key_password_file"),
     ("ssl.key.pem", KEY),
+    ("ssl.providers", CODE),
     ("statistics.interval.ms", "lag and outages are read from the statistics"),
     ("test.mock.num.brokers", "there would be no Kafka"),
     ("transaction.timeout.ms", "set kafka.transaction_timeout"),
@@ -86,24 +91,23 @@ impl KafkaOptions {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// What librdkafka says about an option; none when the option is not set here.
+    /// What librdkafka says about an option; none when the option is not set here. The name may be a misspelled one of a
+    /// secret: the value is not quoted.
     pub fn problem(&self, name: &str, problem: &str) -> Option<ConfigError> {
-        let value = shown(name, self.0.get(name)?);
-        let key = format!("kafka.options.{name}");
-        let sentence = format!("{key} = {value:?} does not work: {problem}");
+        let key = self.0.contains_key(name).then(|| format!("kafka.options.{name}"))?;
+        let sentence = format!("{key} does not work: {problem}");
         Some(ConfigError::of(key, sentence))
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let mut mistakes = Mistakes::default();
-        for (name, value) in self.iter() {
-            if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
-                let expected = format!("an option that can be set: {reason}");
-                mistakes.add(ConfigError::value(
-                    format!("kafka.options.{name}"),
-                    shown(name, value),
-                    expected,
-                ));
+        for (name, _) in self.iter() {
+            // To librdkafka, topic.acks is another name of acks.
+            let option = name.strip_prefix("topic.").unwrap_or(name);
+            if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == option) {
+                let key = format!("kafka.options.{name}");
+                let problem = format!("{key} cannot be set: {reason}");
+                mistakes.add(ConfigError::of(key, problem));
             }
         }
         mistakes.into_result()
@@ -112,7 +116,8 @@ impl KafkaOptions {
 
 /// A value, masked when it may be a secret.
 fn shown<'v>(name: &str, value: &'v str) -> &'v str {
-    let is_secret = ["password", "secret", "pem", "jaas", "token"].iter().any(|word| name.contains(word));
+    let words = ["pass", "secret", "pem", "jaas", "token", ".key"];
+    let is_secret = words.iter().any(|word| name.contains(word)) || value.contains("-----BEGIN");
     if is_secret && !value.is_empty() { "***" } else { value }
 }
 

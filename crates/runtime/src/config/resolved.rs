@@ -2,6 +2,7 @@
 use event::Lane;
 use jiff::tz::TimeZone;
 use std::{fmt, net::SocketAddr, time::Duration};
+use url::Url;
 
 use super::{
     error::{ConfigError, Mistakes},
@@ -117,8 +118,9 @@ impl Settings {
         mistakes.check(written.clickhouse.tls());
         mistakes.check(written.enrich.identity_secret());
         mistakes.into_result()?;
+        let kafka = written.kafka.resolve()?;
         Ok(Self {
-            warnings: written.warnings,
+            warnings: written.warnings.into_iter().chain(kafka.warnings()).collect(),
             insecure_demo: written.insecure_demo,
             memory_limit: memory_limit(&written.memory_limit)?,
             business_timezone: BusinessTimeZone::parse(written.business_timezone)?,
@@ -130,7 +132,7 @@ impl Settings {
             instance: written.instance,
             startup_timeout: written.startup_timeout,
             workers: written.workers,
-            kafka: written.kafka.resolve()?,
+            kafka,
             log: written.log,
             ingest: written.ingest,
         })
@@ -175,14 +177,19 @@ impl WrittenClickHouse {
         self.password.clone().or_file("clickhouse.password_file", &self.password_file)
     }
 
+    /// A scheme in capitals and spaces around the URL are accepted: every reader of the URL gets this form.
+    fn url(&self) -> Result<Url, ConfigError> {
+        Url::parse(&self.url).map_err(|error| ConfigError::value("clickhouse.url", &self.url, format!("a URL: {error}")))
+    }
+
     fn tls(&self) -> Result<Option<Tls>, ConfigError> {
-        let Self { url, ca_file, certificate_file, key_file, .. } = self;
+        let Self { ca_file, certificate_file, key_file, .. } = self;
         let files = [
             (CLICKHOUSE_TLS.ca, ca_file),
             (CLICKHOUSE_TLS.certificate, certificate_file),
             (CLICKHOUSE_TLS.key, key_file),
         ];
-        if !url.starts_with("https://") {
+        if self.url()?.scheme() != "https" {
             return match files.into_iter().find(|(_, file)| !file.is_empty()) {
                 Some((key, file)) => {
                     Err(ConfigError::value(key, file, "used: clickhouse.url does not begin with https://"))
@@ -200,8 +207,11 @@ impl WrittenClickHouse {
 impl ClickHouse {
     fn resolve(written: WrittenClickHouse) -> Result<Self, ConfigError> {
         let (user, password) = (written.user()?, written.password()?);
-        let tls = written.tls()?;
-        let WrittenClickHouse { url, database, engine, .. } = written;
+        let (tls, url) = (written.tls()?, written.url()?);
+        // Without a path it has no slash at its end, as people write it.
+        let url = if url.path() == "/" { url.as_str().trim_end_matches('/') } else { url.as_str() };
+        let url = url.to_owned();
+        let WrittenClickHouse { database, engine, .. } = written;
         Ok(Self { url, database, user, password, tls, engine })
     }
 }

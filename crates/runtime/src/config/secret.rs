@@ -36,7 +36,9 @@ impl Secret {
 
     /// Without the newline at its end.
     fn read(key: &str, path: &str) -> Result<Self, ConfigError> {
-        let wrong = |expected: &dyn fmt::Display| ConfigError::value(key, path, expected);
+        // Without a slash it may be the secret itself, set in the wrong place.
+        let shown = if path.contains('/') { path } else { "***" };
+        let wrong = |expected: &dyn fmt::Display| ConfigError::value(key, shown, expected);
         let unreadable = |error: std::io::Error| wrong(&format_args!("a file that can be read: {error}"));
         let metadata = fs::metadata(path).map_err(unreadable)?;
         if !metadata.is_file() || metadata.len() > MAX_FILE_BYTES {
@@ -47,14 +49,19 @@ impl Secret {
         if text.is_empty() {
             return Err(wrong(&"a file with a secret: it is empty"));
         }
+        if text.contains(char::is_control) {
+            return Err(wrong(&"a file with one secret on one line: it has control characters"));
+        }
         Ok(Self(text.to_owned()))
     }
 }
 
 /// Checks that no user but the owner and the group can read the file of a secret, and none but the owner can replace it.
-/// A file that cannot be read is found elsewhere.
+/// A file of certificates is one of a secret when it has the private key too. A file that cannot be read is found elsewhere.
 pub(super) fn check_permissions(key: &str, path: &str) -> Result<(), ConfigError> {
-    let is_secret = ["password_file", "secret_file", "key_file"].iter().any(|end| key.ends_with(end));
+    let ends_with = |ends: &[&str]| ends.iter().any(|end| key.ends_with(end));
+    let is_secret = ends_with(&["password_file", "secret_file", "key_file"])
+        || ends_with(&["ca_file", "certificate_file"]) && has_private_key(path);
     let mode = if is_secret { fs::metadata(path).ok().filter(fs::Metadata::is_file) } else { None };
     match mode.map(|file| file.permissions().mode() & 0o777) {
         Some(mode) if mode & TOO_OPEN != 0 => {
@@ -66,6 +73,10 @@ pub(super) fn check_permissions(key: &str, path: &str) -> Result<(), ConfigError
         }
         _ => Ok(()),
     }
+}
+
+fn has_private_key(path: &str) -> bool {
+    fs::read(path).is_ok_and(|text| String::from_utf8_lossy(&text).contains("PRIVATE KEY-----"))
 }
 
 impl<'de> Deserialize<'de> for Secret {

@@ -196,11 +196,131 @@ fn options_of_librdkafka_have_their_own_names_and_those_that_correctness_depends
         ("GROUP_ID", "x", ["group.id", "pipeline"]),
         ("SSL_CA_LOCATION", "/x", ["ssl.ca.location", "kafka.ssl.ca_file"]),
         ("ENABLE_SSL_CERTIFICATE_VERIFICATION", "false", ["verification", "kafka.ssl.ca_file"]),
-        ("SASL_PASSWORD", "s3cret", ["***", "kafka.sasl.password_file"]),
+        ("SASL_PASSWORD", "s3cret", ["sasl.password", "kafka.sasl.password_file"]),
+        // librdkafka ignores the prefix.
+        ("TOPIC_ACKS", "0", ["topic.acks", "exactly-once"]),
+        ("TOPIC_AUTO_OFFSET_RESET", "latest", ["topic.auto.offset.reset", "kafka.start"]),
+        ("TOPIC_MESSAGE_TIMEOUT_MS", "1", ["topic.message.timeout.ms", "exactly-once"]),
+        ("OFFSET_STORE_METHOD", "file", ["offset.store.method", "exactly-once"]),
+        ("SSL_PROVIDERS", "x", ["ssl.providers", "loads code"]),
+        ("SSL_ENGINE_LOCATION", "/x.so", ["ssl.engine.location", "loads code"]),
+        ("INTERNAL_TERMINATION_SIGNAL", "29", ["internal.termination.signal", "signal"]),
     ] {
         let variable = format!("MILLRACE__KAFKA__OPTIONS__{variable}");
         let error = load_with(&[(&variable, value)]).unwrap_err().to_string();
         assert!(words.iter().all(|word| error.contains(word)) && !error.contains("s3cret"), "{error}");
+    }
+}
+
+#[test]
+fn the_value_of_an_option_that_may_be_a_secret_is_not_shown() {
+    for (name, value, is_shown) in [
+        ("SOCKET_TIMEOUT_MS", "s3cret", true),
+        ("TOPIC_METADATA_REFRESH_INTERVAL_MS", "s3cret", true),
+        ("SASL_PASSWD", "s3cret", false),
+        ("SSL_KEYSTORE_KEY", "s3cret", false),
+        ("SSL_PRIVATE_KEY", "s3cret", false),
+        ("CLIENT_RACK", "-----BEGIN PRIVATE KEY-----s3cret", false),
+    ] {
+        let variable = format!("MILLRACE__KAFKA__OPTIONS__{name}");
+        let settings = load_with(&[(&variable, value)]).unwrap();
+        assert_eq!(format!("{settings:?}").contains("s3cret"), is_shown, "{name}");
+        let written = Written::read_from(None, [(variable, value.to_owned())]).unwrap();
+        assert_eq!(written.masked().contains("s3cret"), is_shown, "{name}");
+        let options = settings.kafka.options;
+        let (name, _) = options.iter().next().unwrap();
+        let error = options.problem(name, "No such configuration property").unwrap().to_string();
+        assert_eq!(error, format!("kafka.options.{name} does not work: No such configuration property"));
+    }
+}
+
+#[test]
+fn weak_security_is_warned_of() {
+    for (variables, words) in [
+        (&[("SECURITY_PROTOCOL", "sasl_plaintext"), ("SASL__MECHANISM", "PLAIN")][..], Some("unencrypted")),
+        (&[("SECURITY_PROTOCOL", "sasl_plaintext")], None),
+        #[cfg(feature = "tls")]
+        (&[("SECURITY_PROTOCOL", "sasl_ssl"), ("SASL__MECHANISM", "PLAIN")], None),
+        #[cfg(feature = "tls")]
+        (&[("SECURITY_PROTOCOL", "sasl_ssl"), ("SSL__VERIFY_HOSTNAME", "false")], Some("verify_hostname")),
+    ] {
+        let user = [("SASL__USERNAME", "u"), ("SASL__PASSWORD", "p")];
+        let variables = variables.iter().chain(&user);
+        let variables = variables.map(|(key, value)| (format!("MILLRACE__KAFKA__{key}"), (*value).to_owned()));
+        let warnings = load_from(None, variables).unwrap().warnings;
+        match words {
+            Some(words) => assert!(warnings.len() == 1 && warnings[0].contains(words), "{warnings:?}"),
+            None => assert!(warnings.is_empty(), "{warnings:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_url_of_clickhouse_gets_the_form_that_every_reader_understands() {
+    for (written, url) in [
+        ("http://clickhouse:8123", "http://clickhouse:8123"),
+        ("HTTP://ClickHouse:8123/", "http://clickhouse:8123"),
+        (" http://clickhouse:8123/proxy/", "http://clickhouse:8123/proxy/"),
+    ] {
+        let settings = load_with(&[("MILLRACE__CLICKHOUSE__URL", written)]).unwrap();
+        assert_eq!(settings.clickhouse.url, url);
+        assert!(settings.clickhouse.tls.is_none());
+    }
+    let error = load_with(&[
+        ("MILLRACE__CLICKHOUSE__URL", "HTTPS://clickhouse:8443"),
+        ("MILLRACE__CLICKHOUSE__CA_FILE", "/nowhere.pem"),
+    ]);
+    let error = error.unwrap_err().to_string();
+    assert!(!error.contains("does not begin with https://"), "{error}");
+}
+
+#[test]
+fn a_secret_in_the_place_of_another_value_is_not_shown() {
+    const KEY: &str = "-----BEGIN PRIVATE KEY-----\ns3cret\n-----END PRIVATE KEY-----\n";
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (lines, tab) = (file("lines", "s3cret\ns3cret\n"), file("tab", "a\ts3cret"));
+    for (key, value, words) in [
+        ("CLICKHOUSE__URL", "http://ch:8123/?user=u&password=s3cret", "http://ch:8123/?***"),
+        ("CLICKHOUSE__URL", "http://ch:8123/?user=a@b&password=s3cret", "http://***"),
+        ("CLICKHOUSE__URL", "http://me:s3cret?s3cret@ch:8123", "http://***"),
+        ("CLICKHOUSE__URL", "http://me:s3cret@ch:8123/#s3cret", "http://***@ch:8123/#***"),
+        ("KAFKA__BROKERS", "me:s3cret@host:9092", "***@host:9092"),
+        ("KAFKA__BROKERS", "a:1,me:s3cret@host:9092", "***@host:9092"),
+        ("HTTP__PROCESSES", "me:s3cret@host://x", "***@host://x"),
+        ("CLICKHOUSE__PASSWORD_FILE", "s3cret", "can be read"),
+        ("KAFKA__SSL__KEY_FILE", KEY, "used with kafka.security_protocol"),
+        ("CLICKHOUSE__PASSWORD_FILE", KEY, "can be read"),
+        ("CLICKHOUSE__PASSWORD_FILE", &lines, "clickhouse.password_file"),
+        ("CLICKHOUSE__USER_FILE", &tab, "control characters"),
+        ("ENRICH__IDENTITY_SECRET_FILE", &lines, "on one line"),
+    ] {
+        let error = load_with(&[(&format!("MILLRACE__{key}"), value)]).unwrap_err().to_string();
+        assert!(error.contains(words) && !error.contains("s3cret"), "{key}: {error}");
+    }
+    let certificate = ("MILLRACE__KAFKA__SSL__CERTIFICATE".to_owned(), KEY.to_owned());
+    let shown = Written::read_from(None, [certificate]).unwrap().masked();
+    assert!(shown.contains("certificate = \"***\"") && !shown.contains("s3cret"), "{shown}");
+}
+
+#[test]
+fn a_file_with_a_certificate_and_its_key_is_a_file_of_a_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("both.pem");
+    let variable = ("MILLRACE__KAFKA__SSL__CERTIFICATE_FILE", path.to_str().unwrap());
+    for (text, is_secret) in [
+        ("-----BEGIN CERTIFICATE-----\n-----BEGIN EC PRIVATE KEY-----\n", true),
+        ("-----BEGIN CERTIFICATE-----\n", false),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        let error = load_with(&[variable]).unwrap_err().to_string();
+        assert_eq!(error.contains("chmod 0640"), is_secret, "{error}");
     }
 }
 
