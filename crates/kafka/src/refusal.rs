@@ -39,7 +39,8 @@ pub(crate) fn find_cause(settings: &Settings, error: &KafkaError) -> Cause {
         let failure = consumer.context().0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((code, reason)) = failure else { continue };
         if let Some(text) = in_words(&settings.kafka, code, &reason) {
-            return Cause::Refused(certificate_problem(&settings.kafka).unwrap_or(text));
+            let of_rustls = if is_about_tls(&reason) { certificate_problem(&settings.kafka) } else { None };
+            return Cause::Refused(of_rustls.unwrap_or(text));
         }
         let detail = reason.split(" (after").next().unwrap_or_default();
         return Cause::NoAnswer(format!("{}: {detail}", explain(error)));
@@ -93,15 +94,21 @@ fn in_words(kafka: &Kafka, code: RDKafkaErrorCode, reason: &str) -> Option<Strin
         format!("it does not accept kafka.sasl.mechanism {mechanism}, it accepts {supported}")
     } else if has("certificate verify failed") {
         "its certificate is not valid: check kafka.ssl.ca_file".to_owned()
-    } else if has("certificate required") || has("alert") && kafka.ssl.has_no_certificate() {
-        "it requires a certificate of the client: set kafka.ssl.certificate_file and kafka.ssl.key_file"
-            .to_owned()
-    } else if has("alert") {
-        let alert = reason.rsplit("SSL routines::").next().unwrap_or(reason);
-        let alert = alert.split(" (after").next().unwrap_or_default().split(':').next().unwrap_or_default();
-        format!(
-            "it does not accept the certificate of the client ({alert}): check kafka.ssl.certificate_file"
-        )
+    } else if let Some(alert) = alert(reason) {
+        let is_about_client = alert.contains("certificate") || alert.contains("unknown ca");
+        match (is_about_client, kafka.ssl.has_no_certificate()) {
+            (true, true) => {
+                "it requires a certificate of the client: set kafka.ssl.certificate_file and kafka.ssl.key_file"
+                    .to_owned()
+            }
+            (true, false) => format!(
+                "it does not accept the certificate of the client ({alert}): check kafka.ssl.certificate_file"
+            ),
+            (false, _) => format!(
+                "it does not accept the TLS connection ({alert}): check ssl.enabled.protocols and ssl.cipher.suites of the \
+                 broker, and the options ssl.* in kafka.options"
+            ),
+        }
     } else if has("wrong version number") || has("PLAINTEXT broker listener?") {
         format!(
             "it does not speak TLS at this port: check kafka.brokers and kafka.security_protocol, which is {protocol}"
@@ -118,12 +125,25 @@ fn in_words(kafka: &Kafka, code: RDKafkaErrorCode, reason: &str) -> Option<Strin
     })
 }
 
+/// Whether the certificate of the server or that of the client may be the cause. A wrong password is not: the reply to it
+/// comes after the handshake.
+fn is_about_tls(reason: &str) -> bool {
+    reason.contains("certificate verify failed") || alert(reason).is_some()
+}
+
+/// The TLS alert of the server, as OpenSSL calls it.
+fn alert(reason: &str) -> Option<&str> {
+    let (_, alert) = reason.split_once("SSL routines::")?;
+    let alert = alert.split(':').next().unwrap_or_default();
+    alert.contains(" alert ").then_some(alert)
+}
+
 /// What rustls says about the certificate of the first broker that answers.
 #[cfg(feature = "tls")]
 fn certificate_problem(kafka: &Kafka) -> Option<String> {
     let tls = kafka.ssl.tls.as_ref()?;
     kafka.brokers.split(',').find_map(|address| {
-        let error = runtime::tls::handshake(tls, address.trim(), WAIT).err()?;
+        let error = runtime::tls::handshake(tls, kafka.ssl.verify_hostname, address.trim(), WAIT).err()?;
         runtime::tls::explain(&error, &runtime::config::KAFKA_TLS)
     })
 }
@@ -186,6 +206,11 @@ mod tests {
                 "set kafka.ssl.certificate_file and kafka.ssl.key_file",
             ),
             (
+                RDKafkaErrorCode::SSL,
+                "SSL handshake failed: error:0A00042E:SSL routines::tlsv1 alert protocol version: SSL alert number 70",
+                "it does not accept the TLS connection (tlsv1 alert protocol version): check ssl.enabled.protocols",
+            ),
+            (
                 RDKafkaErrorCode::BrokerTransportFailure,
                 "Disconnected: requesting ApiVersion: might be caused by incorrect security.protocol configuration \
                  (connecting to a SSL listener?) or broker version is < 0.10",
@@ -194,6 +219,14 @@ mod tests {
         ] {
             let found = in_words(&kafka, code, reason).unwrap();
             assert!(found.contains(expected), "{found}");
+        }
+        for (reason, expected) in [
+            ("SSL handshake failed: error:0A000086:SSL routines::certificate verify failed: (after 8ms)", true),
+            ("error:0A00045C:SSL routines::tlsv13 alert certificate required: SSL alert number 116", true),
+            ("SASL authentication error: Authentication failed: invalid credentials with SCRAM-SHA-512", false),
+            ("SSL handshake failed: error:0A00010B:SSL routines::wrong version number: (after 2ms)", false),
+        ] {
+            assert_eq!(is_about_tls(reason), expected, "{reason}");
         }
         let away = "Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state CONNECT)";
         assert_eq!(in_words(&kafka, RDKafkaErrorCode::BrokerTransportFailure, away), None);

@@ -92,6 +92,12 @@ fn a_refused_connection_to_kafka_says_what_to_mend() {
                 &[("KAFKA__SASL__PASSWORD", "wrong")],
                 &["user millrace", "kafka.sasl.password_file"],
             ),
+            // The password is wrong, whatever the certificate of the listener says about its host.
+            case(
+                "ELSEWHERE",
+                &[("KAFKA__SSL__VERIFY_HOSTNAME", "false"), ("KAFKA__SASL__PASSWORD", "wrong")],
+                &["user millrace", "kafka.sasl.password_file"],
+            ),
             case("SASL", &[("KAFKA__SASL__USERNAME", "nobody")], &["user nobody", "kafka.sasl.username"]),
             case(
                 "SASL",
@@ -193,11 +199,13 @@ fn a_stage_that_kafka_refuses_ends_with_one_line() {
     let mut variables = variables("SASL", "ingest");
     variables.push(("MILLRACE__KAFKA__SASL__PASSWORD".to_owned(), "canary-word".to_owned()));
     variables.push(("MILLRACE__LOG__FORMAT".to_owned(), "text".to_owned()));
+    variables.push(("MILLRACE__LOG__LEVEL".to_owned(), "trace".to_owned()));
     for stage in ["ingest", "enrich", "aggregate"] {
         let output = run(stage, &[], &variables);
         let log = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         let error = log.lines().find(|line| line.contains("stage failed")).unwrap_or_default();
         assert!(error.contains("does not accept user ingest with SCRAM-SHA-512"), "{stage}: {log}");
+        assert!(log.contains("TRACE"), "{stage} does not log every detail");
         assert!(!log.contains("canary-word"), "{stage} logs the password: {log}");
     }
 }
