@@ -26,7 +26,7 @@ pub enum Error {
         cause: String,
     },
     /// The certificate of ClickHouse or that of the client is not accepted. A start fails at once; a process that runs
-    /// waits until it is renewed.
+    /// waits until the server's certificate is renewed, or until it is restarted with other files.
     #[error("clickhouse at {url}: {cause}")]
     Certificate {
         /// The server.

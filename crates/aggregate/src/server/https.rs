@@ -35,10 +35,11 @@ pub(super) fn http_client(_: &ClickHouse) -> Client {
     Client::default()
 }
 
-/// The problem of a certificate, if it is the cause of this error.
+/// The problem of a certificate, if it is the cause of this error. A process reads its own files at its start only.
 #[cfg(feature = "tls")]
 pub(super) fn certificate_problem(error: &ClientError) -> Option<String> {
-    runtime::tls::explain(error, &runtime::config::CLICKHOUSE_TLS)
+    let problem = runtime::tls::explain(error, &runtime::config::CLICKHOUSE_TLS)?;
+    Some(format!("{problem}; after a change of the files of this process, restart it"))
 }
 
 /// Without the feature `tls` there is none.
