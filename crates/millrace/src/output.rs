@@ -1,5 +1,6 @@
 //! Where a command prints: text for people or JSON for programs, on a buffered stdout. Errors and progress go to stderr,
-//! so that stdout can always be piped. Whatever is printed is safe for a terminal: see [`escape`].
+//! so that stdout can always be piped. Whatever is printed is safe for a terminal: see [`escape`]. The exception is
+//! [`Output::raw`], for text that another program reads: its callers escape what clients chose, except with `--raw`.
 use std::io::{self, BufWriter, Stdout, Write};
 
 use serde::Serialize;
@@ -60,7 +61,7 @@ impl Output {
         self.out.write_all(b"\n")
     }
 
-    /// The buffered stdout.
+    /// The buffered stdout. Nothing is escaped.
     pub(crate) fn raw(&mut self) -> impl Write {
         &mut self.out
     }

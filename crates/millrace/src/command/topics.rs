@@ -1,5 +1,8 @@
 //! `millrace topics`: creates the topics of the pipeline, and checks their settings.
-use std::time::{Duration, Instant};
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
 
 use ::kafka::{
     acl::{Process, acls},
@@ -105,7 +108,7 @@ impl PrintAcls {
             output.line(format!("# {}", process.as_str()))?;
             for grant in acls(settings, process) {
                 let arguments = grant.arguments(principal);
-                let brokers = &settings.kafka.brokers;
+                let brokers = quoted(&settings.kafka.brokers);
                 let admin = if settings.kafka.security_protocol == SecurityProtocol::Plaintext {
                     ""
                 } else {
@@ -113,7 +116,7 @@ impl PrintAcls {
                 };
                 output.line(format!(
                     "kafka-acls --bootstrap-server {brokers}{admin} {}",
-                    arguments.join(" ")
+                    arguments.iter().map(|argument| quoted(argument)).collect::<Vec<_>>().join(" ")
                 ))?;
                 list.push(
                     json!({ "process": process.as_str(), "principal": principal, "arguments": arguments }),
@@ -121,6 +124,15 @@ impl PrintAcls {
             }
         }
         Ok(output.json(&list)?)
+    }
+}
+
+/// An argument as one word of a shell.
+fn quoted(argument: &str) -> Cow<'_, str> {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_.:=,/-+@".contains(letter);
+    match !argument.is_empty() && argument.chars().all(is_plain) {
+        true => argument.into(),
+        false => format!("'{}'", argument.replace('\'', "'\\''")).into(),
     }
 }
 
@@ -245,4 +257,24 @@ fn check(context: &mut Context) -> Result<(), Error> {
         .map(|problem| json!({ "topic": problem.topic, "what": problem.what, "remedy": problem.remedy }));
     output.json(&json!({ "ok": problems.is_empty(), "problems": listed.collect::<Vec<_>>() }))?;
     if problems.is_empty() { Ok(output.line("all topics are correct")?) } else { Err(Error::Reported) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn an_argument_of_a_printed_command_is_one_word_of_the_shell() {
+        for (argument, expected) in [
+            ("User:millrace-ingest", "User:millrace-ingest"),
+            ("kafka-1.example:9093,kafka-2:9093", "kafka-1.example:9093,kafka-2:9093"),
+            ("User:CN=Kafka Client,O=My Corp", "'User:CN=Kafka Client,O=My Corp'"),
+            ("User:x; rm -rf .", "'User:x; rm -rf .'"),
+            ("User:O'Neil $(id)", "'User:O'\\''Neil $(id)'"),
+            ("*", "'*'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(argument), expected);
+        }
+    }
 }

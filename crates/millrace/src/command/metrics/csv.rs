@@ -1,5 +1,5 @@
-//! The values of a metric as CSV. A spreadsheet program runs a cell that begins like a formula, and clients choose some of the
-//! texts: such a cell gets an apostrophe, which the program shows as text.
+//! The values of a metric as CSV. A spreadsheet program runs a cell that begins like a formula, a terminal executes control
+//! characters, and clients choose some of the texts: such a cell gets an apostrophe, such a character is shown as its code.
 use std::borrow::Cow;
 
 use csv::{StringRecord, Writer};
@@ -7,7 +7,7 @@ use csv::{StringRecord, Writer};
 use crate::{
     error::Error,
     metrics::{clickhouse::MetricValues, query::MetricQuery},
-    output::Output,
+    output::{Output, escaped},
 };
 
 /// How texts become cells.
@@ -15,17 +15,20 @@ use crate::{
 pub(super) enum Cells {
     /// As they are.
     Raw,
-    /// No text is a formula.
+    /// No text is a formula, and none controls a terminal.
     Safe,
 }
+
+/// Spreadsheet programs with Chinese or Japanese input take the full-width letters for the others.
+const FORMULA: [char; 11] =
+    ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
 
 impl Cells {
     fn cell(self, text: &str) -> Cow<'_, str> {
         match self {
-            Self::Safe if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) => {
-                format!("'{text}").into()
-            }
-            Self::Safe | Self::Raw => text.into(),
+            Self::Raw => text.into(),
+            Self::Safe if text.starts_with(FORMULA) => format!("'{}", escaped(text)).into(),
+            Self::Safe => escaped(text),
         }
     }
 }
@@ -107,8 +110,13 @@ mod tests {
             ("+1", "'+1"),
             ("-1", "'-1"),
             ("@SUM(A1)", "'@SUM(A1)"),
-            ("\t=1", "'\t=1"),
-            ("\r=1", "'\r=1"),
+            ("\t=1", "'\\t=1"),
+            ("\r=1", "'\\r=1"),
+            ("\u{ff1d}1", "'\u{ff1d}1"),
+            ("\u{ff20}SUM", "'\u{ff20}SUM"),
+            ("\u{1b}[2J", "\\u{1b}[2J"),
+            ("a\u{202e}b", "a\\u{202e}b"),
+            ("a\nb", "a\\nb"),
             ("organic_search", "organic_search"),
             ("a=b", "a=b"),
             ("", ""),

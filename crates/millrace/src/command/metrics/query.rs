@@ -53,7 +53,7 @@ pub(crate) struct QueryMetric {
     /// Count this app only
     #[arg(long, value_name = "APP_ID")]
     app: Option<String>,
-    /// Print CSV; a text that begins like a formula gets an apostrophe
+    /// Print CSV; a text that begins like a formula gets an apostrophe, and control characters are printed as codes
     #[arg(long)]
     csv: bool,
     /// Print the texts of the CSV as they are
