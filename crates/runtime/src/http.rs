@@ -30,10 +30,14 @@ struct Limits {
 impl Limits {
     /// A small part of the file descriptors of this process: Kafka and ClickHouse need the others.
     fn of_process() -> Self {
-        let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let connections = (descriptors / 8).clamp(8, MAX_CONNECTIONS) as usize;
+        let connections = connections(getrlimit(Resource::Nofile).current);
         Self { connections, timeout: Duration::from_secs(10) }
     }
+}
+
+/// With this limit of file descriptors; none is unlimited.
+fn connections(descriptors: Option<u64>) -> usize {
+    descriptors.map_or(MAX_CONNECTIONS, |descriptors| (descriptors / 8).clamp(4, MAX_CONNECTIONS)) as usize
 }
 
 /// What the handlers read.
@@ -199,7 +203,10 @@ mod tests {
 
     #[test]
     fn connections_take_a_small_part_of_the_file_descriptors() {
-        let limits = Limits::of_process();
-        assert!((8..=MAX_CONNECTIONS as usize).contains(&limits.connections), "{limits:?}");
+        for (descriptors, expected) in
+            [(Some(0), 4), (Some(32), 4), (Some(256), 32), (Some(1024), 64), (Some(u64::MAX), 64), (None, 64)]
+        {
+            assert_eq!(connections(descriptors), expected, "{descriptors:?}");
+        }
     }
 }
