@@ -108,18 +108,55 @@ fn compose_has_no_password_and_every_secret_file_is_created() {
                 continue;
             }
             let value = value.as_str().unwrap();
-            let file = value.strip_prefix("/run/secrets/");
-            let file = file.unwrap_or_else(|| panic!("{name} has the value of {variable}, not its file"));
-            assert!(create.contains(&format!("create {file} ")), "{name}: nobody creates {value}");
+            let file = value.strip_prefix("/run/").and_then(|file| file.split_once('/'));
+            let (volume, _) = file.unwrap_or_else(|| panic!("{name} has the value of {variable}, not its file"));
+            assert!(create.contains(&format!("create {value} ")), "{name}: nobody creates {value}");
             assert!(
-                texts(&service["volumes"]).contains(&"secrets:/run/secrets:ro"),
-                "{name} does not mount the secrets"
+                texts(&service["volumes"]).contains(&&*format!("{volume}:/run/{volume}:ro")),
+                "{name} does not mount {value}"
             );
             seen += 1;
         }
         assert!(!service.to_string().contains(":-"), "{name} has a default that everybody knows");
     }
     assert!(seen >= 6, "only {seen} secrets were looked at");
+}
+
+#[test]
+fn a_container_mounts_only_secrets_that_it_needs() {
+    let compose = compose();
+    let mounted = |volume: &str| -> Vec<&str> {
+        let mount = format!("{volume}:/run/{volume}:ro");
+        let services = services(&compose).into_iter();
+        services
+            .filter(|(_, service)| texts(&service["volumes"]).contains(&&*mount))
+            .map(|(name, _)| name)
+            .collect()
+    };
+    assert_eq!(mounted("enrich-secrets"), ["enrich"]);
+    assert_eq!(mounted("grafana-secrets"), ["clickhouse", "grafana"]);
+    assert!(!mounted("secrets").contains(&"grafana"));
+    let create = texts(&compose["services"]["secrets"]["command"]).concat();
+    let created: Vec<&str> = create.lines().filter_map(|line| line.trim().strip_prefix("create /run/")).collect();
+    let shared: Vec<&&str> = created.iter().filter(|file| file.starts_with("secrets/")).collect();
+    assert!(created.len() == 4 && shared.len() == 1, "{created:?}");
+}
+
+#[test]
+fn the_notice_names_everything_that_the_binaries_contain_with_its_licence() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new("sh");
+    // The script runs the cargo of the workspace, as the image build does.
+    let output = command.arg("deploy/notice.sh").arg(directory.path()).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let notice = fs::read_to_string(directory.path().join("NOTICE")).unwrap();
+    for name in ["rdkafka-sys", "openssl-src", "rustls"] {
+        let crate_line = notice.lines().find(|line| line.starts_with(&format!("{name} v")));
+        let (crate_name, _) = crate_line.unwrap_or_else(|| panic!("no {name}")).split_once(" (").unwrap();
+        let licences = directory.path().join("licenses").join(crate_name.replace(" v", "-"));
+        assert!(fs::read_dir(&licences).unwrap().count() > 0, "{}", licences.display());
+    }
+    assert!(!notice.contains("\ncc v"), "a dependency of build scripts only is not in the binaries");
 }
 
 #[test]
