@@ -109,7 +109,8 @@ fn compose_has_no_password_and_every_secret_file_is_created() {
             }
             let value = value.as_str().unwrap();
             let file = value.strip_prefix("/run/").and_then(|file| file.split_once('/'));
-            let (volume, _) = file.unwrap_or_else(|| panic!("{name} has the value of {variable}, not its file"));
+            let (volume, _) =
+                file.unwrap_or_else(|| panic!("{name} has the value of {variable}, not its file"));
             assert!(create.contains(&format!("create {value} ")), "{name}: nobody creates {value}");
             assert!(
                 texts(&service["volumes"]).contains(&&*format!("{volume}:/run/{volume}:ro")),
@@ -137,7 +138,8 @@ fn a_container_mounts_only_secrets_that_it_needs() {
     assert_eq!(mounted("grafana-secrets"), ["clickhouse", "grafana"]);
     assert!(!mounted("secrets").contains(&"grafana"));
     let create = texts(&compose["services"]["secrets"]["command"]).concat();
-    let created: Vec<&str> = create.lines().filter_map(|line| line.trim().strip_prefix("create /run/")).collect();
+    let created: Vec<&str> =
+        create.lines().filter_map(|line| line.trim().strip_prefix("create /run/")).collect();
     let shared: Vec<&&str> = created.iter().filter(|file| file.starts_with("secrets/")).collect();
     assert!(created.len() == 4 && shared.len() == 1, "{created:?}");
 }

@@ -221,9 +221,15 @@ mod tests {
             assert!(found.contains(expected), "{found}");
         }
         for (reason, expected) in [
-            ("SSL handshake failed: error:0A000086:SSL routines::certificate verify failed: (after 8ms)", true),
+            (
+                "SSL handshake failed: error:0A000086:SSL routines::certificate verify failed: (after 8ms)",
+                true,
+            ),
             ("error:0A00045C:SSL routines::tlsv13 alert certificate required: SSL alert number 116", true),
-            ("SASL authentication error: Authentication failed: invalid credentials with SCRAM-SHA-512", false),
+            (
+                "SASL authentication error: Authentication failed: invalid credentials with SCRAM-SHA-512",
+                false,
+            ),
             ("SSL handshake failed: error:0A00010B:SSL routines::wrong version number: (after 2ms)", false),
         ] {
             assert_eq!(is_about_tls(reason), expected, "{reason}");

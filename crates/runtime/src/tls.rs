@@ -95,10 +95,7 @@ pub fn handshake(tls: &Tls, verify_hostname: bool, address: &str, timeout: Durat
 fn is_for_another_host(error: &io::Error) -> bool {
     use CertificateError::{NotValidForName, NotValidForNameContext};
     let inner = error.get_ref().and_then(|error| error.downcast_ref());
-    matches!(
-        inner,
-        Some(rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. }))
-    )
+    matches!(inner, Some(rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })))
 }
 
 /// Whether the server at `host:port` answers with a certificate.

@@ -220,7 +220,8 @@ impl Ssl {
         let password = std::mem::take(&mut self.key_password);
         self.key_password = password.or_file("kafka.ssl.key_password_file", &self.key_password_file)?;
         let ca = Pem::new("kafka.ssl.ca", self.ca.expose(), &self.ca_file);
-        let certificate = Pem::new("kafka.ssl.certificate", self.certificate.expose(), &self.certificate_file);
+        let certificate =
+            Pem::new("kafka.ssl.certificate", self.certificate.expose(), &self.certificate_file);
         let key = Pem::new("kafka.ssl.key", self.key.expose(), &self.key_file);
         self.tls = Some(Tls::new(ca, certificate, key, !self.key_password.expose().is_empty())?);
         Ok(())

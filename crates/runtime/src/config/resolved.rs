@@ -179,7 +179,8 @@ impl WrittenClickHouse {
 
     /// A scheme in capitals and spaces around the URL are accepted: every reader of the URL gets this form.
     fn url(&self) -> Result<Url, ConfigError> {
-        Url::parse(&self.url).map_err(|error| ConfigError::value("clickhouse.url", &self.url, format!("a URL: {error}")))
+        Url::parse(&self.url)
+            .map_err(|error| ConfigError::value("clickhouse.url", &self.url, format!("a URL: {error}")))
     }
 
     fn tls(&self) -> Result<Option<Tls>, ConfigError> {

@@ -246,7 +246,8 @@ fn weak_security_is_warned_of() {
     ] {
         let user = [("SASL__USERNAME", "u"), ("SASL__PASSWORD", "p")];
         let variables = variables.iter().chain(&user);
-        let variables = variables.map(|(key, value)| (format!("MILLRACE__KAFKA__{key}"), (*value).to_owned()));
+        let variables =
+            variables.map(|(key, value)| (format!("MILLRACE__KAFKA__{key}"), (*value).to_owned()));
         let warnings = load_from(None, variables).unwrap().warnings;
         match words {
             Some(words) => assert!(warnings.len() == 1 && warnings[0].contains(words), "{warnings:?}"),
