@@ -91,7 +91,7 @@ pub(crate) fn consumer(settings: &Settings, group: &str, member: &str) -> Client
 }
 
 /// A small part of the memory limit for each of the workers; aggregate has them once per lane.
-fn prefetch_kib(settings: &Settings) -> u64 {
+pub(crate) fn prefetch_kib(settings: &Settings) -> u64 {
     (settings.memory_limit / 64 / 1024 / settings.workers.max(1) as u64).clamp(1024, 16 * 1024)
 }
 

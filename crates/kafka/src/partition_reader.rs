@@ -100,7 +100,8 @@ impl PartitionReader {
             .set("fetch.queue.backoff.ms", "10")
             .set("fetch.wait.max.ms", "50")
             .set("max.partition.fetch.bytes", "4194304")
-            .set("queued.max.messages.kbytes", "65536");
+            // A restore has several readers while the state of its process is at its largest.
+            .set("queued.max.messages.kbytes", client::prefetch_kib(settings).to_string());
         set_options(&mut config, &settings.kafka);
         Ok(Self::with_consumer(config.create_with_context(ReaderContext)?))
     }
