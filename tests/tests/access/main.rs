@@ -7,7 +7,7 @@ mod server;
 use server::{Server, server};
 
 /// A user of each role, in the order of the table's columns.
-const USERS: [(&str, &str); 7] = [
+const USERS: [(&str, &str); 8] = [
     ("writer", "millrace_aggregate"),
     ("migrator", "millrace_migrate"),
     ("reader", "millrace_report"),
@@ -15,6 +15,7 @@ const USERS: [(&str, &str); 7] = [
     ("growth", "alice"),
     ("recorder", "bob"),
     ("board", "carol"),
+    ("growth and recorder", "erin"),
 ];
 /// What ClickHouse answers when it refuses a statement: ACCESS_DENIED, READONLY, SETTING_CONSTRAINT_VIOLATION, and
 /// TOO_MANY_ROWS_OR_BYTES for a limit. CANNOT_EXTRACT_TABLE_STRUCTURE: `merge` found no table that the user may read.
@@ -147,7 +148,7 @@ fn the_view_of_a_new_cube_needs_its_rights_first() {
 fn check_warns_of_a_server_with_known_ways_around_row_policies() {
     let server = server();
     let printed = server.millrace("default", &["access", "check", &server.access_file()]).unwrap();
-    assert!(printed.contains("9 roles (4 of them built in) and 10 users are valid"), "{printed}");
+    assert!(printed.contains("9 roles (4 of them built in) and 11 users are valid"), "{printed}");
     assert!(printed.contains("warning: clickhouse 26.7."), "{printed}");
     assert!(!printed.contains("missing: ") && !printed.contains("not in the file: "), "{printed}");
 }
@@ -199,7 +200,13 @@ fn check_fails_when_the_server_differs_from_the_file() {
         );
     }
     // Who may not see roles and users still has the file checked.
-    server.millrace("alice", &["access", "check", &file]).unwrap();
+    let printed = server.millrace("alice", &["access", "check", &file, "--json"]).unwrap();
+    assert!(printed.contains("\"compared\":false"), "{printed}");
+    let failed = server.millrace("nobody", &["access", "check", &file]).unwrap_err().to_string();
+    assert!(failed.contains("does not accept user `nobody`"), "{failed}");
+    let failed =
+        server.millrace_of("another", "default", &["access", "check", &file]).unwrap_err().to_string();
+    assert!(failed.contains("missing: role another_role_reader"), "{failed}");
     let same = server.millrace("default", &["access", "apply", &server.access_file(), "--dry-run"]).unwrap();
     let removes = |line: &str| line.starts_with("DROP ") || line.starts_with("REVOKE ");
     assert!(!same.lines().any(removes), "{same}");
@@ -212,15 +219,26 @@ fn the_audit_shows_who_asked_which_metric_or_view_and_what_was_refused() {
     server.millrace("alice", &query).unwrap();
     server.execute("carol", "SELECT sum(new_devices) FROM audience").unwrap();
     server.execute("bob", "SELECT sum(new_devices) FROM audience").unwrap_err();
+    server.execute("dora", "SELECT payload FROM dead_letters_local FORMAT Null").unwrap();
+    server.millrace("default", &["access", "apply", &server.access_file(), "--by", "eve"]).unwrap_err();
     system_tests::eventually("the audit", system_tests::WAIT, || {
         server.flush_logs();
-        let printed = server.millrace("dora", &["audit", "--since", "1h"]).unwrap();
+        let audit = ["audit", "--since", "1h", "--limit", "100000"];
+        let printed = server.millrace("dora", &audit).unwrap();
         let has = |words: &[&str]| printed.lines().any(|line| words.iter().all(|word| line.contains(word)));
         let all = has(&["alice", "127.0.0.1", "select metric new_devices: audience", "done"])
             && has(&["carol", "select audience", "done"])
-            && has(&["bob", "code 497"]);
+            && has(&["bob", "FROM audience", "code 497"])
+            && has(&["dora", "select dead_letters_local", "done"])
+            && !has(&["millrace_aggregate", "insert live_local"]);
         all.then_some(())
     });
+    let of_eve = server.millrace("dora", &["audit", "--since", "1h", "--user", "eve"]).unwrap();
+    assert!(of_eve.contains("millrace access apply by eve") && !of_eve.contains("alice"), "{of_eve}");
+    let latest =
+        server.millrace("dora", &["audit", "--since", "1h", "--user", "carol", "--limit", "1", "--json"]);
+    let latest: serde_json::Value = serde_json::from_str(&latest.unwrap()).unwrap();
+    assert_eq!(latest.as_array().unwrap().len(), 1, "{latest}");
     let refused = server.millrace("alice", &["audit"]).unwrap_err().to_string();
     assert!(refused.contains("may not do this"), "{refused}");
 }

@@ -36,7 +36,7 @@ const DEFAULTS: &str = "\
 </access_control_improvements></clickhouse>
 ";
 
-/// Two teams with a page of their own each, in addition to the example.
+/// In addition to the example: two teams with a page of their own each, and a user of both.
 const PAGES: &str = "
 [role.page_growth]
 apps = [\"web-main\", \"app-main\"]
@@ -50,6 +50,9 @@ password_file = \"secrets/alice\"
 [user.page_recorder]
 roles = [\"page_recorder\"]
 password_file = \"secrets/bob\"
+[user.erin]
+roles = [\"growth\", \"recorder\"]
+password_file = \"secrets/erin\"
 ";
 
 /// The server of this test binary.
@@ -71,7 +74,7 @@ impl Server {
         fs::create_dir_all(at("secrets")).unwrap();
         let example = fs::read_to_string(deploy().join("access.toml")).unwrap();
         // The password of a user is its name.
-        for line in example.lines() {
+        for line in example.lines().chain(PAGES.lines()) {
             if let Some(file) = line.strip_prefix("password_file = \"secrets/") {
                 let file = file.trim_end_matches('"');
                 fs::write(at("secrets").join(file), format!("{file}\n")).unwrap();
@@ -207,6 +210,13 @@ impl Server {
     /// Runs the command with this user of ClickHouse.
     pub(crate) fn millrace(&self, user: &str, args: &[&str]) -> Result<String, Error> {
         pipeline(&self.stack, self.files.path(), user).millrace(args)
+    }
+
+    /// Runs the command for another database.
+    pub(crate) fn millrace_of(&self, database: &str, user: &str, args: &[&str]) -> Result<String, Error> {
+        let mut pipeline = pipeline(&self.stack, self.files.path(), user);
+        pipeline.set("MILLRACE__CLICKHOUSE__DATABASE", database);
+        pipeline.millrace(args)
     }
 
     /// Runs `millrace migrate` with one more cube than the roles know.

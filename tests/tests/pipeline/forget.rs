@@ -118,10 +118,15 @@ fn a_person_is_forgotten_and_the_numbers_stay() {
         rejected["platform"] = json!("toaster");
         events.push(rejected);
     }
+    // Rejected, with an application that does not exist.
+    let mut mislabeled = event(22, "device-to-forget", bad);
+    (mislabeled["platform"], mislabeled["app_id"], mislabeled["ip"]) =
+        (json!("toaster"), json!("web-mian"), json!(["203.0.113.77"]));
+    events.push(mislabeled);
     send(&pipeline, &events);
     eventually("stored", WAIT, || {
         let stored = answer(&pipeline, "SELECT count() FROM events") == "7";
-        let rejected = answer(&pipeline, "SELECT count() FROM dead_letters") == "2";
+        let rejected = answer(&pipeline, "SELECT count() FROM dead_letters") == "3";
         let reported = answer(&pipeline, "SELECT sum(events) FROM traffic WHERE pane = '1d'") == "7";
         (stored && rejected && reported).then_some(())
     });
@@ -135,13 +140,17 @@ fn a_person_is_forgotten_and_the_numbers_stay() {
     assert_eq!(remembered(&pipeline), 2);
 
     let forget = ["forget", "--app", APP, "--user-id", "user-of-device-to-forget", "--by", "dora", "--json"];
+    let mut other_secret = pipeline.clone();
+    other_secret.set("MILLRACE__ENRICH__IDENTITY_SECRET", "another secret than that of enrich");
+    let refused = other_secret.millrace(&forget).unwrap_err().to_string();
+    assert!(refused.contains("the identity secret is not the one of enrich"), "{refused}");
     let refused = pipeline.millrace(&forget).unwrap_err().to_string();
     assert!(refused.contains("stop all processes of enrich"), "{refused}");
     let mut enrich = stages.remove(1);
     assert!(enrich.terminate(WAIT).unwrap().success());
     let printed: Value = serde_json::from_str(&pipeline.millrace(&forget).unwrap()).unwrap();
     assert_eq!(printed["tombstones"], 1, "{printed}");
-    let tables = [("events_local", 3), ("dead_letters_local", 1)];
+    let tables = [("events_local", 3), ("dead_letters_local", 2)];
     for (found, (table, rows)) in printed["tables"].as_array().unwrap().iter().zip(tables) {
         assert_eq!((found["table"].as_str(), found["rows"].as_u64()), (Some(table), Some(rows)), "{printed}");
         assert_eq!(found["masked"], true, "{printed}");
@@ -156,7 +165,7 @@ fn a_person_is_forgotten_and_the_numbers_stay() {
                 "0",
             ),
             ("SELECT countIf(position(payload, 'to-keep') > 0) FROM dead_letters", "1"),
-            ("SELECT sum(erased_rows), any(who) FROM erasures", "4\tdora"),
+            ("SELECT sum(erased_rows), any(who) FROM erasures", "5\tdora"),
         ] {
             assert_eq!(answer(&pipeline, sql), expected, "{sql}");
         }

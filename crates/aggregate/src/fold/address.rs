@@ -3,7 +3,7 @@
 /// The field that the contract has for the address.
 const FIELD: &[u8] = b"\"ip\"";
 
-/// The payload with an empty text for every `"ip"`, at any depth. None when it has no such field.
+/// The payload with an empty text for every value of `"ip"`, at any depth, be it a text, a number, a list or an object. None when it has no such field.
 pub(super) fn without_addresses(payload: &[u8]) -> Option<Vec<u8>> {
     let mut kept = Vec::new();
     let mut rest = payload;
@@ -33,18 +33,26 @@ fn spaces(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count()
 }
 
-/// Length of the text or number at the start; a text that was cut reaches to the end.
+/// Length of the value at the start; one that was cut reaches to the end. 0 for `null`, `true` and `false`.
 fn value_bytes(bytes: &[u8]) -> usize {
-    if bytes.first() != Some(&b'"') {
+    if bytes.first().is_some_and(|first| first.is_ascii_digit() || b".-+".contains(first)) {
         return bytes.iter().take_while(|byte| byte.is_ascii_digit() || b".-+eE".contains(byte)).count();
     }
-    let mut is_escaped = false;
-    for (at, &byte) in bytes.iter().enumerate().skip(1) {
+    if !bytes.first().is_some_and(|first| b"\"[{".contains(first)) {
+        return 0;
+    }
+    let (mut depth, mut is_text, mut is_escaped) = (0_usize, false, false);
+    for (at, &byte) in bytes.iter().enumerate() {
         match byte {
             _ if is_escaped => is_escaped = false,
-            b'\\' => is_escaped = true,
-            b'"' => return at + 1,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            b'[' | b'{' if !is_text => depth += 1,
+            b']' | b'}' if !is_text => depth = depth.saturating_sub(1),
             _ => (),
+        }
+        if depth == 0 && !is_text {
+            return at + 1;
         }
     }
     bytes.len()
@@ -62,6 +70,9 @@ mod tests {
             (r#"[{"ip":"1.1.1.1"},{"ip":"2.2.2.2"}]"#, Some(r#"[{"ip":""},{"ip":""}]"#)),
             (r#"{"ip":3405803783}"#, Some(r#"{"ip":""}"#)),
             (r#"{"ip":"a\"b","c":"ip"}"#, Some(r#"{"ip":"","c":"ip"}"#)),
+            (r#"{"ip":["203.0.113.7","::1"],"a":1}"#, Some(r#"{"ip":"","a":1}"#)),
+            (r#"{"ip":{"v4":"203.0.113.7","a":["}"]},"a":1}"#, Some(r#"{"ip":"","a":1}"#)),
+            (r#"{"ip":["203.0.1"#, Some(r#"{"ip":"""#)),
             (r#"{"ip":"203.0.11"#, Some(r#"{"ip":"""#)),
             (r#"{"ip""#, Some(r#"{"ip""#)),
             (r#"{"ip":"#, Some(r#"{"ip":"#)),

@@ -104,8 +104,7 @@ impl AccessFile {
     /// # Errors
     /// Every mistake, with what to do.
     pub(crate) fn parse(text: &str, cubes: &Cubes, known_apps: &[String]) -> Result<Self, Vec<String>> {
-        let written: WrittenFile =
-            toml::from_str(text).map_err(|error| vec![error.to_string().trim_end().to_owned()])?;
+        let written: WrittenFile = toml::from_str(text).map_err(|error| vec![toml_problem(text, &error)])?;
         let mut problems = Vec::new();
         let subjects: BTreeMap<&str, BTreeSet<&str>> = written
             .subject
@@ -138,6 +137,12 @@ impl AccessFile {
         }
         if problems.is_empty() { Ok(Self { roles, users }) } else { Err(problems) }
     }
+}
+
+/// With the number of the line and not its text, in which a password may be.
+fn toml_problem(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    format!("line {}: {}", before.matches('\n').count() + 1, error.message().replace('\n', " "))
 }
 
 fn team_role(

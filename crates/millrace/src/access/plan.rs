@@ -15,7 +15,8 @@ use super::{
     limits::Limits,
 };
 
-/// Columns of the view `dead_letters` that hold no value of a client: where it came from, and why it was rejected.
+/// Columns of the view `dead_letters` that hold no payload: where it came from, and why it was rejected. Pointer, app_id,
+/// platform and library are texts of clients, short and named by the contract.
 const REASON_COLUMNS: &[&str] = &[
     "received_at",
     "code",
@@ -173,7 +174,8 @@ impl AccessPlan {
     /// The plan of a file. `sha256_of` returns the hash of the password in a file.
     ///
     /// # Errors
-    /// Those of `sha256_of`.
+    /// Those of `sha256_of`, users whose roles would show more together than each of them, and a database whose name cannot
+    /// be in XML.
     pub(crate) fn new(
         file: &AccessFile,
         database: &str,
@@ -210,8 +212,17 @@ impl AccessPlan {
             });
         }
         let mut problems = Vec::new();
+        if !is_xml_name(database) {
+            problems.push(format!(
+                "clickhouse.database `{database}`: names of roles and users begin with it, so it must be of letters, digits, \
+                 _ and -, and begin with a letter or _"
+            ));
+        }
         let mut users = Vec::new();
         for (name, user) in &file.users {
+            problems.extend(
+                payload_problem(file, &user.roles).map(|problem| format!("user `{name}`: {problem}")),
+            );
             let login = match &user.login {
                 Login::PasswordFile(path) => sha256_of(path).map(PlannedLogin::Sha256),
                 Login::PasswordSha256(hash) => Ok(PlannedLogin::Sha256(hash.clone())),
@@ -241,6 +252,42 @@ impl AccessPlan {
             Err(problems)
         }
     }
+}
+
+/// The form `render --xml` has element names from it.
+fn is_xml_name(database: &str) -> bool {
+    database.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && database.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+}
+
+/// Why these roles cannot be together. ClickHouse adds the columns of one role to the rows of another, so a role with
+/// payloads would show those of the applications whose reasons another role reads.
+fn payload_problem(file: &AccessFile, roles: &BTreeSet<String>) -> Option<String> {
+    let (mut with_payloads, mut reasons) = (Vec::new(), Vec::new());
+    for name in roles {
+        match (BuiltInRole::of_name(name), file.roles.get(name)) {
+            (Some(BuiltInRole::Steward), _) => with_payloads.push(&Apps::All),
+            (Some(BuiltInRole::Reader), _) => reasons.push((name, &Apps::All)),
+            (None, Some(role)) if role.raw => with_payloads.push(&role.apps),
+            (None, Some(role)) if role.cubes.contains(QUALITY) => reasons.push((name, &role.apps)),
+            _ => (),
+        }
+    }
+    let has_payloads = |app: &String| {
+        with_payloads.iter().any(|apps| matches!(apps, Apps::Only(apps) if apps.contains(app)))
+    };
+    let exceeds = |apps: &Apps| match apps {
+        Apps::All => true,
+        Apps::Only(apps) => !apps.iter().all(has_payloads),
+    };
+    if with_payloads.is_empty() || with_payloads.contains(&&Apps::All) {
+        return None;
+    }
+    let (role, _) = reasons.into_iter().find(|(_, apps)| exceeds(apps))?;
+    Some(format!(
+        "role `{role}` reads the reasons of dead letters (cube `{QUALITY}`) of applications for which no role of the user has \
+         raw = true, and the user would read their payloads too: make it two users"
+    ))
 }
 
 /// A row is visible if one of the roles may read it.

@@ -23,13 +23,45 @@ pub(crate) struct FoundAccess {
     pub(crate) quotas: Vec<String>,
     /// Row policies of the pipeline's roles: name and view.
     pub(crate) policies: Vec<(String, String)>,
-    /// Which user has which role of the pipeline.
+    /// Which user or role has which role, if one of them is of the pipeline.
     pub(crate) granted: Vec<(String, String)>,
     /// Users of `users` with rights that no role gives them.
     pub(crate) with_own_rights: Vec<String>,
+    /// Users that are not of the pipeline. Those of files are left out: no statement can change them.
+    pub(crate) foreign_users: Vec<String>,
+    /// Row policies that are not of the pipeline, on its views and for its roles or users: name and view.
+    pub(crate) foreign_policies: Vec<(String, String)>,
+    /// The user of the connection.
+    pub(crate) current_user: String,
 }
 
-/// The statements that bring a server to the plan.
+/// What only a person can decide, because it was not created by `millrace access`. Nothing must be changed before.
+pub(crate) fn conflicts(plan: &AccessPlan, found: &FoundAccess) -> Vec<String> {
+    let mut conflicts = Vec::new();
+    for user in &plan.users {
+        let name = &user.name;
+        if *name == found.current_user {
+            conflicts.push(format!(
+                "user `{name}` is the one of this connection, and would lose the right to manage access: run the command as \
+                 another user"
+            ));
+        } else if found.foreign_users.contains(name) {
+            conflicts.push(format!(
+                "user `{name}` exists and was not created by millrace access for database `{}`: rename it or drop it",
+                plan.database
+            ));
+        }
+    }
+    conflicts.extend(found.foreign_policies.iter().map(|(name, view)| {
+        format!(
+            "row policy `{name}` on {}.{view} concerns users of the file and was not created by millrace access: drop it",
+            plan.database
+        )
+    }));
+    conflicts
+}
+
+/// The statements that bring a server to the plan. None of them helps against [`conflicts`].
 pub(crate) fn statements(plan: &AccessPlan, found: &FoundAccess) -> Vec<String> {
     let mut statements = revocations(plan, found);
     for role in &plan.roles {
@@ -50,11 +82,11 @@ fn revocations(plan: &AccessPlan, found: &FoundAccess) -> Vec<String> {
     for user in found.users.iter().filter(|user| user_of(user).is_none()) {
         statements.push(format!("DROP USER IF EXISTS {}", quoted(user)));
     }
-    for (user, role) in &found.granted {
-        let keeps = user_of(user).is_some_and(|user| user.roles.contains(role));
-        let is_dropped = user_of(user).is_none() && found.users.contains(user);
+    for (grantee, role) in &found.granted {
+        let keeps = user_of(grantee).is_some_and(|user| user.roles.contains(role));
+        let is_dropped = user_of(grantee).is_none() && found.users.contains(grantee);
         if !keeps && !is_dropped {
-            statements.push(format!("REVOKE {} FROM {}", quoted(role), quoted(user)));
+            statements.push(format!("REVOKE {} FROM {}", quoted(role), quoted(grantee)));
         }
     }
     for user in found.with_own_rights.iter().filter(|user| user_of(user).is_some()) {
@@ -108,6 +140,7 @@ fn role_statements(plan: &AccessPlan, role: &PlannedRole) -> Vec<String> {
     }
     let grants: Vec<String> = role.grants.iter().map(super::plan::Grant::text).collect();
     statements.push(format!("GRANT {} TO {name} WITH REPLACE OPTION", grants.join(", ")));
+    statements.push(format!("ALTER ROLE {name} SETTINGS NONE"));
     statements
 }
 
@@ -126,10 +159,14 @@ fn user_statements(plan: &AccessPlan, user: &PlannedUser) -> Vec<String> {
     };
     let roles = user.roles.iter().map(|role| quoted(role)).collect::<Vec<_>>().join(", ");
     let settings = user.limits.as_ref().map_or_else(|| "NONE".to_owned(), settings);
+    // The user that creates the database could not log in with a default database.
+    let database = if user.limits.is_some() { quoted(&plan.database) } else { "NONE".to_owned() };
+    let account = format!("{name} IDENTIFIED WITH {login} HOST {hosts} DEFAULT DATABASE {database}");
     let mut statements = vec![
         format!("CREATE SETTINGS PROFILE IF NOT EXISTS {limits_name}"),
         format!("ALTER SETTINGS PROFILE {limits_name} SETTINGS {settings}"),
-        format!("CREATE USER IF NOT EXISTS {name} IDENTIFIED WITH {login} SETTINGS PROFILE {limits_name}"),
+        format!("CREATE USER IF NOT EXISTS {account} SETTINGS PROFILE {limits_name}"),
+        format!("ALTER USER {account} SETTINGS PROFILE {limits_name}"),
     ];
     if let Some(limits) = &user.limits {
         statements.push(format!(
@@ -137,13 +174,8 @@ fn user_statements(plan: &AccessPlan, user: &PlannedUser) -> Vec<String> {
             limits.queries_per_hour
         ));
     }
-    // The user that creates the database could not log in with a default database.
-    let database = if user.limits.is_some() { quoted(&plan.database) } else { "NONE".to_owned() };
     statements.push(format!("GRANT {roles} TO {name}"));
-    statements.push(format!(
-        "ALTER USER {name} IDENTIFIED WITH {login} HOST {hosts} DEFAULT ROLE {roles} DEFAULT DATABASE {database} \
-         SETTINGS PROFILE {limits_name}"
-    ));
+    statements.push(format!("ALTER USER {name} DEFAULT ROLE {roles}"));
     statements
 }
 
@@ -159,6 +191,15 @@ fn settings(limits: &Limits) -> String {
     ];
     settings.extend(CHANGEABLE.iter().map(|name| format!("{name} CHANGEABLE_IN_READONLY")));
     settings.join(", ")
+}
+
+/// A statement for the screen: whoever knows a hash can find a weak password by trying.
+pub(crate) fn without_hashes(statement: &str) -> String {
+    const HASH: &str = "sha256_hash BY '";
+    match statement.split_once(HASH).map(|(before, rest)| (before, rest.split_once('\''))) {
+        Some((before, Some((_, after)))) => format!("{before}{HASH}…'{after}"),
+        _ => statement.to_owned(),
+    }
 }
 
 /// A text in quotes.

@@ -21,12 +21,15 @@ subjects = ["users", "numbers"]
 apps = ["app-tv"]
 subjects = ["users"]
 raw = true
+[role.sales]
+apps = ["app-tv"]
+subjects = ["users"]
 limits = { execution_time = "60s", memory = "1GiB" }
 [role.board]
 apps = ["*"]
 subjects = ["*"]
 [user.alice]
-roles = ["growth", "video"]
+roles = ["growth", "sales"]
 password_file = "alice"
 hosts = ["10.1.0.0/16"]
 [user.bob]
@@ -54,7 +57,7 @@ fn role<'a>(plan: &'a AccessPlan, name: &str) -> &'a PlannedRole {
 #[test]
 fn every_mistake_of_a_file_is_reported_with_what_to_do() {
     for (text, expected) in [
-        ("[role", "TOML parse error"),
+        ("[role", "line 1: "),
         ("[roles.x]\n", "unknown field `roles`"),
         ("[subject]\nx = [\"trafic\"]", "subject `x`: there is no cube `trafic`; the nearest is `traffic`"),
         ("[subject]\nX = [\"traffic\"]", "subject `X`: its name must be of a-z"),
@@ -197,8 +200,12 @@ fn what_is_not_in_the_file_is_removed_and_nothing_else() {
             pair("alice", "db_role_board"),
             pair("carol", "db_role_growth"),
             pair("dave", "db_role_growth"),
+            pair("alice", "admin"),
+            pair("db_role_growth", "admin"),
+            pair("analysts", "db_role_growth"),
         ],
         with_own_rights: texts(&["alice", "carol"]),
+        ..FoundAccess::default()
     };
     let statements = sql::statements(&plan, &found);
     let removals: Vec<&str> = statements
@@ -212,6 +219,9 @@ fn what_is_not_in_the_file_is_removed_and_nothing_else() {
             "DROP USER IF EXISTS `carol`",
             "REVOKE `db_role_board` FROM `alice`",
             "REVOKE `db_role_growth` FROM `dave`",
+            "REVOKE `admin` FROM `alice`",
+            "REVOKE `admin` FROM `db_role_growth`",
+            "REVOKE `db_role_growth` FROM `analysts`",
             "REVOKE ALL ON *.* FROM `alice`",
             "DROP ROLE IF EXISTS `db_role_old`",
             "DROP ROW POLICY IF EXISTS `db_role_growth` ON `db`.`traffic`",
@@ -243,14 +253,97 @@ fn a_user_is_created_without_rights_and_limited_before_it_gets_any() {
              CHANGEABLE_IN_READONLY, max_memory_usage = 2147483648, max_result_rows = 200000, \
              max_concurrent_queries_for_user = 8, log_comment CHANGEABLE_IN_READONLY, \
              output_format_json_quote_64bit_integers CHANGEABLE_IN_READONLY",
-            "CREATE USER IF NOT EXISTS `alice` IDENTIFIED WITH sha256_hash BY 'hash of alice' \
-             SETTINGS PROFILE `db_user_alice`",
-            "CREATE QUOTA OR REPLACE `db_user_alice` FOR INTERVAL 1 hour MAX queries = 10000 TO `alice`",
-            "GRANT `db_role_growth`, `db_role_video` TO `alice`",
+            "CREATE USER IF NOT EXISTS `alice` IDENTIFIED WITH sha256_hash BY 'hash of alice' HOST IP '10.1.0.0/16' \
+             DEFAULT DATABASE `db` SETTINGS PROFILE `db_user_alice`",
             "ALTER USER `alice` IDENTIFIED WITH sha256_hash BY 'hash of alice' HOST IP '10.1.0.0/16' \
-             DEFAULT ROLE `db_role_growth`, `db_role_video` DEFAULT DATABASE `db` SETTINGS PROFILE `db_user_alice`",
+             DEFAULT DATABASE `db` SETTINGS PROFILE `db_user_alice`",
+            "CREATE QUOTA OR REPLACE `db_user_alice` FOR INTERVAL 1 hour MAX queries = 10000 TO `alice`",
+            "GRANT `db_role_growth`, `db_role_sales` TO `alice`",
+            "ALTER USER `alice` DEFAULT ROLE `db_role_growth`, `db_role_sales`",
         ]
     );
+    let shown = sql::without_hashes(of_alice[3]);
+    assert!(shown.contains("sha256_hash BY '…' HOST IP '10.1.0.0/16'"), "{shown}");
+    let has = |wanted: &str| statements.iter().any(|one| one == wanted);
+    assert!(has("ALTER ROLE `db_role_growth` SETTINGS NONE"), "{statements:#?}");
+}
+
+#[test]
+fn nothing_is_changed_that_another_person_created() {
+    let plan = plan(FILE);
+    assert_eq!(sql::conflicts(&plan, &FoundAccess::default()), [""; 0]);
+    let found = FoundAccess {
+        users: vec!["alice".into()],
+        foreign_users: vec!["bob".into(), "default".into()],
+        foreign_policies: vec![("all_rows".into(), "audience".into())],
+        current_user: "aggregate".into(),
+        ..FoundAccess::default()
+    };
+    let conflicts = sql::conflicts(&plan, &found);
+    assert_eq!(conflicts.len(), 3, "{conflicts:#?}");
+    for (found, expected) in conflicts.iter().zip([
+        "user `aggregate` is the one of this connection",
+        "user `bob` exists and was not created by millrace access for database `db`: rename it or drop it",
+        "row policy `all_rows` on db.audience",
+    ]) {
+        assert!(found.starts_with(expected), "{found}");
+    }
+}
+
+#[test]
+fn no_two_roles_show_payloads_that_neither_shows() {
+    let roles = "[role.raw_a]\napps = [\"a\"]\nsubjects = [\"*\"]\nraw = true\n\
+                 [role.raw_b]\napps = [\"b\"]\nsubjects = [\"*\"]\nraw = true\n\
+                 [role.b]\napps = [\"b\"]\nsubjects = [\"*\"]\n\
+                 [subject]\nusers = [\"audience\"]\n\
+                 [role.users_b]\napps = [\"b\"]\nsubjects = [\"users\"]\n\
+                 [role.all]\napps = [\"*\"]\nsubjects = [\"*\"]\n";
+    for (of_user, role) in [
+        (&["raw_a", "b"][..], Some("b")),
+        (&["raw_a", "all"], Some("all")),
+        (&["raw_a", "reader"], Some("reader")),
+        (&["raw_a", "raw_b", "b"], None),
+        (&["raw_a", "raw_b"], None),
+        (&["raw_a", "users_b"], None),
+        (&["b", "all", "reader"], None),
+        (&["steward", "all", "raw_a"], None),
+    ] {
+        let text = format!("{roles}[user.x]\nroles = {of_user:?}\nldap = \"a\"");
+        let cubes = cubes();
+        let file = AccessFile::parse(&text, &cubes, &[]).unwrap();
+        let found = AccessPlan::new(&file, "db", &cubes, |_| Ok(String::new()));
+        match (found, role) {
+            (Ok(_), None) => (),
+            (Err(problems), Some(role)) => {
+                let expected = format!("user `x`: role `{role}` reads the reasons of dead letters");
+                assert!(
+                    problems.len() == 1 && problems[0].starts_with(&expected),
+                    "{of_user:?}: {problems:?}"
+                );
+            }
+            (found, _) => panic!("{of_user:?}: {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_database_whose_name_cannot_be_in_xml_is_a_problem() {
+    let cubes = cubes();
+    let file = AccessFile::parse("", &cubes, &[]).unwrap();
+    for (database, is_valid) in
+        [("millrace", true), ("_a-1", true), ("1prod", false), ("my.db", false), ("", false)]
+    {
+        let plan = AccessPlan::new(&file, database, &cubes, |_| Ok(String::new()));
+        assert_eq!(plan.is_ok(), is_valid, "{database}");
+    }
+}
+
+#[test]
+fn a_mistake_is_shown_without_the_line_that_has_it() {
+    let text = "[user.x]\nroles = [\"reader\"]\npassword = \"hunter2\"";
+    let problems = AccessFile::parse(text, &cubes(), &[]).unwrap_err();
+    assert!(problems[0].starts_with("line 3: unknown field `password`"), "{problems:?}");
+    assert!(!problems[0].contains("hunter2"), "{problems:?}");
 }
 
 #[test]

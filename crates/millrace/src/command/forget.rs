@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use event::{IdentityKey, Topic};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::{person::Person, rows::ErasedTable};
 use crate::{
@@ -31,15 +31,15 @@ use crate::{
 ///    and would write them again. Its events wait in Kafka.
 /// 2. Deletes the rows of the person from `events`. Blanks payload, key and message of its dead letters; their rows stay,
 ///    because the cube `quality` counts them.
-/// 3. Records how many rows that were in `erasures`, without the person.
+/// 3. Records how many rows that were in `erasures`, without the person, as soon as ClickHouse has accepted each change.
 ///
 /// A row is masked when no query returns it any more, and gone from disk when ClickHouse has removed the old data parts. Both
-/// are printed. The topics hold the rest until retention deletes it; each is printed with its retention. Run the command again
+/// are printed; the command fails if it still finds a row. The topics hold the rest until retention deletes it; each is printed with its retention. Run the command again
 /// when the events that are on their way now are stored.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Needs the role steward in ClickHouse, and rights to write to enrich-state in Kafka. Give all people at once, so that enrich
-stops once.
+Needs the role steward in ClickHouse, rights to write to enrich-state in Kafka, and the identity secret of enrich. Give all
+people at once, so that enrich stops once.
 
 EXAMPLES
   millrace forget --app web-main --anonymous-id 7f9c2c5e --reason \"request 4711\"
@@ -79,9 +79,10 @@ impl Forget {
         let client = aggregate::server::client(settings).with_database(&settings.clickhouse.database);
         let mut person = Person::new(&self.app, &self.anonymous_id, &self.user_ids);
         let has_events = tokio.block_on(rows::has_events(&client, settings))?;
-        let identity = IdentityKey::new(settings.enrich.identity_secret.expose());
+        let identity = IdentityKey::new(settings.identity_secret()?.expose());
         if has_events {
             let keys = person.keys(&identity);
+            tokio.block_on(rows::check_secret(&client, settings, &person, &keys))?;
             person.add_devices(tokio.block_on(rows::devices_of(&client, settings, &keys))?);
         } else if !self.user_ids.is_empty() {
             note(
@@ -90,30 +91,34 @@ impl Forget {
         }
         state::check_stopped(settings)?;
         let keys = person.keys(&identity);
+        let letters = tokio.block_on(rows::letters_of(&client, settings, &person))?;
         let tombstones = state::write_tombstones(settings, tokio, &person, &keys)?;
         state::check_stopped(settings)?;
 
+        let who = self.author.name();
+        // At once: a run that is interrupted has recorded what it has erased.
+        let record = async |table: ErasedTable, rows: u64| {
+            let row = ErasureRow::new(&who, &self.app, table.name(), rows, &self.reason);
+            erasures::write(&client, settings, &[row]).await
+        };
         let mut erased = Vec::new();
         if has_events {
             let rows = tokio.block_on(rows::erase_events(&client, settings, &keys))?;
+            tokio.block_on(record(ErasedTable::Events, rows))?;
             erased.push((ErasedTable::Events, rows));
         }
-        let rows = tokio.block_on(rows::blank_dead_letters(&client, settings, &person))?;
-        erased.push((ErasedTable::DeadLetters, rows));
+        tokio.block_on(rows::blank_dead_letters(&client, settings, &letters))?;
+        tokio.block_on(record(ErasedTable::DeadLetters, letters.len() as u64))?;
+        erased.push((ErasedTable::DeadLetters, letters.len() as u64));
         let mut facts = Vec::new();
         for &(table, rows) in &erased {
             let old_parts =
                 tokio.block_on(rows::wait_until_masked(&client, settings, table, MASK_TIMEOUT))?;
-            let left =
+            let found = tokio.block_on(rows::still_found(&client, settings, table, &person, &keys))?;
+            let parts =
                 tokio.block_on(rows::parts_on_disk(&client, settings, table, &old_parts, self.wait))?;
-            facts.push((table, rows, left));
+            facts.push(Fact { table, rows, found, parts });
         }
-        let who = self.author.name();
-        let records: Vec<ErasureRow> = facts
-            .iter()
-            .map(|&(table, rows, _)| ErasureRow::new(&who, &self.app, table.name(), rows, &self.reason))
-            .collect();
-        tokio.block_on(erasures::write(&client, settings, &records))?;
 
         let topics = tokio.block_on(retention::topics(settings))?;
         let state_topic = settings.kafka.topic(Topic::EnrichState);
@@ -124,20 +129,48 @@ impl Forget {
             "yes".into(),
             "when Kafka compacts the topic".into(),
         ]);
-        for &(table, rows, left) in &facts {
-            let gone = if left == 0 { "yes".to_owned() } else { format!("no: {left} old data parts remain") };
-            shown.add_row([table.name().to_owned(), rows.to_string(), "yes".into(), gone]);
+        for fact in &facts {
+            let answer = |left: u64, what: &str| {
+                if left == 0 { "yes".to_owned() } else { format!("no: {left} {what}") }
+            };
+            shown.add_row([
+                fact.table.name().to_owned(),
+                fact.rows.to_string(),
+                answer(fact.found, "rows are found"),
+                answer(fact.parts, "old data parts remain"),
+            ]);
         }
         for topic in &topics {
             shown.add_row([topic.name.clone(), "0".into(), "no".into(), topic.until()]);
         }
         output.table(&shown)?;
-        let tables: Vec<_> = facts
-            .iter()
-            .map(|&(table, rows, left)| {
-                json!({ "table": table.name(), "rows": rows, "masked": true, "gone_from_disk": left == 0 })
-            })
-            .collect();
-        Ok(output.json(&json!({ "tombstones": tombstones, "tables": tables, "topics": topics }))?)
+        let tables: Vec<_> = facts.iter().map(Fact::json).collect();
+        output.json(&json!({ "tombstones": tombstones, "tables": tables, "topics": topics }))?;
+        let found: u64 = facts.iter().map(|fact| fact.found).sum();
+        if found == 0 {
+            return Ok(());
+        }
+        Err(Error::Failed(format!(
+            "{found} rows of the person are still found, such as events that were stored meanwhile: run this command again"
+        )))
+    }
+}
+
+/// What has become of the rows of one table.
+struct Fact {
+    table: ErasedTable,
+    /// Erased by this run.
+    rows: u64,
+    /// Rows of the person that a query returns after it.
+    found: u64,
+    /// Old data parts on disk.
+    parts: u64,
+}
+
+impl Fact {
+    fn json(&self) -> Value {
+        json!({
+            "table": self.table.name(), "rows": self.rows, "masked": self.found == 0, "gone_from_disk": self.parts == 0,
+        })
     }
 }

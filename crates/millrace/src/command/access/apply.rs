@@ -16,13 +16,15 @@ use crate::{
     command::author::Author,
     context::Context,
     error::Error,
+    output::note,
 };
 
 /// Bring the roles and users of ClickHouse to a file
 ///
 /// Creates, changes and removes roles, users, row policies, quotas and settings profiles, and prints each change as SHOW
-/// ACCESS has it: - before, + after. Objects that this command did not create stay as they are. Passwords are set again and
-/// not printed. It needs a user that may manage access.
+/// ACCESS has it: - before, + after. Objects that this command did not create stay as they are: if a user of the file or a row
+/// policy on a view is among them, the command names it and changes nothing. Passwords are set again and not printed. It needs
+/// a user that may manage access and is not in the file.
 ///
 /// Run it before `millrace migrate`: on a new server it creates the user that migrates, with whose rights the views read the
 /// tables, and after a change of the cubes it gives this user and the readers their rights on the new views.
@@ -52,8 +54,14 @@ impl ApplyAccess {
         let comment = format!("millrace access apply by {}", self.author.name());
         let client = server::client(settings).with_setting("log_comment", &comment);
         let found = tokio.block_on(found(&client, settings, &plan.database))?;
+        let conflicts = sql::conflicts(&plan, &found);
+        if !conflicts.is_empty() {
+            conflicts.iter().for_each(note);
+            return Err(Error::Failed("nothing has been changed: see above".into()));
+        }
         let statements = sql::statements(&plan, &found);
         if self.dry_run {
+            let statements: Vec<String> = statements.iter().map(|one| sql::without_hashes(one)).collect();
             for statement in &statements {
                 output.line(format!("{statement};"))?;
             }
@@ -78,47 +86,51 @@ impl ApplyAccess {
     }
 }
 
+/// Row policies in the database for the pipeline's roles and users that are not of the pipeline.
+const FOREIGN_POLICIES: &str = "\
+SELECT short_name, table FROM system.row_policies WHERE database = ? AND NOT startsWith(short_name, ?) AND storage != 'users_xml' \
+AND (apply_to_all OR hasAny(apply_to_list, ?) OR arrayExists(name -> startsWith(name, ?), apply_to_list)) ORDER BY ALL";
+
+/// Whoever has a role of the pipeline, and what the pipeline's roles and users have.
+const GRANTED: &str = "\
+SELECT coalesce(user_name, role_name, ''), granted_role_name FROM system.role_grants WHERE startsWith(granted_role_name, ?) \
+OR has(?, ifNull(user_name, '')) OR startsWith(ifNull(role_name, ''), ?) ORDER BY ALL";
+
 /// What the server has of this pipeline.
 async fn found(client: &Client, settings: &Settings, database: &str) -> Result<FoundAccess, Error> {
     let (roles, of_users) = (role_prefix(database), user_prefix(database));
+    let failed = |error| server::failed(settings, "", &error);
     let names = async |table: &str, prefix: &str| {
         let query = format!("SELECT name FROM system.{table} WHERE startsWith(name, ?) ORDER BY name");
-        let rows = client.query(&query).bind(prefix).fetch_all::<String>().await;
-        rows.map_err(|error| server::failed(settings, table, &error))
-    };
-    let pairs = async |query: &str, prefix: &str| {
-        let rows = client.query(query).bind(prefix).fetch_all::<(String, String)>().await;
-        rows.map_err(|error| server::failed(settings, "", &error))
+        client.query(&query).bind(prefix).fetch_all::<String>().await.map_err(failed)
     };
     let profiles = names("settings_profiles", &of_users).await?;
-    let all_users = names("users", "").await?;
-    let has_profile = |user: &String| profiles.contains(&format!("{of_users}{user}"));
-    let users: Vec<String> = all_users.into_iter().filter(has_profile).collect();
-    let with_own_rights = client
-        .query(
-            "SELECT DISTINCT assumeNotNull(user_name) FROM system.grants WHERE has(?, user_name) ORDER BY 1",
-        )
-        .bind(&users)
-        .fetch_all::<String>()
-        .await
-        .map_err(|error| server::failed(settings, "grants", &error))?;
+    let all_users = "SELECT name, storage FROM system.users ORDER BY name";
+    let all_users = client.query(all_users).fetch_all::<(String, String)>().await.map_err(failed)?;
+    let (users, foreign): (Vec<_>, Vec<_>) =
+        all_users.into_iter().partition(|(user, _)| profiles.contains(&format!("{of_users}{user}")));
+    let users: Vec<String> = users.into_iter().map(|(user, _)| user).collect();
+    let foreign = foreign.into_iter().filter(|(_, storage)| storage != "users_xml");
+    let own_rights =
+        "SELECT DISTINCT assumeNotNull(user_name) FROM system.grants WHERE has(?, user_name) ORDER BY 1";
+    let policies = "SELECT short_name, table FROM system.row_policies WHERE database = ? AND startsWith(short_name, ?) ORDER BY ALL";
     Ok(FoundAccess {
         roles: names("roles", &roles).await?,
-        users,
-        with_own_rights,
+        foreign_users: foreign.map(|(user, _)| user).collect(),
+        with_own_rights: client.query(own_rights).bind(&users).fetch_all().await.map_err(failed)?,
         quotas: names("quotas", &of_users).await?,
         profiles,
-        policies: pairs(
-            "SELECT short_name, table FROM system.row_policies WHERE startsWith(short_name, ?) ORDER BY short_name, table",
-            &roles,
-        )
-        .await?,
-        granted: pairs(
-            "SELECT assumeNotNull(user_name), granted_role_name FROM system.role_grants \
-             WHERE startsWith(granted_role_name, ?) AND user_name IS NOT NULL ORDER BY user_name, granted_role_name",
-            &roles,
-        )
-        .await?,
+        policies: client.query(policies).bind(database).bind(&roles).fetch_all().await.map_err(failed)?,
+        foreign_policies: {
+            let query = client.query(FOREIGN_POLICIES).bind(database).bind(&roles).bind(&users).bind(&roles);
+            query.fetch_all().await.map_err(failed)?
+        },
+        granted: {
+            let query = client.query(GRANTED).bind(&roles).bind(&users).bind(&roles);
+            query.fetch_all().await.map_err(failed)?
+        },
+        current_user: client.query("SELECT currentUser()").fetch_one().await.map_err(failed)?,
+        users,
     })
 }
 

@@ -20,11 +20,12 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Print all mistakes in a file of roles and users, and where the server differs from it
 ///
-/// The server is compared if it replies and the user may see its roles and users (SHOW ACCESS). Passwords are not compared,
-/// because the server does not show them. Also warns of a ClickHouse version that has known ways around row policies.
+/// The server is compared if the user may see its roles and users (SHOW ACCESS). Passwords are not compared, because the server
+/// does not show them. `millrace access show` reads the file without a server. Also warns of a ClickHouse version that has known ways around row policies.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exits with 2 if FILE has a mistake, and with 1 if the server differs from it. A warning does not change the exit code.
+Exits with 2 if FILE has a mistake, and with 1 if the server differs from it or returns an error. A warning does not change
+the exit code, nor does a server that does not reply or whose roles the user may not see: then `compared` is false in --json.
 
 EXAMPLES
   millrace access check
@@ -48,13 +49,15 @@ impl CheckAccess {
                 version::advice(&version).into_iter().collect(),
                 tokio.block_on(compare(&client, settings, &plan))?,
             ),
-            _ => (Vec::new(), Comparison::NotDone(format!("no reply at {}", settings.clickhouse.url))),
+            Ok(Err(error)) => return Err(server::failed(settings, "", &error).into()),
+            Err(_) => (Vec::new(), Comparison::NotDone(format!("no reply at {}", settings.clickhouse.url))),
         };
         for warning in &warnings {
             output.line(format!("warning: {warning}"))?;
         }
         let (roles, users) = (plan.roles.len(), plan.users.len());
         output.line(format!("{roles} roles (4 of them built in) and {users} users are valid"))?;
+        let is_compared = matches!(comparison, Comparison::Done(_));
         let differences = match comparison {
             Comparison::Done(differences) => differences,
             Comparison::NotDone(reason) => {
@@ -65,9 +68,9 @@ impl CheckAccess {
         for difference in &differences {
             output.line(difference)?;
         }
-        output.json(
-            &json!({ "roles": roles, "users": users, "warnings": warnings, "differences": differences }),
-        )?;
+        output.json(&json!({
+            "roles": roles, "users": users, "warnings": warnings, "compared": is_compared, "differences": differences,
+        }))?;
         if differences.is_empty() {
             return Ok(());
         }
@@ -95,9 +98,7 @@ async fn compare(client: &Client, settings: &Settings, plan: &AccessPlan) -> Res
         let user = &settings.clickhouse.user;
         return Ok(Comparison::NotDone(format!("user `{user}` may not see roles and users (SHOW ACCESS)")));
     }
-    let Some((storage, found)) = server_facts::read(client, plan).await.map_err(failed)? else {
-        return Ok(Comparison::NotDone("it has no role of this pipeline yet".into()));
-    };
+    let (storage, found) = server_facts::read(client, plan).await.map_err(failed)?;
     let expected = drift::expected(plan, storage);
     let missing = expected.difference(&found).map(|fact| format!("missing: {fact}"));
     let unexpected = found.difference(&expected).map(|fact| format!("not in the file: {fact}"));

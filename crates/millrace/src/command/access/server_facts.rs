@@ -20,7 +20,8 @@ const POLICIES: &str = "\
 SELECT short_name, concat(table, if(is_restrictive, ' (restrictive)', '')), \
   if(apply_to_all, 'ALL', arrayStringConcat(arraySort(apply_to_list), ', ')), \
   ifNull(select_filter, '') FROM system.row_policies \
-WHERE database = ? AND (apply_to_all OR startsWith(short_name, ?) OR hasAny(apply_to_list, ?))";
+WHERE database = ? AND (apply_to_all OR startsWith(short_name, ?) OR hasAny(apply_to_list, ?) \
+  OR arrayExists(name -> startsWith(name, ?), apply_to_list))";
 
 const ELEMENTS: &str = "\
 SELECT coalesce(profile_name, user_name, role_name, ''), assumeNotNull(setting_name), \
@@ -36,8 +37,8 @@ pub(super) async fn may_read(client: &Client) -> Result<bool, Error> {
     Ok(client.query_raw("CHECK GRANT SHOW ACCESS ON *.*").fetch_one::<u8>().await? == 1)
 }
 
-/// The storage and the sentences; None if the server has no role of this pipeline.
-pub(super) async fn read(client: &Client, plan: &AccessPlan) -> Result<Option<(Storage, Facts)>, Error> {
+/// The storage and the sentences.
+pub(super) async fn read(client: &Client, plan: &AccessPlan) -> Result<(Storage, Facts), Error> {
     let (roles, of_users) = (role_prefix(&plan.database), user_prefix(&plan.database));
     let users: Vec<&str> = plan.users.iter().map(|user| user.name.as_str()).collect();
     let limited: Vec<&str> =
@@ -45,17 +46,14 @@ pub(super) async fn read(client: &Client, plan: &AccessPlan) -> Result<Option<(S
     let found: Vec<(String, String)> =
         rows(client.query("SELECT name, storage FROM system.roles WHERE startsWith(name, ?)").bind(&roles))
             .await?;
-    if found.is_empty() {
-        return Ok(None);
-    }
-    let in_files = found.iter().all(|(_, storage)| storage == "users_xml");
+    let in_files = !found.is_empty() && found.iter().all(|(_, storage)| storage == "users_xml");
     let mut facts: Facts = found.iter().map(|(name, _)| drift::role(name)).collect();
 
     let rights = client.query(RIGHTS).bind(&roles).bind(&users);
     for (grantee, privilege, columns, object) in rows::<FourTexts>(rights).await? {
         facts.insert(drift::right(&grantee, &privilege, &columns, &object));
     }
-    let policies = client.query(POLICIES).bind(&plan.database).bind(&roles).bind(&users);
+    let policies = client.query(POLICIES).bind(&plan.database).bind(&roles).bind(&users).bind(&roles);
     for (name, view, readers, condition) in rows::<FourTexts>(policies).await? {
         facts.insert(drift::policy(&name, &view, &readers, &condition));
     }
@@ -100,7 +98,7 @@ pub(super) async fn read(client: &Client, plan: &AccessPlan) -> Result<Option<(S
     for (name, seconds, queries) in rows::<(String, u32, u64)>(quotas).await? {
         facts.insert(drift::quota(&name, seconds, queries));
     }
-    Ok(Some((if in_files { Storage::File } else { Storage::Sql }, facts)))
+    Ok((if in_files { Storage::File } else { Storage::Sql }, facts))
 }
 
 async fn rows<T: RowOwned + RowRead>(query: clickhouse::query::Query) -> Result<Vec<T>, Error> {

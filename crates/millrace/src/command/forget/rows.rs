@@ -1,5 +1,8 @@
 //! The rows of a person in ClickHouse: found, masked, and gone from disk.
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use aggregate::server;
 use clickhouse::Client;
@@ -17,7 +20,7 @@ const POSITIONS_PER_MUTATION: usize = 1_000;
 pub(super) enum ErasedTable {
     /// Its rows are deleted.
     Events,
-    /// Payload, key and message of its rows are blanked: the cube `quality` counts the rows.
+    /// Payload, key, message and pointer of its rows are blanked: the cube `quality` counts the rows.
     DeadLetters,
 }
 
@@ -51,27 +54,67 @@ pub(super) async fn devices_of(
     Ok(devices.map_err(|error| server::failed(settings, ErasedTable::Events.name(), &error))?)
 }
 
-/// Deletes the events of the person and returns how many there were. The statement holds hashes and no ID, because ClickHouse
-/// keeps the text of a mutation.
+/// Fails if events have an ID of the person and not its key: the secret is another one than that of enrich, and nothing would
+/// be found by the keys.
+pub(super) async fn check_secret(
+    client: &Client,
+    settings: &Settings,
+    person: &Person,
+    keys: &PersonKeys,
+) -> Result<(), Error> {
+    let table = ErasedTable::Events.name();
+    let query = format!(
+        "SELECT count() FROM {table} WHERE src = '' AND app_id = {{app:String}} AND \
+         (has({{devices:Array(String)}}, anonymous_id) OR has({{users:Array(String)}}, user_id)) AND NOT ({})",
+        of_keys(keys)
+    );
+    let with_other_keys: u64 = client
+        .query_raw(&query)
+        .param("app", &person.app)
+        .param("devices", person.devices.iter().collect::<Vec<_>>())
+        .param("users", person.users.iter().collect::<Vec<_>>())
+        .with_setting("log_queries", "0")
+        .fetch_one()
+        .await
+        .map_err(|error| server::failed(settings, table, &error))?;
+    if with_other_keys == 0 {
+        return Ok(());
+    }
+    Err(Error::Failed(format!(
+        "{with_other_keys} events of the person have other keys than this command makes: the identity secret is not the one \
+         of enrich; set enrich.identity_secret_file as for enrich. Nothing has been erased"
+    )))
+}
+
+/// The condition for the events of the person. It holds hashes and no ID, because ClickHouse keeps the text of a mutation.
+fn of_keys(keys: &PersonKeys) -> String {
+    let conditions: Vec<String> = [("device_key", &keys.devices), ("user_key", &keys.users)]
+        .iter()
+        .filter(|(_, keys)| !keys.is_empty())
+        .map(|(column, keys)| format!("{column} IN ({})", list(keys)))
+        .collect();
+    conditions.join(" OR ")
+}
+
+async fn count_events(client: &Client, settings: &Settings, keys: &PersonKeys) -> Result<u64, Error> {
+    let table = ErasedTable::Events.name();
+    let count = format!("SELECT count() FROM {table} WHERE src = '' AND ({})", of_keys(keys));
+    let rows = client.query_raw(&count).fetch_one().await;
+    Ok(rows.map_err(|error| server::failed(settings, table, &error))?)
+}
+
+/// Deletes the events of the person and returns how many there were.
 pub(super) async fn erase_events(
     client: &Client,
     settings: &Settings,
     keys: &PersonKeys,
 ) -> Result<u64, Error> {
     let table = ErasedTable::Events.name();
-    let failed = |error| server::failed(settings, table, &error);
-    let of_person = [("device_key", &keys.devices), ("user_key", &keys.users)];
-    let conditions: Vec<String> = of_person
-        .iter()
-        .filter(|(_, keys)| !keys.is_empty())
-        .map(|(column, keys)| format!("{column} IN ({})", list(keys)))
-        .collect();
-    let condition = format!("src = '' AND ({})", conditions.join(" OR "));
-    let count = format!("SELECT count() FROM {table} WHERE {condition}");
-    let rows: u64 = client.query_raw(&count).fetch_one().await.map_err(failed)?;
+    let rows = count_events(client, settings, keys).await?;
     if rows > 0 {
-        let alter = format!("ALTER TABLE {table} DELETE WHERE {condition}");
-        client.query_raw(&alter).execute().await.map_err(failed)?;
+        let alter = format!("ALTER TABLE {table} DELETE WHERE src = '' AND ({})", of_keys(keys));
+        let altered = client.query_raw(&alter).execute().await;
+        altered.map_err(|error| server::failed(settings, table, &error))?;
     }
     Ok(rows)
 }
@@ -79,39 +122,67 @@ pub(super) async fn erase_events(
 /// Where a dead letter is: origin topic, partition, offset and index, and partition and offset in the topic of dead letters.
 type LetterPosition = (String, i64, i64, i64, i64, i64);
 
-/// Blanks the dead letters of the person and returns how many there were. They are found by the IDs themselves, in a query
-/// that ClickHouse does not log, and changed by their positions.
-pub(super) async fn blank_dead_letters(
+/// The dead letters of the person, found by the IDs themselves in queries that ClickHouse does not log.
+pub(super) async fn letters_of(
     client: &Client,
     settings: &Settings,
     person: &Person,
-) -> Result<u64, Error> {
+) -> Result<BTreeSet<LetterPosition>, Error> {
     let table = ErasedTable::DeadLetters.name();
-    let failed = |error| server::failed(settings, table, &error);
-    let positions: Vec<LetterPosition> = client
-        .query_raw(&format!(
-            "SELECT toString(origin_topic), origin_partition, origin_offset, origin_index, letter_partition, letter_offset \
-             FROM {table} WHERE src = '' AND payload_encoding != 'erased' \
-             AND app_id IN ({{app:String}}, '') AND (has({{ids:Array(String)}}, key) OR multiSearchAny(\
-             if(payload_encoding = 'base64', tryBase64Decode(payload), payload), {{traces:Array(String)}}))"
-        ))
-        .param("app", &person.app)
-        .param("ids", person.ids())
-        .param("traces", person.traces())
-        .with_setting("log_queries", "0")
-        .fetch_all()
-        .await
-        .map_err(failed)?;
+    let query = format!(
+        "SELECT toString(origin_topic), origin_partition, origin_offset, origin_index, letter_partition, letter_offset \
+         FROM {table} WHERE src = '' AND payload_encoding != 'erased' \
+         AND (app_id IN ({{app:String}}, '') OR {{everywhere:Bool}}) AND (has({{ids:Array(String)}}, key) OR multiSearchAny(\
+         if(payload_encoding = 'base64', tryBase64Decode(payload), payload), {{traces:Array(String)}}))"
+    );
+    let mut letters = BTreeSet::new();
+    for search in person.searches() {
+        let found = client
+            .query_raw(&query)
+            .param("app", &person.app)
+            .param("everywhere", search.everywhere)
+            .param("ids", search.ids)
+            .param("traces", search.traces)
+            .with_setting("log_queries", "0")
+            .fetch_all::<LetterPosition>()
+            .await;
+        letters.extend(found.map_err(|error| server::failed(settings, table, &error))?);
+    }
+    Ok(letters)
+}
+
+/// Blanks dead letters by their positions.
+pub(super) async fn blank_dead_letters(
+    client: &Client,
+    settings: &Settings,
+    letters: &BTreeSet<LetterPosition>,
+) -> Result<(), Error> {
+    let table = ErasedTable::DeadLetters.name();
+    let positions: Vec<String> = letters.iter().map(position_text).collect();
     for positions in positions.chunks(POSITIONS_PER_MUTATION) {
-        let positions: Vec<String> = positions.iter().map(position_text).collect();
         let alter = format!(
-            "ALTER TABLE {table} UPDATE payload = '', key = '', message = '', payload_encoding = 'erased' WHERE \
+            "ALTER TABLE {table} UPDATE payload = '', key = '', message = '', pointer = '', payload_encoding = 'erased' WHERE \
              (origin_topic, origin_partition, origin_offset, origin_index, letter_partition, letter_offset) IN ({})",
             positions.join(", ")
         );
-        client.query_raw(&alter).execute().await.map_err(failed)?;
+        let altered = client.query_raw(&alter).execute().await;
+        altered.map_err(|error| server::failed(settings, table, &error))?;
     }
-    Ok(positions.len() as u64)
+    Ok(())
+}
+
+/// The rows of the person that queries still return.
+pub(super) async fn still_found(
+    client: &Client,
+    settings: &Settings,
+    table: ErasedTable,
+    person: &Person,
+    keys: &PersonKeys,
+) -> Result<u64, Error> {
+    match table {
+        ErasedTable::Events => count_events(client, settings, keys).await,
+        ErasedTable::DeadLetters => Ok(letters_of(client, settings, person).await?.len() as u64),
+    }
 }
 
 fn position_text(position: &LetterPosition) -> String {
