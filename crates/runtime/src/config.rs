@@ -20,7 +20,7 @@ pub use error::{ConfigError, Mistakes};
 pub use kafka::{KAFKA_TLS, Kafka, Sasl, SaslMechanism, SecurityProtocol, Ssl};
 pub use kafka_options::KafkaOptions;
 pub use resolved::{Aggregate, BusinessTimeZone, CLICKHOUSE_TLS, ClickHouse, Enrich, Http, Settings};
-pub use secret::Secret;
+pub use secret::{Secret, check_permissions};
 pub use sections::{ActiveDefinitions, Ingest, Log, LogFormat, UndecodableBatches, UnknownEvents};
 pub(crate) use sources::environment;
 pub use sources::known_keys;

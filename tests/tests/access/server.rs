@@ -1,6 +1,7 @@
 //! A ClickHouse whose users and roles are those of `deploy/access.toml`, with tables, views and a few rows.
 use std::{
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::OnceLock,
 };
@@ -77,7 +78,9 @@ impl Server {
         for line in example.lines().chain(PAGES.lines()) {
             if let Some(file) = line.strip_prefix("password_file = \"secrets/") {
                 let file = file.trim_end_matches('"');
-                fs::write(at("secrets").join(file), format!("{file}\n")).unwrap();
+                let path = at("secrets").join(file);
+                fs::write(&path, format!("{file}\n")).unwrap();
+                fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
             }
         }
         fs::write(at("access.toml"), example + PAGES).unwrap();

@@ -12,6 +12,7 @@ use std::{
 
 use aggregate::Cubes;
 use clap::{Args, Subcommand};
+use runtime::config::check_permissions;
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -95,5 +96,6 @@ fn sha256_of_file(path: &Path) -> Result<String, String> {
     if password.is_empty() {
         return Err(format!("password_file {shown} is empty: write a password into it"));
     }
+    check_permissions("password_file", &shown.to_string()).map_err(|error| error.to_string())?;
     Ok(Sha256::digest(password).iter().map(|byte| format!("{byte:02x}")).collect())
 }

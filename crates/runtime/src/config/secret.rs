@@ -58,7 +58,10 @@ impl Secret {
 
 /// Checks that no user but the owner and the group can read the file of a secret, and none but the owner can replace it.
 /// A file of certificates is one of a secret when it has the private key too. A file that cannot be read is found elsewhere.
-pub(super) fn check_permissions(key: &str, path: &str) -> Result<(), ConfigError> {
+///
+/// # Errors
+/// The mode of the file, if the end of `key` says that it has a secret.
+pub fn check_permissions(key: &str, path: &str) -> Result<(), ConfigError> {
     let ends_with = |ends: &[&str]| ends.iter().any(|end| key.ends_with(end));
     let is_secret = ends_with(&["password_file", "secret_file", "key_file"])
         || ends_with(&["ca_file", "certificate_file"]) && has_private_key(path);
