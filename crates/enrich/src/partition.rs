@@ -62,10 +62,15 @@ impl Partition {
         }
     }
 
-    /// Changes the limits, between two transactions.
-    pub fn set_limits(&mut self, limits: PartitionLimits) {
-        self.window.set_limits(limits.window);
-        self.devices.set_limits(limits.devices);
+    /// Changes the limits, between two transactions, and returns true. Returns false and changes nothing if the
+    /// de-duplication window is larger than they allow: the partition has to be restored.
+    #[must_use]
+    pub fn set_limits(&mut self, limits: PartitionLimits) -> bool {
+        let fits = self.window.set_limits(limits.window);
+        if fits {
+            self.devices.set_limits(limits.devices);
+        }
+        fits
     }
 
     /// Bytes of memory, as requested from the allocator.

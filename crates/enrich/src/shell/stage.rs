@@ -131,8 +131,13 @@ impl EnrichStage {
         let PartitionBudget { window, devices } = self.budget.of_partition(self.partitions.len());
         self.limits.window.max_bytes = window;
         self.limits.devices.max_bytes = devices;
-        for partition in self.partitions.values_mut() {
-            partition.set_limits(self.limits);
+        for (&number, partition) in &mut self.partitions {
+            if !partition.set_limits(self.limits) {
+                *partition = Partition::new(self.limits);
+                self.to_restore.insert(number);
+                // The new memory learns the newest look too.
+                self.look = 0;
+            }
         }
         metrics::gauge!("millrace_enrich_state_limit_bytes")
             .set(((window + devices) * self.partitions.len()) as f64);

@@ -57,6 +57,22 @@ fn batch(first_id: u128, campaign: usize) -> Vec<u8> {
     builder.finish()
 }
 
+/// A window that was cut instead had nearly no events, and let 23 duplicates of an overloaded run through.
+#[test]
+fn a_partition_whose_window_no_longer_fits_is_restored() {
+    let mut stage = stage();
+    stage.budget = MemoryBudget::of_worker(4 << 20, 1);
+    stage.divide_memory();
+    stage.to_restore.clear();
+    for number in 0..30 {
+        process(&mut stage, record(number, Some(&batch(number as u128 * 100, 3))));
+    }
+    assert_eq!(stage.partitions[&PARTITION].window.len(), 3_000);
+    stage.assigned(PARTITION + 1);
+    assert_eq!(stage.to_restore, BTreeSet::from([PARTITION, PARTITION + 1]));
+    assert_eq!(stage.partitions[&PARTITION].window.len(), 0);
+}
+
 /// 31 KB of plain events became 24 MB, because each got the campaign of its session.
 #[test]
 fn plain_events_of_visitors_with_huge_campaigns_stay_small() {
