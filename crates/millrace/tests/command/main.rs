@@ -272,9 +272,10 @@ fn cat_skips_aborted_records_and_exits_with_0_when_its_pipe_is_closed() {
         .spawn()
         .unwrap();
     let mut first = [0; 1];
-    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut first).unwrap();
+    let read = std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut first);
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
+    assert!(read.is_ok(), "{output:?}");
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
 
