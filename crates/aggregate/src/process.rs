@@ -87,10 +87,14 @@ fn start(settings: &Settings, shutdown: &Shutdown, health: &Health) -> Result<()
     }
     let surroundings = &Surroundings { settings, client, tokio, shutdown, health };
     let workers = lanes.iter().flat_map(|lane| (0..settings.workers).map(move |worker| (lane, worker)));
+    for (lane, worker) in workers.clone() {
+        // Before any of them runs: the process is not ready while one is missing.
+        health.set_ready(&lane.component(worker), false);
+    }
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
         for (lane, worker) in workers {
-            let name = format!("{}-{worker}", lane.name);
+            let name = lane.component(worker);
             let work = move || {
                 let result = lane.run(worker, surroundings);
                 // A lane that fails stops the others: they flush and commit.
@@ -207,11 +211,15 @@ impl Lane {
         self.name == event::Lane::Live.as_str()
     }
 
+    /// Name of a worker in `/status`.
+    fn component(&self, worker: usize) -> String {
+        format!("{}-{worker}", self.name)
+    }
+
     /// Runs a worker until a stop is requested; rebuilds it after a transient error.
     fn run(&self, worker: usize, surroundings: &Surroundings<'_>) -> Result<(), Error> {
         let Surroundings { shutdown, health, .. } = surroundings;
-        let component = format!("{}-{worker}", self.name);
-        health.set_ready(&component, false);
+        let component = self.component(worker);
         let ended = rebuild(&component, health, shutdown, Error::is_transient, |failed| {
             self.work(worker, &component, surroundings, failed)
         });

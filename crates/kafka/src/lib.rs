@@ -29,7 +29,7 @@ pub use member_name::wait_until_name_is_free;
 pub use partition_reader::{Isolation, PartitionReader, Read, ReaderContext, first_offsets};
 pub use runtime::stage::{Polled, Undecodable};
 pub use security::security;
-pub use stage::{StageOptions, run_stage};
+pub use stage::{StageOptions, expect_workers, run_stage};
 pub use startup::{for_rebuild, metadata, missing_topic, partition_count, topic_settings, unreachable};
 pub use transaction::{OpenTransaction, TransactionalProducer};
 pub use undecodable::{Probe, is_undecodable};

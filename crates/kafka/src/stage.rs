@@ -64,10 +64,7 @@ pub fn run_stage<S: Stage>(
         pause_after_abort: PAUSE_AFTER_ABORT,
         undecodable: options.undecodable,
     };
-    for worker in 0..settings.workers {
-        // Before the first wait: a process whose other components are ready is not ready without its workers.
-        health.set_ready(&format!("{}-{worker}", options.name), false);
-    }
+    expect_workers(options.name, settings, health);
     partition_count(settings, &topic, shutdown)?;
     runtime::stage::run(worker_options, shutdown, health, make_stage, |worker, failed| {
         let member = format!("{group}-{}-{worker}", settings.instance);
@@ -93,6 +90,14 @@ pub fn run_stage<S: Stage>(
         let consumer = GroupConsumer::new(settings, member, shutdown)?;
         Ok((consumer, producer))
     })
+}
+
+/// Makes a process of this stage unready until its workers are ready. Call it before the first component is started and
+/// before the first wait: a process whose other components are ready is not ready without its workers.
+pub fn expect_workers(stage: &str, settings: &Settings, health: &Health) {
+    for worker in 0..settings.workers {
+        health.set_ready(&format!("{stage}-{worker}"), false);
+    }
 }
 
 fn batch_bytes(settings: &Settings) -> usize {

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{device::active::Definitions, user_agent::UserAgents};
 
+const NAME: &str = "enrich";
 /// The topics of the stage. Events keep their partition number through the first three.
 const TOPICS: &[Topic] =
     &[Topic::CleanEvents, Topic::EnrichedEvents, Topic::EnrichState, Topic::Activities, Topic::DeadLetters];
@@ -49,6 +50,7 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
     let definitions = definitions(&settings)?.for_events_of_age(settings.ingest.max_event_age);
     tracing::info!(version = rules.version(), rules = rules.len(), "channel rules loaded");
     topic::check_at_start(&settings, TOPICS, &shutdown)?;
+    kafka::expect_workers(NAME, &settings, &health);
     let registry = Registry::follow(&settings, &shutdown, &health)?;
     let raw_looks = RawLooks::follow(&settings, &shutdown)?;
     let identity = IdentityKey::new(settings.identity_secret()?.expose());
@@ -70,7 +72,7 @@ pub fn run(settings: Settings, shutdown: Shutdown, health: Health) -> Result<(),
         health: health.clone(),
     };
     let options = StageOptions {
-        name: "enrich",
+        name: NAME,
         input: Topic::CleanEvents,
         too_large: RejectCode::EnrichmentError,
         start: Start::Earliest,
